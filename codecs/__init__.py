@@ -1,0 +1,1 @@
+"""The codecs that come with taskodec: `lite`, TIC, CompressAI's models, and classical anchors."""

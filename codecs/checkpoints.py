@@ -1,0 +1,136 @@
+"""Weights from files: what other projects save, in the names of this one.
+
+A checkpoint is a safetensors file, or a `torch.save` file with a dictionary of tensors, bare or under
+`state_dict`. It is read as data only: a pickle that wants to run code is refused.
+
+Left out on purpose: coding tables (`_quantized_cdf`, `_offset`, `_cdf_length`, all of `gaussian_conditional`),
+which are rebuilt from the weights and so never of the wrong size, constants, and buffers and leftovers of other
+implementations that this one computes itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from taskodec.errors import WeightsError
+
+__all__ = ["Checkpoint", "load_state", "load_tensors", "read_checkpoint"]
+
+LEFT_OUT = re.compile(
+    r"(^|\.)gaussian_conditional\."
+    r"|\.(_quantized_cdf|_offset|_cdf_length|relative_position_index|attn_mask|prompt_embeddings)$"
+    r"|(^|\.)entropy_bottleneck\.(target|likelihood_lower_bound\.bound)$"
+)
+ADAPTER = re.compile(r"(?P<layer>.+)\.w_lora_(?P<part>[USV])")
+PRIOR = re.compile(r"(?P<start>.*entropy_bottleneck\.)_?(?P<kind>matri|bias|factor)[a-z]*\.?(?P<index>\d+)")
+PRIOR_NAMES = {"matri": ("matrices.", "_matrix"), "bias": ("biases.", "_bias"), "factor": ("factors.", "_factor")}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file: the plain weights, and SVD-LoRA's U, S and V of each adapted layer."""
+
+    state: dict[str, Tensor]
+    adapter: dict[str, dict[str, Tensor]]
+
+
+def load_state(module: nn.Module, path: str | Path, rename: Callable[[str], str] | None = None) -> Checkpoint:
+    """Fill `module` with the plain weights of a file, and return all that the file holds.
+
+    Args:
+        module: gets every one of its weights replaced.
+        path: the file.
+        rename: the file's names to those of `module`, after `module.` prefixes are gone.
+
+    Raises WeightsError if the file cannot be read, or does not fit.
+    """
+    checkpoint = read_checkpoint(path, rename)
+    load_tensors(module, checkpoint.state, str(path))
+    return checkpoint
+
+
+def read_checkpoint(path: str | Path, rename: Callable[[str], str] | None = None) -> Checkpoint:
+    """The tensors of a file, on the CPU. Raises WeightsError if it is not a readable checkpoint."""
+    state: dict[str, Tensor] = {}
+    adapter: dict[str, dict[str, Tensor]] = {}
+    for original, value in _tensors(Path(path)).items():
+        name = original.removeprefix("module.")
+        if rename is not None:
+            name = rename(name)
+        if part := ADAPTER.fullmatch(name):
+            adapter.setdefault(part["layer"], {})[part["part"]] = value
+        elif not LEFT_OUT.search(name):
+            state[name] = value
+    return Checkpoint(state, adapter)
+
+
+def load_tensors(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy `state` into `module`; a WeightsError names `source` and what does not fit, and changes nothing.
+
+    The entropy bottleneck's parameters may have the names of any CompressAI version.
+    """
+    expected = {name: value for name, value in module.state_dict().items() if not LEFT_OUT.search(name)}
+    needed = {name for name, _ in module.named_parameters()}  # buffers are constants, and may be there or not
+    given = {_name_of_prior(name, expected): value for name, value in state.items() if not LEFT_OUT.search(name)}
+    problems = [*_listed("missing", needed - given.keys()), *_listed("unexpected", given.keys() - expected.keys())]
+    for name in sorted(expected.keys() & given.keys()):
+        if expected[name].shape != given[name].shape:
+            found, valid = tuple(given[name].shape), tuple(expected[name].shape)
+            problems.append(f"{name}: found shape {found}, expected {valid}")
+        elif not given[name].isfinite().all():
+            problems.append(f"{name}: holds values that are not finite")
+    if problems:
+        shown = "; ".join(problems[:8]) + ("; …" if len(problems) > 8 else "")
+        raise WeightsError(
+            f"{source} does not fit {type(module).__name__}: {shown}. Use a checkpoint of this very model and size."
+        )
+    module.load_state_dict(given, strict=False)  # strict is what has just been checked, tables left out
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The file's dictionary of tensors."""
+    if not path.is_file():
+        raise WeightsError(f"there is no checkpoint file {path}; check the path")
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise WeightsError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {_first_line(error)}); "
+            "valid are safetensors files and torch.save files that hold only tensors and plain values"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise WeightsError(f"{path} holds no dictionary of tensors, neither bare nor under 'state_dict'")
+    return {str(name): value for name, value in content.items()}
+
+
+def _name_of_prior(name: str, expected: Mapping[str, Tensor]) -> str:
+    """An entropy bottleneck's parameter by the name that is expected; any other name as it is."""
+    match = PRIOR.fullmatch(name)
+    if match is None or name in expected:
+        return name
+    candidates = [match["start"] + kind + match["index"] for kind in PRIOR_NAMES[match["kind"]]]
+    return next((candidate for candidate in candidates if candidate in expected), name)
+
+
+def _listed(what: str, names: Iterable[str]) -> list[str]:
+    """One line for all names, or none."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
+    return [f"{what} {', '.join(ordered[:5])}{more}"] if ordered else []
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

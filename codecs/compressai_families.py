@@ -1,0 +1,244 @@
+"""CompressAI's image models behind this project's contract, one class for each way of coding y.
+
+Each takes over the transforms of a CompressAI network under their own names, so that CompressAI's checkpoints
+fit as they are, and codes through `taskodec.priors`. CompressAI's own coder and its `update()` are never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from compressai.models import CompressionModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
+from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
+from taskodec.priors import (
+    bottleneck_tables,
+    decode_bottleneck,
+    decode_gaussian,
+    encode_bottleneck,
+    encode_gaussian,
+    estimate_bottleneck,
+    estimate_gaussian,
+    quantize,
+)
+
+__all__ = ["Autoregressive", "CompressAICodec", "Factorized", "Hyperprior", "ScaleHyperprior"]
+
+
+class CompressAICodec(Codec):
+    """What all of CompressAI's models share.
+
+    Args:
+        name: the registered name.
+        net: the network whose parts this codec takes over.
+        qualities: the levels it can code at.
+        lmbdas: the trade-off of each of them.
+    """
+
+    g_a: nn.Module
+    g_s: nn.Module
+    entropy_bottleneck: Any
+
+    def __init__(self, name: str, net: CompressionModel, qualities: Sequence[float], lmbdas: Sequence[float]) -> None:
+        super().__init__()
+        self.name = name
+        self.qualities = tuple(qualities)
+        self.lmbdas = tuple(lmbdas)
+        for part, module in net.named_children():
+            if part != "gaussian_conditional":  # its tables are the project's own
+                self.add_module(part, module)
+        for part, parameter in net.named_parameters(recurse=False):
+            self.register_parameter(part, parameter)
+        self._tables: dict[float, Tables] = {}
+
+    def lmbda(self, quality: float) -> float:
+        """CompressAI's for mean squared error, also for models that were trained on MS-SSIM."""
+        return self.lmbdas[self.qualities.index(quality)]
+
+    def synthesis(self, y_hat: Tensor, quality: Quality) -> Tensor:
+        x_hat: Tensor = self.g_s(y_hat)
+        return x_hat
+
+    def adapter_layers(self, side: Side) -> dict[str, nn.Module]:
+        """All (transposed) convolutions of g_a or g_s."""
+        root, transform = ("g_a", self.g_a) if side == "encoder" else ("g_s", self.g_s)
+        kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+        return {f"{root}.{name}": layer for name, layer in transform.named_modules() if isinstance(layer, kinds)}
+
+    def aux_loss(self) -> Tensor:
+        loss: Tensor = self.entropy_bottleneck.loss()
+        return loss
+
+    # The bottleneck as it is coded at one quality; models of variable rate have their own three.
+
+    def estimate_z(self, z: Tensor, quality: Quality, rounding: Rounding) -> tuple[Tensor, Tensor]:
+        """The quantised values under the factorised prior, and their likelihoods."""
+        return estimate_bottleneck(z, self.entropy_bottleneck, rounding)
+
+    def encode_z(self, z: Tensor, quality: float, coder: SymbolEncoder) -> Tensor:
+        """Write what follows the factorised prior."""
+        return encode_bottleneck(z, self.entropy_bottleneck, self.tables(), coder)
+
+    def decode_z(self, shape: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+        """Read what follows the factorised prior: (1, C, *shape)."""
+        return decode_bottleneck(shape, self.entropy_bottleneck, self.tables(), coder)
+
+    def tables(self) -> Tables:
+        """Integer tables of the factorised prior, made at first use."""
+        if not self._tables:
+            self._tables[0.0] = bottleneck_tables(self.entropy_bottleneck)
+        return self._tables[0.0]
+
+
+class Factorized(CompressAICodec):
+    """y under a factorised prior: bmshj2018-factorized (Ballé et al. 2018, arXiv:1802.01436)."""
+
+    stride = 16
+
+    def analysis(self, x: Tensor, quality: Quality) -> Latents:
+        return Latents(self.g_a(x))
+
+    def entropy(self, latents: Latents, quality: Quality, rounding: Rounding) -> Entropy:
+        y_hat, likelihoods = self.estimate_z(latents.y, quality, rounding)
+        return Entropy(y_hat, {"y": likelihoods})
+
+    @torch.no_grad()
+    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+        return self.encode_z(latents.y, quality, coder)
+
+    @torch.no_grad()
+    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+        return self.decode_z((size[0] // 16, size[1] // 16), quality, coder)
+
+
+class Hyperprior(CompressAICodec):
+    """y Gaussian, with scales and means from z: mbt2018-mean (Minnen et al. 2018, arXiv:1809.02736)."""
+
+    stride = 64
+    h_a: nn.Module
+    h_s: nn.Module
+
+    def analysis(self, x: Tensor, quality: Quality) -> Latents:
+        y = self.g_a(x)
+        return Latents(y, self.h_a(y))
+
+    def scales_and_means(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """h_s: the scales and means of y."""
+        scales, means = self.h_s(z_hat).chunk(2, 1)
+        return scales, means
+
+    def entropy(self, latents: Latents, quality: Quality, rounding: Rounding) -> Entropy:
+        assert latents.z is not None
+        z_hat, z_likelihoods = self.estimate_z(latents.z, quality, rounding)
+        y_hat, y_likelihoods = self.estimate_y(latents.y, *self.scales_and_means(z_hat), quality, rounding)
+        return Entropy(y_hat, {"y": y_likelihoods, "z": z_likelihoods}, z_hat)
+
+    @torch.no_grad()
+    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+        assert latents.z is not None
+        z_hat = self.encode_z(latents.z, quality, coder)
+        return self.encode_y(latents.y, *self.scales_and_means(z_hat), quality, coder)
+
+    @torch.no_grad()
+    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+        z_hat = self.decode_z((size[0] // 64, size[1] // 64), quality, coder)
+        return self.decode_y(*self.scales_and_means(z_hat), quality, coder)
+
+    # y as it is coded at one quality; models of variable rate have their own three.
+
+    def estimate_y(
+        self, y: Tensor, scales: Tensor, means: Tensor, quality: Quality, rounding: Rounding
+    ) -> tuple[Tensor, Tensor]:
+        """Quantised y and the likelihood of every element."""
+        return estimate_gaussian(y, scales, means, rounding)
+
+    def encode_y(self, y: Tensor, scales: Tensor, means: Tensor, quality: float, coder: SymbolEncoder) -> Tensor:
+        """Write y; returns y_hat."""
+        return encode_gaussian(y, scales, means, coder)
+
+    def decode_y(self, scales: Tensor, means: Tensor, quality: float, coder: SymbolDecoder) -> Tensor:
+        """Read y_hat."""
+        return decode_gaussian(scales, means, coder)
+
+
+class ScaleHyperprior(Hyperprior):
+    """y Gaussian around zero, with scales from z: bmshj2018-hyperprior (Ballé et al. 2018, arXiv:1802.01436)."""
+
+    def analysis(self, x: Tensor, quality: Quality) -> Latents:
+        y = self.g_a(x)
+        return Latents(y, self.h_a(y.abs()))
+
+    def scales_and_means(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        scales = self.h_s(z_hat)
+        return scales, torch.zeros_like(scales)
+
+
+class Autoregressive(Hyperprior):
+    """y Gaussian, with scales and means from z and from the y_hat already decoded: mbt2018, cheng2020-*.
+
+    Minnen et al. 2018, section 3 (arXiv:1809.02736); Cheng et al. 2020 (arXiv:2001.01568). Encoding and
+    decoding are SLOW: both visit the (H/16)·(W/16) positions one after the other, in raster order.
+
+    `entropy` does all positions at once, as in training: the context is y rounded without its mean, which is
+    not quite what the coder's loop sees. Its rates and y_hat are therefore close to the coded ones, not equal.
+    """
+
+    entropy_parameters: nn.Module
+    context_prediction: nn.Conv2d
+
+    def entropy(self, latents: Latents, quality: Quality, rounding: Rounding) -> Entropy:
+        assert latents.z is not None
+        z_hat, z_likelihoods = self.estimate_z(latents.z, quality, rounding)
+        context = self.context_prediction(self.context_input(latents.y, quality, rounding))
+        scales, means = self.conditioned(self.h_s(z_hat), context, quality)
+        y_hat, y_likelihoods = self.estimate_y(latents.y, scales, means, quality, rounding)
+        return Entropy(y_hat, {"y": y_likelihoods, "z": z_likelihoods}, z_hat)
+
+    def context_input(self, y: Tensor, quality: Quality, rounding: Rounding) -> Tensor:
+        """What stands for y_hat before any mean is known."""
+        return quantize(y, torch.zeros_like(y), rounding)[0]
+
+    def conditioned(self, params: Tensor, context: Tensor, quality: Quality) -> tuple[Tensor, Tensor]:
+        """Scales and means from what z and what the context says, each (B, 2M, h, w)."""
+        scales, means = self.entropy_parameters(torch.cat((params, context), dim=1)).chunk(2, 1)
+        return scales, means
+
+    @torch.no_grad()
+    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+        assert latents.z is not None
+        y, params = latents.y, self.h_s(self.encode_z(latents.z, quality, coder))
+
+        def code(i: int, j: int, scales: Tensor, means: Tensor) -> Tensor:
+            return self.encode_y(y[:, :, i : i + 1, j : j + 1], scales, means, quality, coder)
+
+        return self._in_turn(params, quality, code)
+
+    @torch.no_grad()
+    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+        params = self.h_s(self.decode_z((size[0] // 64, size[1] // 64), quality, coder))
+
+        def code(_i: int, _j: int, scales: Tensor, means: Tensor) -> Tensor:
+            return self.decode_y(scales, means, quality, coder)
+
+        return self._in_turn(params, quality, code)
+
+    def _in_turn(self, params: Tensor, quality: float, code: Callable[[int, int, Tensor, Tensor], Tensor]) -> Tensor:
+        """The one loop of encoder and decoder: position by position, `code` gives (1, M, 1, 1) of y_hat."""
+        layer = self.context_prediction
+        weight = layer.weight * layer.get_buffer("mask")
+        reach = weight.shape[-1] // 2
+        height, width = params.shape[-2:]
+        # Zeros stand for what is outside, and for what is not decoded yet: the mask looks at neither.
+        y_hat = params.new_zeros(1, weight.shape[1], height + 2 * reach, width + 2 * reach)
+        for i in range(height):
+            for j in range(width):
+                crop = y_hat[:, :, i : i + 2 * reach + 1, j : j + 2 * reach + 1]
+                context = F.conv2d(crop, weight, layer.bias)
+                scales, means = self.conditioned(params[:, :, i : i + 1, j : j + 1], context, quality)
+                y_hat[:, :, i + reach, j + reach] = code(i, j, scales, means)[:, :, 0, 0]
+        return y_hat[:, :, reach:-reach, reach:-reach]

@@ -1,0 +1,57 @@
+"""The built-in codecs, provided through the same hook that every plugin uses. Imports no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taskodec.hookspecs import CodecSpec, hookimpl
+
+__all__ = ["CODECS", "register_codecs"]
+
+SLOW = "; encodes and decodes one position after the other, which is slow"
+
+# name, where its loader is, what it is; a line's number, from 1, stands for the name in streams and never changes
+_TABLE = (
+    ("lite", "lite:load_lite", "small default codec of variable rate, made for the CPU"),
+    ("tic", "tic:load_tic", "Swin transformer codec that test-time fine-tuning was published for (Lu et al. 2022)"),
+    ("bmshj2018-factorized", "compressai_models:bmshj2018_factorized", "factorised prior (Ballé et al. 2018)"),
+    (
+        "bmshj2018-factorized-relu",
+        "compressai_models:bmshj2018_factorized_relu",
+        "factorised prior, ReLU instead of GDN (Ballé et al. 2018)",
+    ),
+    ("bmshj2018-hyperprior", "compressai_models:bmshj2018_hyperprior", "scale hyperprior (Ballé et al. 2018)"),
+    ("mbt2018-mean", "compressai_models:mbt2018_mean", "mean-scale hyperprior (Minnen et al. 2018)"),
+    ("mbt2018", "compressai_models:mbt2018", "hyperprior and context model (Minnen et al. 2018)" + SLOW),
+    ("cheng2020-anchor", "compressai_models:cheng2020_anchor", "residual blocks (Cheng et al. 2020)" + SLOW),
+    ("cheng2020-attn", "compressai_models:cheng2020_attn", "residual blocks and attention (Cheng et al. 2020)" + SLOW),
+    (
+        "bmshj2018-hyperprior-vbr",
+        "compressai_models:bmshj2018_hyperprior_vbr",
+        "scale hyperprior of variable rate (Kamisli et al. 2024)",
+    ),
+    (
+        "mbt2018-mean-vbr",
+        "compressai_models:mbt2018_mean_vbr",
+        "mean-scale hyperprior of variable rate (Kamisli et al. 2024)",
+    ),
+    (
+        "mbt2018-vbr",
+        "compressai_models:mbt2018_vbr",
+        "hyperprior and context model of variable rate (Kamisli et al. 2024)" + SLOW,
+    ),
+)
+
+# codecs that `taskodec train` can start from nothing
+_CREATE = {"lite": "taskodec.codecs.lite:Lite"}
+
+CODECS = tuple(
+    CodecSpec(name, f"taskodec.codecs.{loader}", description, stream_id, _CREATE.get(name))
+    for stream_id, (name, loader, description) in enumerate(_TABLE, start=1)
+)
+
+
+@hookimpl
+def register_codecs() -> Sequence[CodecSpec]:
+    """The codecs that come with taskodec."""
+    return CODECS

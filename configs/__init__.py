@@ -1,0 +1,1 @@
+"""Presets in YAML: defaults, codecs, tasks, training and test-time fine-tuning."""

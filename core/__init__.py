@@ -1,0 +1,90 @@
+"""Learned image compression for machine tasks, with test-time fine-tuning and real bitstreams.
+
+>>> import taskodec
+>>> stream = taskodec.compress("photo.png", task="cls", quality=2)
+>>> image = taskodec.decompress(stream)
+
+Importing this package is cheap: PyTorch and the networks load when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taskodec.api import Compressor, Decompressor, Result, compress, decompress
+    from taskodec.contracts import Adapter, Codec, CodecOutput, Entropy, Latents, Task
+    from taskodec.errors import (
+        DamagedStreamError,
+        ImageError,
+        MismatchError,
+        PluginError,
+        SettingsError,
+        StreamError,
+        TaskError,
+        TaskodecError,
+        UnsupportedStreamError,
+        UsageError,
+        WeightsError,
+    )
+    from taskodec.hookspecs import AdapterSpec, CodecSpec, TaskSpec, hookimpl
+    from taskodec.registry import register_adapter, register_codec, register_task
+
+    __version__: str
+
+__all__ = [
+    "Adapter",
+    "AdapterSpec",
+    "Codec",
+    "CodecOutput",
+    "CodecSpec",
+    "Compressor",
+    "DamagedStreamError",
+    "Decompressor",
+    "Entropy",
+    "ImageError",
+    "Latents",
+    "MismatchError",
+    "PluginError",
+    "Result",
+    "SettingsError",
+    "StreamError",
+    "Task",
+    "TaskError",
+    "TaskSpec",
+    "TaskodecError",
+    "UnsupportedStreamError",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "compress",
+    "decompress",
+    "hookimpl",
+    "register_adapter",
+    "register_codec",
+    "register_task",
+]
+
+_HOMES = {
+    "taskodec.api": ("Compressor", "Decompressor", "Result", "compress", "decompress"),
+    "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task"),
+    "taskodec.hookspecs": ("AdapterSpec", "CodecSpec", "TaskSpec", "hookimpl"),
+    "taskodec.registry": ("register_adapter", "register_codec", "register_task"),
+}
+"""Where each public name lives; the errors are what is left."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("taskodec")
+    if name not in __all__:
+        raise AttributeError(f"module 'taskodec' has no attribute {name!r}")
+    home = next((module for module, names in _HOMES.items() if name in names), "taskodec.errors")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,85 @@
+"""Guards around a task's loss, which may be anybody's code."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from taskodec.contracts import Task
+from taskodec.errors import TaskError
+
+__all__ = ["checked_loss"]
+
+
+def checked_loss(task: Task, x_hat: Tensor, reference: Any) -> Tensor:
+    """`task.loss(x_hat, reference)`, or a TaskError that names the task and says what is wrong.
+
+    The loss must be a finite floating-point scalar and leave its arguments as they were. If `x_hat` requires a
+    gradient, the loss must depend on it, and a gradient that is not finite raises in the backward pass. Cheap
+    enough for every tuning step.
+    """
+    given = [value for value in (x_hat, reference) if isinstance(value, Tensor)]
+    versions = [value._version for value in given]
+    tracked = x_hat.requires_grad and torch.is_grad_enabled()
+    source = get_gradient_edge(x_hat).node if tracked else None
+    if tracked and not x_hat.is_leaf:
+        x_hat.register_hook(lambda grad: _check_gradient(task, grad))  # type: ignore[no-untyped-call]
+    try:
+        loss = task.loss(x_hat, reference)
+    except Exception as error:
+        raise TaskError(f"task {task.name!r}: its loss raised {type(error).__name__}: {error}") from error
+    if versions != [value._version for value in given]:
+        raise TaskError(
+            f"task {task.name!r}: the loss changes its arguments in place; work on copies, as x_hat.clamp(0, 1) does "
+            "and x_hat.clamp_(0, 1) does not"
+        )
+    _check_value(task, loss)
+    if source is not None and not _reaches(loss.grad_fn, source):
+        raise TaskError(
+            f"task {task.name!r}: the loss does not depend on x_hat through differentiable operations; "
+            "compute it from x_hat with torch alone, without detach, no_grad, numpy, comparisons or argmax"
+        )
+    return loss
+
+
+def _check_value(task: Task, loss: object) -> None:
+    if not isinstance(loss, Tensor):
+        raise TaskError(f"task {task.name!r}: the loss must return a scalar tensor, found {type(loss).__name__}")
+    if loss.dim() != 0:
+        raise TaskError(
+            f"task {task.name!r}: the loss must be a scalar, found shape {tuple(loss.shape)}; "
+            "reduce it, as with .mean()"
+        )
+    if not loss.is_floating_point():
+        raise TaskError(f"task {task.name!r}: the loss must be a floating-point number, found {loss.dtype}")
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TaskError(
+            f"task {task.name!r}: the loss is {value}; look for a division by zero, or a log or sqrt of zero or less"
+        )
+
+
+def _check_gradient(task: Task, gradient: Tensor) -> None:
+    if not bool(torch.isfinite(gradient).all()):
+        raise TaskError(
+            f"task {task.name!r}: the gradient of the loss is not finite although its value is; "
+            "the square root and the norm have no slope at zero: add a small constant inside"
+        )
+
+
+def _reaches(node: Any, source: Any) -> bool:
+    """Whether the gradient flows from `node` to `source`; nothing is computed."""
+    seen = set()
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if node is source:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(after for after, _ in node.next_functions)
+    return False

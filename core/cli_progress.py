@@ -1,0 +1,38 @@
+"""The progress bar of tuning and training, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["Progress", "progress_bar"]
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+@contextmanager
+def progress_bar(label: str, quiet: bool) -> Iterator[Progress | None]:
+    """A callback `progress(step, total, info)` that draws, or None when nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[info]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, info="")
+
+        def update(step: int, total: int, info: dict[str, float]) -> None:
+            text = " ".join(f"{key} {value:.4g}" for key, value in info.items())
+            bar.update(task, completed=step, total=total, info=text)
+
+        yield update

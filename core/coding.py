@@ -1,0 +1,143 @@
+"""Between latents and streams: the one place where a codec, an adapter and the bitstream meet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from taskodec.bitstream import Header, Stream
+from taskodec.contracts import Adapter, Codec, Latents
+from taskodec.delta import STEPS, decode_delta, encode_delta
+from taskodec.entropy import SymbolDecoder, SymbolEncoder
+from taskodec.errors import MismatchError
+
+__all__ = ["Coded", "Delta", "StreamWriter", "codec_fingerprint", "quantize_quality", "read_latents"]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The numbers that travel: integers in units of `STEPS[step_index]`."""
+
+    values: npt.NDArray[np.int32]
+    step_index: int
+
+    def tensor(self, like: Tensor) -> Tensor:
+        """What is added to the decoder's singular values."""
+        return torch.from_numpy(self.values).to(like) * STEPS[self.step_index]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One image as a file, and what its decoder will see."""
+
+    stream: bytes
+    y_hat: Tensor
+    delta: Delta | None
+    adapter_bytes: float
+    """Share of the singular values in the file, the adapter's name in the header included."""
+    header_bytes: float
+    """Everything that is neither latents nor adapter."""
+
+    @property
+    def latent_bytes(self) -> float:
+        """The rest: y and z."""
+        return len(self.stream) - self.adapter_bytes - self.header_bytes
+
+
+def codec_fingerprint(codec: Codec) -> bytes:
+    """4 bytes of SHA-256 over the codec's name and all its parameters."""
+    digest = hashlib.sha256(codec.name.encode())
+    for name, value in codec.named_parameters():
+        digest.update(name.encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes())
+    return digest.digest()[:4]
+
+
+def quantize_quality(quality: float) -> float:
+    """The nearest quality that a stream can name: multiples of 1/16."""
+    return round(quality * 16) / 16
+
+
+class StreamWriter:
+    """Writes streams of images of one size with one codec, adapter and quality."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        adapter: Adapter | None,
+        quality: float,
+        size: tuple[int, int],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.codec, self.adapter, self.quality = codec, adapter, quality
+        self.height, self.width = size
+        self.metadata = metadata or {}
+        self.fingerprint = codec_fingerprint(codec)
+
+    @torch.no_grad()
+    def write(self, latents: Latents, delta: Delta | None) -> Coded:
+        """Code the latents (1, M, h, w) of one image and, unless it is None or zero, the delta."""
+        coder = SymbolEncoder()
+        if delta is not None and not delta.values.any():
+            delta = None
+        if delta is not None and self.adapter is not None:
+            encode_delta(delta.values, self.adapter.delta_groups, delta.step_index, coder)
+        adapter_bits = coder.bits
+        y_hat = self.codec.encode(latents, self.quality, coder)
+        needs_adapter = self.adapter is not None and (delta is not None or self.adapter.changes_decoder())
+        header = Header(
+            codec=self.codec.name,
+            codec_fingerprint=self.fingerprint,
+            width=self.width,
+            height=self.height,
+            quality=self.quality,
+            adapter_fingerprint=self.adapter.fingerprint() if self.adapter is not None and needs_adapter else None,
+            has_delta=delta is not None,
+            index_checksum=coder.checksum,
+            metadata=self.metadata if needs_adapter else {},
+        )
+        stream = Stream(header, coder.getvalue())
+        adapter_bytes = adapter_bits / 8 + (4 if needs_adapter else 0)
+        header_bytes = stream.header_bytes - (4 if needs_adapter else 0)
+        return Coded(stream.to_bytes(), y_hat, delta, adapter_bytes, header_bytes)
+
+
+@torch.no_grad()
+def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple[Tensor, Delta | None]:
+    """y_hat (1, M, h, w) and the delta of a stream whose codec and adapter are these.
+
+    Raises MismatchError when the weights differ from the writer's, and when the tables that this machine chose
+    are not those of the writer.
+    """
+    header = stream.header
+    if codec_fingerprint(codec) != header.codec_fingerprint:
+        raise MismatchError(
+            f"the stream was made with weights {header.codec_fingerprint.hex()} of codec {header.codec!r}, the ones "
+            f"here are {codec_fingerprint(codec).hex()}; give the right ones with codec.checkpoint=FILE"
+        )
+    coder = SymbolDecoder(stream.payload)
+    delta = None
+    if header.has_delta and adapter is not None:
+        values, step = decode_delta(adapter.delta_groups, coder)
+        delta = Delta(values, STEPS.index(step))
+    size = (padded(header.height, codec.stride), padded(header.width, codec.stride))
+    y_hat = codec.decode(size, header.quality, coder)
+    if coder.checksum != header.index_checksum:
+        raise MismatchError(
+            f"the entropy tables chosen here (checksum {coder.checksum:04x}) are not the encoder's "
+            f"({header.index_checksum:04x}): this machine computes codec {header.codec!r} differently; decode on "
+            "the machine or with the settings (threads, device) that encoded"
+        )
+    return y_hat, delta
+
+
+def padded(side: int, stride: int) -> int:
+    """The next multiple of the stride."""
+    return -(-side // stride) * stride

@@ -1,0 +1,271 @@
+"""What a codec, an adapter and a task are: the three contracts everything else is written against.
+
+Data flows one way: `image → analysis → y, z → entropy model → stream → y_hat → synthesis → x_hat → task`.
+Images are float tensors (B, 3, H, W), RGB in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from taskodec.entropy import SymbolDecoder, SymbolEncoder
+from taskodec.errors import TaskError, UsageError
+
+__all__ = [
+    "Adapter",
+    "Annealed",
+    "Codec",
+    "CodecOutput",
+    "Entropy",
+    "FunctionTask",
+    "Latents",
+    "Quality",
+    "Rounding",
+    "Side",
+    "Task",
+    "Trainable",
+    "total_bits",
+]
+
+Quality = float | Tensor
+"""A quality level, or one per sample as a (B,) tensor for codecs that mix rates in one batch."""
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """Rounding up or down at random, by distance and temperature, with a gradient (`taskodec.priors.anneal`)."""
+
+    temperature: float
+
+
+Rounding = Literal["noise", "ste", "mixed", "hard"] | Annealed
+"""How latents become symbols.
+
+`noise` adds uniform noise, `ste` rounds with a straight-through gradient, `mixed` gives the synthesis the
+rounded and the rate the noisy latents (Minnen and Singh 2020, section 3.3, arXiv:2007.08739), `hard` rounds.
+"""
+
+Side = Literal["encoder", "decoder"]
+
+Trainable = Literal["encoder", "decoder", "delta"]
+"""Adapter parameters by use: all of the encoder's, all of the decoder's, or only the numbers that travel."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Unquantised latents: y (B, M, H/16, W/16 or so) and, for hyperprior codecs, z."""
+
+    y: Tensor
+    z: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """Quantised latents with the likelihood of every element, by the names CompressAI uses."""
+
+    y_hat: Tensor
+    likelihoods: Mapping[str, Tensor]
+    z_hat: Tensor | None = None
+
+    @property
+    def bits(self) -> Tensor:
+        """Ideal code length of each sample, (B,)."""
+        return total_bits(self.likelihoods)
+
+
+@dataclass(frozen=True)
+class CodecOutput:
+    """A differentiable pass through a codec."""
+
+    x_hat: Tensor
+    y_hat: Tensor
+    likelihoods: Mapping[str, Tensor]
+
+
+def total_bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
+    """Sum of -log2 of all likelihoods of each sample, (B,)."""
+    return sum((-torch.log(p).flatten(1).sum(1) / math.log(2) for p in likelihoods.values()), start=torch.zeros(()))
+
+
+class Codec(nn.Module, ABC):
+    """A learned image codec.
+
+    Height and width of every tensor given to it are multiples of `stride`; callers pad and crop
+    (`taskodec.images.pad_to`). Training, tuning, coding and export all go through the five methods
+    `analysis`, `entropy`, `synthesis`, `encode`, `decode`.
+    """
+
+    name: str
+    """The registered name, as it stands in configurations and streams."""
+    stride: int
+    """Height and width must be multiples of this."""
+    qualities: Sequence[float]
+    """The levels this instance can code at, ascending; low is a small file."""
+    continuous: bool = False
+    """Whether any value between the first and the last level is valid too."""
+
+    @abstractmethod
+    def lmbda(self, quality: float) -> float:
+        """The trade-off at this level, for `lmbda * 255**2 * mse + bpp`."""
+
+    @abstractmethod
+    def analysis(self, x: Tensor, quality: Quality) -> Latents:
+        """g_a and h_a: an image to unquantised latents. Differentiable."""
+
+    @abstractmethod
+    def entropy(self, latents: Latents, quality: Quality, rounding: Rounding) -> Entropy:
+        """Quantise the latents and say how likely every element is. Differentiable unless `hard`."""
+
+    @abstractmethod
+    def synthesis(self, y_hat: Tensor, quality: Quality) -> Tensor:
+        """g_s: quantised latents to an image, not clamped. Differentiable."""
+
+    @abstractmethod
+    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+        """Write the latents of one image; returns exactly the y_hat that `decode` will return."""
+
+    @abstractmethod
+    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+        """Read y_hat (1, M, h, w) of an image whose padded height and width are `size`."""
+
+    @abstractmethod
+    def adapter_layers(self, side: Side) -> dict[str, nn.Module]:
+        """Layers that adapters may act on, by their module name, in forward order.
+
+        The names are those of `named_modules()`. Layers whose output decides how symbols are decoded
+        (h_s, context models) must not be among the decoder's.
+        """
+
+    def adapter_defaults(self, side: Side) -> Sequence[str]:
+        """The names out of `adapter_layers` that are adapted when the user chooses none."""
+        return tuple(self.adapter_layers(side))
+
+    def check_quality(self, quality: float) -> float:
+        """The level as a float, or a UsageError that says which ones exist."""
+        first, last = self.qualities[0], self.qualities[-1]
+        if (self.continuous and first <= quality <= last) or quality in self.qualities:
+            return float(quality)
+        levels = ", ".join(f"{q:g}" for q in self.qualities)
+        valid = f"any value from {first:g} to {last:g}" if self.continuous else levels
+        raise UsageError(f"quality {quality:g} does not exist for codec {self.name!r}; valid: {valid}")
+
+    def calibrate(self, x: Tensor) -> None:
+        """Set data-dependent initial values from training images (B, 3, H, W); nothing by default."""
+
+    def aux_loss(self) -> Tensor:
+        """A loss that only fits the entropy model's own parameters; zero for codecs that have none."""
+        return torch.zeros(())
+
+    def forward(self, x: Tensor, quality: Quality, rounding: Rounding = "noise") -> CodecOutput:
+        """Analysis, entropy model and synthesis in one differentiable pass."""
+        coded = self.entropy(self.analysis(x, quality), quality, rounding)
+        return CodecOutput(self.synthesis(coded.y_hat, quality), coded.y_hat, coded.likelihoods)
+
+
+class Adapter(nn.Module, ABC):
+    """Low-rank updates of a codec's layers, kept beside the frozen weights and never written into them.
+
+    `delta` is the flat vector of numbers that travel in the stream: what the decoder must add to the
+    adapter it already owns. It is all zeros before tuning.
+    """
+
+    kind: str
+    """The registered name of the method, such as `svd-lora`."""
+
+    @abstractmethod
+    def attach(self, codec: Codec) -> None:
+        """Make the codec's layers go through this adapter."""
+
+    @abstractmethod
+    def detach(self) -> None:
+        """Leave the codec exactly as it was before `attach`."""
+
+    @abstractmethod
+    def adapter_params(self, part: Trainable) -> list[str]:
+        """Names (as in `named_parameters()`) of the parameters trained for this part."""
+
+    @property
+    @abstractmethod
+    def delta_groups(self) -> Sequence[int]:
+        """How many travelling numbers each adapted decoder layer has, in order; empty when none travel."""
+
+    @abstractmethod
+    def set_delta(self, delta: Tensor | None) -> None:
+        """Use this (sum of `delta_groups`,) vector, differentiably, in every following forward; None is zero."""
+
+    @abstractmethod
+    def fingerprint(self) -> bytes:
+        """4 bytes that stand for everything the decoder must own; they do not depend on the delta."""
+
+    def changes_decoder(self) -> bool:
+        """Whether the decoder needs this adapter even without a delta: false when its part does nothing yet."""
+        return True
+
+    def start(self, part: Trainable) -> list[nn.Parameter]:
+        """Train exactly the parameters of this part; every other one is frozen."""
+        names = set(self.adapter_params(part))
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in names)
+        return [p for n, p in self.named_parameters() if n in names]
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all parameters and buffers, safe to keep while training goes on."""
+        return {name: value.detach().clone() for name, value in self.state_dict().items()}
+
+
+class Task(ABC):
+    """What a decoded picture is for, as a differentiable loss."""
+
+    name: str
+    """The registered name."""
+
+    @abstractmethod
+    def prepare(self, x: Tensor) -> Any:
+        """What the loss needs to know of the original (1, 3, H, W); called once per image and kept."""
+
+    @abstractmethod
+    def loss(self, x_hat: Tensor, reference: Any) -> Tensor:
+        """A scalar that falls as the decoded image serves the task better. Differentiable in x_hat."""
+
+    def lmbda(self, codec: Codec, quality: float) -> float | None:
+        """Weight of the loss against bits per pixel: the cost is `lmbda * loss + bpp`.
+
+        None lets the tuning engine set it per image, from the slope of the untuned codec's own
+        rate-loss curve at this quality, so that any loss of any scale means something.
+        """
+        return None
+
+    def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
+        """Figures to report beside the loss, by name; none by default."""
+        return {}
+
+    def to(self, device: torch.device) -> Task:
+        """Move the task's network, if it has one."""
+        return self
+
+
+class FunctionTask(Task):
+    """An open-set task: any differentiable function `loss(x_hat, x)` and, if wanted, its weight."""
+
+    def __init__(self, name: str, loss: Callable[[Tensor, Tensor], Tensor], lmbda: float | None = None) -> None:
+        if not callable(loss):
+            raise TaskError(f"task {name!r}: the loss must be a function loss(x_hat, x), found {type(loss).__name__}")
+        self.name = name
+        self.function = loss
+        self.weight = lmbda
+
+    def prepare(self, x: Tensor) -> Tensor:
+        return x
+
+    def loss(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+        return self.function(x_hat, reference)
+
+    def lmbda(self, codec: Codec, quality: float) -> float | None:
+        return self.weight

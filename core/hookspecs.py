@@ -1,0 +1,85 @@
+"""The hooks of taskodec: what a plugin may provide.
+
+A plugin is a module or object with one or more of these functions, marked with `taskodec.hookimpl`. Hooks
+return *specs*, which are cheap to make; networks and weights load when a spec is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from taskodec.contracts import Adapter, Codec, Task
+
+__all__ = ["AdapterSpec", "CodecSpec", "TaskSpec", "hookimpl", "hookspec", "resolve"]
+
+hookspec = pluggy.HookspecMarker("taskodec")
+hookimpl = pluggy.HookimplMarker("taskodec")
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """A codec by name. `load(quality=…, **options)` builds it in evaluation mode with its weights.
+
+    `create(**options)` builds it untrained, for `taskodec train`; None if it is not trained here.
+    `stream_id` is a number from 1 to 255 that stands for the name in streams; only built-in codecs have
+    one, others are named in full.
+    """
+
+    name: str
+    load: Callable[..., Codec] | str
+    description: str = ""
+    stream_id: int = 0
+    create: Callable[..., Codec] | str | None = None
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """An adapter by name. `build(codec, **options)` makes it, not yet attached.
+
+    A method (such as `svd-lora`) has neither `codec` nor `task`; a pre-trained adapter names both.
+    """
+
+    name: str
+    build: Callable[..., Adapter] | str
+    description: str = ""
+    codec: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task by name. `load(**options)` builds it with its network, if it has one."""
+
+    name: str
+    load: Callable[..., Task] | str
+    description: str = ""
+
+
+@hookspec
+def register_codecs() -> Sequence[CodecSpec]:  # type: ignore[empty-body]
+    """Provide codecs: return one CodecSpec for each."""
+
+
+@hookspec
+def register_adapters() -> Sequence[AdapterSpec]:  # type: ignore[empty-body]
+    """Provide adapter methods and pre-trained adapters: return one AdapterSpec for each."""
+
+
+@hookspec
+def register_tasks() -> Sequence[TaskSpec]:  # type: ignore[empty-body]
+    """Provide tasks: return one TaskSpec for each."""
+
+
+def resolve(target: Callable[..., Any] | str) -> Callable[..., Any]:
+    """The callable itself, or the one that a `package.module:name` string points to, imported now."""
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found

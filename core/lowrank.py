@@ -1,0 +1,176 @@
+"""The low-rank branch of one layer: its factors U, S, V and how they act on the layer's input.
+
+A branch computes `up(S * down(x))`, which equals what the layer would add if `U diag(S) Vᵀ` stood in its
+weight. The weight itself is only read for its shape. Three kinds of layers have one:
+
+| layer | V, used by `down` | U, used by `up` |
+|---|---|---|
+| Linear | (in, r) | (out, r) |
+| Conv2d | (r, in, k, k), with the layer's stride and padding | (out, r), a 1x1 convolution |
+| ConvTranspose2d | (in, r), a 1x1 convolution | (r, out, k, k), with the layer's stride and padding |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from taskodec.errors import UsageError
+
+__all__ = ["ConvBranch", "DeconvBranch", "LinearBranch", "LowRank", "make_branch", "seeded_uniform"]
+
+
+def seeded_uniform(shape: tuple[int, ...], seed: int, label: str) -> Tensor:
+    """Kaiming-uniform values (a = sqrt 5) that are the same on every machine and with every torch.
+
+    The bound is `1 / sqrt(fan_in)`, with the fan-in that `torch.nn.init` reads off this shape: the product of
+    all sides but the first. The values come from a SHAKE-256 hash of `seed:label`, 32 bits each, through
+    operations that IEEE 754 rounds exactly, so that a decoder can rebuild them.
+    """
+    count = int(np.prod(shape))
+    digest = hashlib.shake_256(f"{seed}:{label}".encode()).digest(4 * count)
+    draws = np.frombuffer(digest, dtype="<u4") >> 8  # 24 bits, exact in every format used below
+    unit = (2.0 * draws.astype(np.float64) + 1.0) * 2.0**-24 - 1.0  # odd multiples of 2^-24 in (-1, 1)
+    bound = 1.0 / np.sqrt(np.float64(np.prod(shape[1:])))
+    values: npt.NDArray[np.float32] = (unit * bound).astype(np.float32).reshape(shape)  # (count,) -> shape
+    return torch.from_numpy(values)
+
+
+class LowRank(nn.Module, ABC):
+    """U, V and, unless it is plain LoRA, S of one layer, as float32 parameters on the layer's device.
+
+    The rank is clipped to what the layer's weight matrix can have: a Linear with three outputs gets three.
+    """
+
+    layer_type: ClassVar[type[nn.Module]]
+
+    def __init__(self, name: str, layer: nn.Module, rank: int, seed: int, *, singular: bool) -> None:
+        super().__init__()
+        weight = layer.get_parameter("weight")
+        self.weight_shape = tuple(weight.shape)
+        u_shape, v_shape = self.shapes(self.weight_shape, rank)
+        u = seeded_uniform(u_shape, seed, f"{name}:U") if singular else torch.zeros(u_shape)
+        self.w_lora_U = nn.Parameter(u.to(weight.device))
+        self.w_lora_V = nn.Parameter(seeded_uniform(v_shape, seed, f"{name}:V").to(weight.device))
+        self.rank = (u_shape if len(u_shape) == 2 else v_shape)[-1]
+        self.w_lora_S: nn.Parameter | None
+        self.register_parameter(
+            "w_lora_S", nn.Parameter(torch.zeros(self.rank, device=weight.device)) if singular else None
+        )
+
+    @staticmethod
+    @abstractmethod
+    def shapes(weight: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of U and V for a weight of this shape."""
+
+    def fits(self, layer: nn.Module) -> bool:
+        """Whether `layer` is of the kind and shape this branch was made for."""
+        return isinstance(layer, self.layer_type) and tuple(layer.get_parameter("weight").shape) == self.weight_shape
+
+    @abstractmethod
+    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+        """What the branch adds to the output of `layer` for its input `x`; `s` replaces S."""
+
+    @abstractmethod
+    def update(self, s: Tensor | None, scaling: float) -> Tensor:
+        """The same update as a tensor of the weight's shape."""
+
+    def is_zero(self, s: Tensor | None) -> bool:
+        """Whether the branch adds exactly nothing."""
+        return not bool((self.w_lora_U if s is None else s).any())
+
+
+class LinearBranch(LowRank):
+    """`x V diag(S) Uᵀ` beside a Linear layer."""
+
+    layer_type = nn.Linear
+
+    @staticmethod
+    def shapes(weight: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        rows, columns = weight
+        rank = min(rank, rows, columns)
+        return (rows, rank), (columns, rank)
+
+    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+        return F.linear(F.linear(x, self.w_lora_V.T), _scaled(self.w_lora_U, s, scaling))
+
+    def update(self, s: Tensor | None, scaling: float) -> Tensor:
+        return _scaled(self.w_lora_U, s, scaling) @ self.w_lora_V.T
+
+
+class ConvBranch(LowRank):
+    """A convolution like the layer's but to r channels, then 1x1 to the layer's outputs."""
+
+    layer_type = nn.Conv2d
+
+    @staticmethod
+    def shapes(weight: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        out, channels, height, width = weight
+        rank = min(rank, out, channels * height * width)
+        return (out, rank), (rank, channels, height, width)
+
+    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+        assert isinstance(layer, nn.Conv2d)
+        narrow = layer._conv_forward(x, self.w_lora_V, None)  # this method knows every padding mode
+        return F.conv2d(narrow, _scaled(self.w_lora_U, s, scaling)[:, :, None, None])  # (out, r) -> (out, r, 1, 1)
+
+    def update(self, s: Tensor | None, scaling: float) -> Tensor:
+        return torch.einsum("or,rihw->oihw", _scaled(self.w_lora_U, s, scaling), self.w_lora_V)
+
+
+class DeconvBranch(LowRank):
+    """1x1 to r channels, then a transposed convolution like the layer's."""
+
+    layer_type = nn.ConvTranspose2d
+
+    @staticmethod
+    def shapes(weight: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        channels, out, height, width = weight
+        rank = min(rank, channels, out * height * width)
+        return (rank, out, height, width), (channels, rank)
+
+    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+        assert isinstance(layer, nn.ConvTranspose2d)
+        narrow = F.conv2d(x, _scaled(self.w_lora_V, s, scaling).T[:, :, None, None])  # (in, r) -> (r, in, 1, 1)
+        return F.conv_transpose2d(
+            narrow,
+            self.w_lora_U,
+            None,
+            layer.stride,
+            layer.padding,  # type: ignore[arg-type]  # never a string: only "zeros" padding exists here
+            layer.output_padding,
+            1,
+            layer.dilation,
+        )
+
+    def update(self, s: Tensor | None, scaling: float) -> Tensor:
+        return torch.einsum("ir,rohw->iohw", _scaled(self.w_lora_V, s, scaling), self.w_lora_U)
+
+
+BRANCHES: tuple[type[LowRank], ...] = (LinearBranch, ConvBranch, DeconvBranch)
+
+
+def make_branch(name: str, layer: nn.Module, rank: int, seed: int, *, singular: bool) -> LowRank:
+    """The branch for this layer, or a UsageError that names it and says why it cannot have one."""
+    found = f"layer {name!r} ({type(layer).__name__})"
+    for branch in BRANCHES:
+        if not isinstance(layer, branch.layer_type):
+            continue
+        if type(layer).forward is not branch.layer_type.forward:
+            raise UsageError(f"{found} computes its output in a way of its own; adapters need a plain layer")
+        if getattr(layer, "groups", 1) != 1:
+            raise UsageError(f"{found} has groups={layer.groups}; adapters take convolutions with groups=1 only")
+        return branch(name, layer, rank, seed, singular=singular)
+    raise UsageError(f"{found} cannot have an adapter; valid: Linear, Conv2d, ConvTranspose2d")
+
+
+def _scaled(factor: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+    """Fold S and the scaling into the columns of a (n, r) factor: cheaper than scaling activations."""
+    return factor * (scaling if s is None else s * scaling)

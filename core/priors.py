@@ -1,0 +1,165 @@
+"""The two entropy models that hyperprior codecs are made of, differentiable and coded for real.
+
+z follows a learned factorised prior (CompressAI's `EntropyBottleneck`; Ballé et al. 2018, appendix 6.1,
+arXiv:1802.01436), y a Gaussian whose scale and mean the hyper-synthesis predicts (Minnen et al. 2018,
+arXiv:1809.02736). Symbols are the latents minus their mean, rounded.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from compressai.entropy_models import EntropyBottleneck
+from torch import Tensor
+
+from taskodec.contracts import Annealed, Rounding
+from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables, gaussian_tables
+
+__all__ = [
+    "anneal",
+    "bottleneck_tables",
+    "decode_bottleneck",
+    "decode_gaussian",
+    "encode_bottleneck",
+    "encode_gaussian",
+    "estimate_bottleneck",
+    "estimate_gaussian",
+    "quantize",
+    "scale_indexes",
+]
+
+MIN_LIKELIHOOD = 1e-9
+"""As in CompressAI; about what an escape costs in the file."""
+
+
+def quantize(v: Tensor, means: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    """What the synthesis sees of latents, and what the rate is measured on.
+
+    Both are `means + round(v - means)`, or its stand-in with a gradient.
+    """
+    if isinstance(rounding, Annealed):
+        chosen = means + anneal(v - means, rounding.temperature)
+        return chosen, chosen
+    noisy = v + torch.empty_like(v).uniform_(-0.5, 0.5) if rounding in ("noise", "mixed") else v
+    if rounding == "noise":
+        return noisy, noisy
+    hard = torch.round(v.detach() - means.detach()) + means.detach()
+    v_hat = hard if rounding == "hard" else v + (hard - v.detach())
+    return v_hat, noisy if rounding == "mixed" else v_hat
+
+
+def anneal(v: Tensor, temperature: float) -> Tensor:
+    """Stochastic Gumbel annealing (Yang et al. 2020, section 3.3, arXiv:2006.04240).
+
+    Each value is drawn between its two neighbouring integers, the nearer one the more often the lower the
+    temperature; a value that is an integer stays. The draw is relaxed, so that it has a gradient.
+    """
+    below = torch.floor(v.detach())
+    share = (v - below).clamp(1e-4, 1 - 1e-4)
+    # the logit of rounding up against rounding down; a two-way Gumbel-softmax is a logistic sigmoid
+    logit = (torch.atanh(share) - torch.atanh(1 - share)) / temperature
+    uniform = torch.rand_like(v).clamp(1e-6, 1 - 1e-6)
+    return below + torch.sigmoid((logit + torch.logit(uniform)) / temperature)
+
+
+def gaussian_likelihood(residual: Tensor, scales: Tensor) -> Tensor:
+    """Probability mass of the unit interval around `residual` under N(0, scales²)."""
+    scales = scales.clamp_min(float(SCALES[0]))
+    inverse = 2**-0.5 / scales
+    magnitude = residual.abs()  # by symmetry, and erfc keeps its precision in this tail
+    upper = torch.special.erfc((magnitude - 0.5) * inverse)
+    lower = torch.special.erfc((magnitude + 0.5) * inverse)
+    return _bounded(0.5 * (upper - lower))
+
+
+def estimate_gaussian(y: Tensor, scales: Tensor, means: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    """Quantised y and the likelihood of every element."""
+    y_hat, rated = quantize(y, means, rounding)
+    return y_hat, gaussian_likelihood(rated - means, scales)
+
+
+def estimate_bottleneck(z: Tensor, bottleneck: EntropyBottleneck, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    """Quantised z and the likelihood of every element; z is coded around the prior's medians."""
+    medians = bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)  # (C, 1, 3) -> (1, C, 1, 1)
+    z_hat, rated = quantize(z, medians, rounding)
+    flat = rated.permute(1, 0, 2, 3).reshape(z.shape[1], 1, -1)  # (B, C, h, w) -> (C, 1, B*h*w)
+    likelihood, _, _ = bottleneck._likelihood(flat)
+    likelihood = _bounded(likelihood)
+    shape = (z.shape[1], z.shape[0], *z.shape[2:])
+    return z_hat, likelihood.reshape(shape).permute(1, 0, 2, 3)  # (C, 1, B*h*w) -> (B, C, h, w)
+
+
+def bottleneck_tables(bottleneck: EntropyBottleneck) -> Tables:
+    """Integer tables of a factorised prior, one row per channel, evaluated in float64 on the CPU.
+
+    CompressAI asks users to call `update()` for this; here the loader of a codec does it.
+    """
+    prior = copy.deepcopy(bottleneck).double().cpu()
+    low, median, high = (prior.quantiles[:, 0, i].detach() for i in range(3))
+    below = (median - low).ceil().clamp(1, 255).int()
+    above = (high - median).ceil().clamp(1, 255).int()
+    steps = torch.arange(-int(below.max()), int(above.max()) + 1, dtype=torch.float64)
+    with torch.no_grad():
+        mass = prior._likelihood(median.view(-1, 1, 1) + steps)[0][:, 0].numpy()  # (C, 1, K) -> (C, K)
+    zero = int(below.max())  # the column of the median
+    pmfs = [row[zero - int(b) : zero + int(a) + 1] for row, b, a in zip(mass, below, above, strict=True)]
+    return Tables.from_pmfs(pmfs, offsets=(-below).numpy())
+
+
+def encode_bottleneck(z: Tensor, bottleneck: EntropyBottleneck, tables: Tables, coder: SymbolEncoder) -> Tensor:
+    """Write z (1, C, h, w); returns z_hat."""
+    medians = bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
+    symbols = torch.round(z - medians)
+    coder.encode(symbols.int().cpu().numpy(), _channel_indexes(tuple(z.shape)), tables)
+    return _as_decoded(symbols + medians)
+
+
+def decode_bottleneck(
+    shape: tuple[int, int], bottleneck: EntropyBottleneck, tables: Tables, coder: SymbolDecoder
+) -> Tensor:
+    """Read z_hat (1, C, *shape)."""
+    medians = bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
+    symbols = coder.decode(_channel_indexes((1, medians.shape[1], *shape)), tables)
+    z_hat: Tensor = torch.from_numpy(symbols).to(medians) + medians
+    return z_hat
+
+
+def scale_indexes(scales: Tensor) -> npt.NDArray[Any]:
+    """The table row of every scale: the first one of `SCALES` that is not smaller."""
+    bounds = torch.from_numpy(SCALES[:-1]).to(scales)
+    indexes: npt.NDArray[Any] = torch.bucketize(scales.detach(), bounds).int().cpu().numpy()
+    return indexes
+
+
+def encode_gaussian(y: Tensor, scales: Tensor, means: Tensor, coder: SymbolEncoder) -> Tensor:
+    """Write y; returns y_hat."""
+    symbols = torch.round(y - means)
+    coder.encode(symbols.int().cpu().numpy(), scale_indexes(scales), gaussian_tables())
+    return _as_decoded(symbols + means)
+
+
+def decode_gaussian(scales: Tensor, means: Tensor, coder: SymbolDecoder) -> Tensor:
+    """Read y_hat, of the shape of `means`."""
+    symbols = coder.decode(scale_indexes(scales), gaussian_tables())
+    return _as_decoded(torch.from_numpy(symbols).to(means) + means)
+
+
+def _as_decoded(v_hat: Tensor) -> Tensor:
+    """In the memory layout that the decoder has: a convolution rounds otherwise in channels_last."""
+    return v_hat.clone(memory_format=torch.contiguous_format)
+
+
+def _bounded(likelihood: Tensor) -> Tensor:
+    """At least MIN_LIKELIHOOD, but with the gradient that draws smaller ones up (a plain clamp has none)."""
+    raised: Tensor = likelihood + (likelihood.clamp_min(MIN_LIKELIHOOD) - likelihood).detach()
+    return raised
+
+
+def _channel_indexes(shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """For (1, C, h, w): every element's channel."""
+    channels = np.arange(shape[1], dtype=np.int32).reshape(1, -1, 1, 1)
+    return np.ascontiguousarray(np.broadcast_to(channels, shape))

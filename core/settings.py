@@ -1,0 +1,225 @@
+"""All settings, validated, and where they come from.
+
+Layers, later wins: packaged `configs/default.yaml`; presets by name (`codec/`, `train/` by codec, `task/`,
+`ttft/`); the user's files in order; arguments and command-line flags; `--set key=value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from taskodec.errors import SettingsError
+from taskodec.layering import Layers, defaults, nest, parse_override, preset, read_yaml
+from taskodec.names import nearest
+
+__all__ = [
+    "AdapterSettings",
+    "CodecSettings",
+    "LimitSettings",
+    "PhaseSettings",
+    "Settings",
+    "TTFTSettings",
+    "TaskSettings",
+    "TrainSettings",
+    "load_settings",
+]
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Size = Annotated[int, Field(ge=1)]
+
+_MESSAGES = {"model_type": "expected keys and values", "string_pattern_mismatch": "valid: auto, cpu, mps, cuda, cuda:N"}
+"""Where pydantic's own words are of no use; `device` is the only key with a pattern."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _Named(_Model):
+    """Something registered, by name; a plain string is its name."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class CodecSettings(_Named):
+    """Which codec, with which weights; `checkpoint` None means the weights that come with it."""
+
+    name: str = "lite"
+    checkpoint: Path | None = None
+
+
+class AdapterSettings(_Named):
+    """Which adapter method, and what it is built with."""
+
+    name: str = "svd-lora"
+
+
+class TaskSettings(_Named):
+    """Which task; `lmbda` None leaves the weight of its loss to the task or the tuning engine."""
+
+    name: str = "human"
+    lmbda: Positive | None = None
+
+
+class PhaseSettings(_Model):
+    """One phase of test-time fine-tuning: what is trained, and how."""
+
+    train: tuple[Literal["encoder", "decoder", "latents"], ...] = Field(min_length=1)
+    steps: Count
+    lr: Positive = 5e-3
+    lr_latents: Positive | None = None
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: tuple[Count, ...] = ()
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
+    rounding: Literal["noise", "ste", "mixed", "sga"] = "sga"
+
+    @model_validator(mode="after")
+    def _check(self) -> PhaseSettings:
+        if len(set(self.train)) < len(self.train):
+            raise ValueError(f"train names a part twice: {', '.join(self.train)}")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must ascend, found {list(self.milestones)}")
+        if self.milestones and self.schedule != "step":
+            raise ValueError(f"milestones need schedule: step, found {self.schedule}")
+        return self
+
+
+class TTFTSettings(_Model):
+    """Test-time fine-tuning: its phases, and the budgets they share.
+
+    `steps` rescales the phases to this total; `time_budget` (seconds per image) ends tuning early.
+    """
+
+    preset: str = "default"
+    phases: tuple[PhaseSettings, ...] = ()
+    seed: int = 0
+    steps: Count | None = None
+    time_budget: Positive | None = None
+
+
+class LimitSettings(_Model):
+    """What is refused before memory is allocated."""
+
+    max_pixels: Size = 2**27
+
+
+class TrainSettings(_Model):
+    """Training of a codec. `lr_scales` maps glob patterns of parameter names to factors of `lr`.
+
+    The last `late_share` of the steps uses crops of `late_crop` in full precision. `ema` is the decay of the
+    moving average that becomes the weights.
+    """
+
+    crop: Size = 128
+    batch: Size = 16
+    steps: Size = 5000
+    lr: Positive = 1e-3
+    final_lr: Positive = 1e-5
+    lr_scales: dict[str, float] = {}
+    late_crop: Size = 256
+    late_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    clip: Positive = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    seed: int = 0
+    checkpoint_minutes: Positive = 5.0
+    validate_every: Size = 500
+    bf16: bool = False
+
+
+class Settings(_Model):
+    """Everything that can be set. Frozen; `load_settings` puts it together."""
+
+    codec: CodecSettings = CodecSettings()
+    adapter: AdapterSettings = AdapterSettings()
+    task: TaskSettings = TaskSettings()
+    quality: float = 3
+    ttft: TTFTSettings = TTFTSettings()
+    limits: LimitSettings = LimitSettings()
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    train: TrainSettings = TrainSettings()
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML that `load_settings` reads back."""
+        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return text
+
+
+def load_settings(
+    files: Sequence[str | Path] = (),
+    overrides: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings from the packaged defaults and presets, then `files`, `flags` and `overrides`.
+
+    `flags` maps dotted keys to values, `overrides` are texts like `ttft.steps=80`. SettingsError names each
+    wrong key or value, where it came from, and what is valid.
+    """
+    user = Layers()
+    for file in files:
+        user.add(read_yaml(Path(file)), str(file))
+    for layer, key in nest(flags or {}):
+        user.add(layer, f"argument {key.rpartition('.')[2] or key}")
+    for text in overrides:
+        user.add(parse_override(text), f"--set {text}")
+    layers = _with_presets(user)
+    layers.add_layers(user)
+    try:
+        return Settings.model_validate(layers.values)
+    except ValidationError as error:
+        details = error.errors()
+        places = [detail["loc"] for detail in details]
+        # an error inside a list also makes the list itself wrong: say only what is inside
+        inner = [d for d in details if not any(p[: len(d["loc"])] == d["loc"] != p for p in places)]
+        raise SettingsError("\n".join(_explain(detail, layers) for detail in inner)) from error
+
+
+def _with_presets(user: Layers) -> Layers:
+    """The packaged defaults, and the presets of what the user names."""
+    layers = Layers()
+    layers.add(defaults(), "default.yaml")
+    for section in ("codec", "task"):
+        layers.add({section: user.name(section, layers.name(section))}, "default.yaml")
+    codec, task = layers.name("codec"), layers.name("task")
+    for kind, name in (("codec", codec), ("train", codec), ("task", task)):
+        layers.add(preset(kind, name), f"{kind}/{name}.yaml")
+    chosen = user.values.get("ttft")
+    ttft = (chosen if isinstance(chosen, dict) else {}).get("preset", layers.values["ttft"]["preset"])
+    layers.add({"ttft": preset("ttft", str(ttft), needed=True)}, f"ttft/{ttft}.yaml")
+    return layers
+
+
+def _explain(detail: Any, layers: Layers) -> str:
+    """One validation error: key, value, origin, what is valid."""
+    path: tuple[str | int, ...] = detail["loc"]
+    key = ".".join(map(str, path))
+    origin = layers.origin(path)
+    if detail["type"] == "extra_forbidden":
+        valid = _keys_at(Settings, path[:-1])
+        near = nearest(str(path[-1]), valid)
+        return f"unknown key {key} = {detail['input']!r} (from {origin}){near}; valid keys: {', '.join(valid)}"
+    if detail["type"] == "missing":
+        return f"{key} is missing (from {origin})"
+    message = _MESSAGES.get(detail["type"], detail["msg"]).removeprefix("Value error, ")
+    return f"{key} = {detail['input']!r} (from {origin}): {message[0].lower()}{message[1:]}"
+
+
+def _keys_at(model: Any, path: Sequence[str | int]) -> list[str]:
+    """The keys that the section at this path may have."""
+    for part in path:
+        if isinstance(part, int):  # an item of a tuple of models
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next((a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation)
+    return list(model.model_fields)

@@ -1,0 +1,94 @@
+"""The classical codecs write real files of the format they name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from taskodec.codecs.anchors import ANCHORS, anchor
+from taskodec.errors import ImageError, UsageError
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    """Smooth colours with a fine pattern, of odd size."""
+    y, x = np.mgrid[0:93, 0:131]
+    pixels = np.stack([x + 60 * np.sin(y / 9), 2 * y, 128 + 60 * np.sin(x * y / 300)], axis=-1)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def psnr(a: Image.Image, b: Image.Image) -> float:
+    error = np.square(np.asarray(a, dtype=float) - np.asarray(b, dtype=float)).mean()
+    return float(10 * np.log10(255**2 / error))
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+def test_more_bytes_give_a_better_picture(name: str, picture: Image.Image) -> None:
+    one = anchor(name)
+    files = [one.encode(picture, quality) for quality in one.qualities]
+    sizes = [len(data) for data in files]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 3 * sizes[0]
+    decoded = [one.decode(data) for data in files]
+    assert {(image.size, image.mode) for image in decoded} == {(picture.size, "RGB")}
+    assert psnr(decoded[-1], picture) > max(30, psnr(decoded[0], picture) + 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("jpeg", b"\xff\xd8\xff"), ("webp", b"RIFF"), ("avif", b"\0\0\0"), ("jpeg2000", b"\0\0\0\x0cjP")],
+)
+def test_files_are_of_the_format(name: str, start: bytes, picture: Image.Image) -> None:
+    one = anchor(name)
+    data = one.encode(picture, one.qualities[4])
+    assert data.startswith(start)
+    assert one.encode(picture, one.qualities[4]) == data
+
+
+def test_jpeg_halves_its_colours(picture: Image.Image) -> None:
+    data = ANCHORS["jpeg"].encode(picture, 50)
+    frame = data.index(b"\xff\xc0")
+    assert data[frame + 11] == 0x22  # the luma sampling factors
+
+
+def test_jpeg2000_keeps_to_its_rate() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
+    size = len(ANCHORS["jpeg2000"].encode(noise, 20))
+    assert size == pytest.approx(128 * 128 * 3 / 20, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+def test_greyscale_is_taken_as_rgb(name: str, picture: Image.Image) -> None:
+    one = anchor(name)
+    assert one.decode(one.encode(picture.convert("L"), one.qualities[-1])).mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+def test_damaged_files_are_refused(name: str, picture: Image.Image) -> None:
+    one = anchor(name)
+    for data in (b"", b"not a picture", one.encode(picture, one.qualities[0])[:40]):
+        with pytest.raises(ImageError, match=f"no readable {name} file"):
+            one.decode(data)
+
+
+def test_another_format_is_refused(picture: Image.Image) -> None:
+    with pytest.raises(ImageError, match="no readable webp"):
+        ANCHORS["webp"].decode(ANCHORS["jpeg"].encode(picture, 50))
+
+
+@pytest.mark.parametrize(("name", "quality"), [("jpeg", 0), ("webp", 101), ("avif", -1), ("jpeg2000", 0.5)])
+def test_impossible_qualities_are_refused(name: str, quality: float, picture: Image.Image) -> None:
+    with pytest.raises(UsageError, match=f"not valid for {name}; valid: "):
+        ANCHORS[name].encode(picture, quality)
+
+
+def test_a_pillow_without_the_format_is_named(picture: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda feature: False)
+    with pytest.raises(UsageError, match=r"cannot write avif; install one that can, .*11\.3"):
+        ANCHORS["avif"].encode(picture, 50)
+
+
+def test_unknown_anchors_are_refused() -> None:
+    with pytest.raises(UsageError, match="no anchor 'gif'; valid: jpeg, webp, avif, jpeg2000"):
+        anchor("gif")

@@ -1,0 +1,109 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from taskodec.errors import UsageError
+from taskodec.tasks.features import FeatureNetwork, FeatureTask
+
+
+class Tiny(FeatureNetwork):
+    """Two levels and five classes, with dropout so that training mode would show."""
+
+    min_side = 8
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.first, self.second = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 6, 3)
+            self.head, self.dropout = nn.Linear(6, 5), nn.Dropout(0.5)
+        self.passes = 0
+
+    def features(self, x):
+        self.passes += 1
+        first = self.dropout(torch.relu(self.first(x)))
+        return [first, self.second(first)]
+
+    def outputs(self, x):
+        return self.head(self.features(x)[1].mean((2, 3))) * 10
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(1, 3, 11, 9, generator=generator), torch.rand(1, 3, 11, 9, generator=generator)
+
+
+def test_the_loss_is_the_mean_over_levels_of_the_error_of_the_features(images):
+    x_hat, x = images
+    task = FeatureTask(Tiny(), "tiny")
+    found, wanted = task.network.features(x_hat), task.network.features(x)
+    expected = sum(float((a - b).square().mean()) for a, b in zip(found, wanted, strict=True)) / 2
+    assert float(task.loss(x_hat, task.prepare(x))) == pytest.approx(expected)
+
+
+def test_layers_weigh_the_levels(images):
+    x_hat, x = images
+    losses = []
+    for layers in ([1, 0], [0, 1], [2, 3]):
+        task = FeatureTask(Tiny(), "tiny", layers=layers)
+        losses.append(float(task.loss(x_hat, task.prepare(x))))
+    assert losses[2] == pytest.approx(2 * losses[0] + 3 * losses[1])
+    with pytest.raises(UsageError, match=r"'tiny': 3 weights.*2 levels"):
+        FeatureTask(Tiny(), "tiny", layers=[1, 1, 1]).prepare(x)
+
+
+def test_outputs_are_compared_by_their_divergence(images):
+    x_hat, x = images
+    task = FeatureTask(Tiny(), "tiny", loss="outputs")
+    p, q = (task.network.outputs(v).softmax(1) for v in (x, x_hat))
+    expected = float((p * (p / q).log()).sum())
+    assert expected > 0
+    assert float(task.loss(x_hat, task.prepare(x))) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["features", "outputs"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (33, 31)])
+def test_any_size_gives_zero_at_the_original_and_a_gradient_elsewhere(loss, size):
+    task = FeatureTask(Tiny(), "tiny", loss=loss)
+    x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(2))
+    reference = task.prepare(x)
+    assert float(task.loss(x, reference)) == pytest.approx(0, abs=1e-6)
+    x_hat = (x * 0.5).requires_grad_()
+    task.loss(x_hat, reference).backward()
+    assert float(x_hat.grad.abs().sum()) > 0
+
+
+def test_the_network_is_frozen_and_sees_the_original_once(images):
+    x_hat, x = images
+    task = FeatureTask(Tiny().train().requires_grad_(True), "tiny")
+    assert not task.network.training
+    assert not any(p.requires_grad for p in task.network.parameters())
+    reference = task.prepare(x.requires_grad_())
+    assert not any(f.requires_grad for f in reference.features)
+    for _ in range(3):
+        task.loss(x_hat, reference)
+    assert task.network.passes == 4
+
+
+def test_metrics_compare_the_predictions(images):
+    task = FeatureTask(Tiny(), "tiny")
+    task.network.outputs = lambda x: torch.stack([x.mean((1, 2, 3)), torch.full((len(x),), 0.5)], 1)  # bright or dark
+    bright, dark = images[0] * 0.1 + 0.6, images[0] * 0.1
+    assert task.metrics(bright, bright) == {"top1_agreement": 1.0, "feature_distance": 0.0}
+    found = task.metrics(dark, bright)
+    assert found["top1_agreement"] == 0
+    assert found["feature_distance"] == pytest.approx(float(task.loss(dark, task.prepare(bright))))
+
+
+def test_the_weight_follows_the_table_or_is_left_to_the_engine():
+    codec = SimpleNamespace(lmbda=lambda quality: 0.01)
+    assert FeatureTask(Tiny(), "tiny", lmbdas={0.001: 1.0, 0.01: 7.0}).lmbda(codec, 2) == pytest.approx(7)
+    assert FeatureTask(Tiny(), "tiny").lmbda(codec, 2) is None
+
+
+def test_an_unknown_loss_says_what_is_valid():
+    with pytest.raises(UsageError, match=r"no loss 'labels'.*features, outputs"):
+        FeatureTask(Tiny(), "tiny", loss="labels")

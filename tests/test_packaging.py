@@ -1,0 +1,79 @@
+"""What is installed is what is in the folders."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("core", "codecs", "configs", "plugins", "tasks")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The names in a wheel that is built from a copy of the project."""
+    copy = tmp_path_factory.mktemp("project")
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, copy)
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(copy / "out")], cwd=copy, check=True, capture_output=True)
+    (path,) = (copy / "out").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+def installed_name(path):
+    """Where a file of the repository lies in the wheel."""
+    room, *rest = path.relative_to(ROOT).parts
+    return "/".join(["taskodec", *([] if room == "core" else [room]), *rest])
+
+
+def files_of(room):
+    return [p for p in (ROOT / room).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+
+
+def test_every_package_is_listed():
+    listed = PROJECT["tool"]["setuptools"]["package-dir"]
+    folders = {str(p.parent.relative_to(ROOT)) for room in ROOMS for p in (ROOT / room).rglob("__init__.py")}
+    assert set(listed.values()) == folders
+    assert set(listed) == set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_no_room_hides_another():
+    for room in ROOMS[1:]:
+        assert not list((ROOT / "core").glob(f"{room}*")), room
+
+
+def test_the_wheel_holds_every_file_and_nothing_else(wheel):
+    expected = {installed_name(p) for room in ROOMS for p in files_of(room)}
+    content = {name for name in wheel if ".dist-info/" not in name}
+    assert content == expected
+    assert "taskodec/py.typed" in content
+    assert "taskodec/configs/default.yaml" in content
+    assert any(name.endswith(".safetensors") for name in content)
+
+
+def test_the_wheel_carries_licence_and_command(wheel):
+    assert any(name.endswith("/licenses/LICENSE") for name in wheel)
+    assert any(name.endswith("/entry_points.txt") for name in wheel)
+    assert PROJECT["project"]["scripts"] == {"taskodec": "taskodec.cli:main"}
+
+
+def test_the_readme_has_two_commands_and_ci_can_find_the_second():
+    blocks = (ROOT / "README.md").read_text().split("```sh\n")[1:]
+    commands = [block.partition("\n```")[0] for block in blocks]
+    assert len(commands) == 2
+    assert all(command.startswith("python3 -m venv .venv && ") and "\n" not in command for command in commands)
+    assert commands[1].endswith(" && .venv/bin/pytest")
+
+
+def test_pictures_named_in_the_readme_exist():
+    assert (ROOT / "docs" / "images" / "kodim23.png").is_file()
+    assert "docs/images/kodim23.png" in (ROOT / "README.md").read_text()

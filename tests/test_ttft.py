@@ -1,0 +1,164 @@
+import pytest
+import torch
+
+from taskodec.bitstream import Stream
+from taskodec.coding import read_latents
+from taskodec.contracts import FunctionTask
+from taskodec.errors import TaskError, UsageError
+from taskodec.images import crop_to, to_8bit
+from taskodec.lora import attached, build_lora, build_svd_lora
+from taskodec.settings import PhaseSettings
+from taskodec.ttft import Tuner, calibrate_lmbda, steps_of
+
+mse = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean(), lmbda=2000.0)
+
+
+def edges(x_hat, x):
+    difference = x_hat - x
+    return (difference[..., 1:] - difference[..., :-1]).square().mean()
+
+
+def phase(*parts, steps=6, **options):
+    return PhaseSettings(train=parts, steps=steps, **options)
+
+
+LATENTS = phase("latents", lr_latents=0.3, steps=15)
+
+
+@pytest.fixture
+def adapter(tiny_codec):
+    return build_svd_lora(tiny_codec)
+
+
+def test_tuning_latents_lowers_the_true_cost(tiny_codec, adapter, photo):
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [LATENTS])
+    assert tuned.best.cost < tuned.untuned.cost
+    assert tuned.best.loss < tuned.untuned.loss
+    assert tuned.best.name == "latents"
+    assert tuned.steps == 15
+
+
+def test_costs_are_those_of_the_file(tiny_codec, adapter, photo):
+    """What is reported can be computed again from the stream alone."""
+    x = photo[..., :61, :93]
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(x, [phase("latents", "decoder", lr=0.5, lr_latents=0.03)])
+    best = tuned.best
+    y_hat, delta = read_latents(Stream.from_bytes(best.coded.stream), tiny_codec, adapter)
+    with torch.no_grad(), attached(adapter, tiny_codec):
+        adapter.set_delta(delta.tensor(y_hat) if delta else None)
+        x_hat = to_8bit(crop_to(tiny_codec.synthesis(y_hat, 2.0), 61, 93))
+    assert torch.equal(x_hat, best.x_hat)
+    assert best.bpp == 8 * len(best.coded.stream) / (61 * 93)
+    assert best.loss == pytest.approx(float((x_hat - x).square().mean()))
+    assert best.cost == pytest.approx(2000 * best.loss + best.bpp)
+
+
+def test_singular_values_travel(tiny_codec, adapter, photo):
+    """A task that wants another brightness: the decoder can give it for a few bytes."""
+    brighter = FunctionTask("brighter", lambda x_hat, x: (x_hat - x - 0.1).square().mean(), lmbda=2000.0)
+    tuned = Tuner(tiny_codec, adapter, brighter, 1.0).tune(photo, [phase("decoder", steps=40, lr=0.2)])
+    assert tuned.best.name == "decoder"
+    assert tuned.best.coded.delta is not None
+    assert 4 < tuned.best.coded.adapter_bytes < 40
+    assert tuned.best.loss < tuned.untuned.loss
+
+
+def test_encoder_adapter_changes_only_the_latents(tiny_codec, adapter, photo):
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase("encoder", steps=30, lr=0.02)])
+    assert tuned.best.name == "encoder"
+    assert tuned.best.coded.delta is None
+    assert tuned.best.coded.adapter_bytes == 0
+    assert tuned.best.cost < tuned.untuned.cost
+
+
+def test_never_worse(tiny_codec, adapter, photo):
+    wild = [phase("latents", "encoder", "decoder", lr=50.0, lr_latents=50.0, rounding="noise")]
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, wild)
+    assert tuned.best.cost <= tuned.untuned.cost
+
+
+@pytest.mark.parametrize("rounding", ["noise", "ste", "mixed", "sga"])
+def test_every_rounding_runs(tiny_codec, adapter, photo, rounding):
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase("latents", lr_latents=0.02, rounding=rounding)])
+    assert tuned.best.cost <= tuned.untuned.cost
+
+
+def test_same_seed_same_stream_and_nothing_is_left_behind(tiny_codec, adapter, photo):
+    before = {name: value.clone() for name, value in tiny_codec.state_dict().items()}
+    kept = adapter.state()
+    tuner = Tuner(tiny_codec, adapter, mse, 2.0, seed=3)
+    phases = [phase("encoder", "decoder"), phase("latents", lr_latents=0.03)]
+    first, second = (tuner.tune(photo, phases).best.coded.stream for _ in range(2))
+    assert first == second
+    assert all(torch.equal(value, before[name]) for name, value in tiny_codec.state_dict().items())
+    assert all(torch.equal(value, kept[name]) for name, value in adapter.state().items())
+    assert not any(module._forward_hooks for module in tiny_codec.modules())
+
+
+def test_without_an_adapter(tiny_codec, photo):
+    tuned = Tuner(tiny_codec, None, mse, 2.0).tune(photo, [LATENTS])
+    assert tuned.best.name == "latents"
+    with pytest.raises(UsageError, match="nothing to train"):
+        Tuner(tiny_codec, None, mse, 2.0).tune(photo, [phase("encoder")])
+
+
+def test_plain_lora_tunes_the_encoder(tiny_codec, photo):
+    tuned = Tuner(tiny_codec, build_lora(tiny_codec), mse, 2.0).tune(photo, [phase("encoder", steps=30, lr=0.02)])
+    assert tuned.best.cost < tuned.untuned.cost
+
+
+def test_time_budget_ends_tuning(tiny_codec, adapter, photo):
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase("latents", steps=10_000)], time_budget=0.3)
+    assert 0 < tuned.steps < 10_000
+
+
+def test_progress_tells_loss_rate_and_cost(tiny_codec, adapter, photo):
+    seen = []
+    Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase("latents")], progress=lambda *a: seen.append(a))
+    assert [(step, total) for step, total, _ in seen] == [(i, 6) for i in range(1, 7)]
+    assert seen[0][2]["cost"] == pytest.approx(2000 * seen[0][2]["loss"] + seen[0][2]["bpp"], rel=1e-4)
+
+
+def test_calibrated_weight_is_the_slope(tiny_codec, photo):
+    task = FunctionTask("edges", edges)
+    assert Tuner(tiny_codec, None, task, 2.0).tune(photo, []).lmbda > 0
+    lmbda = calibrate_lmbda(tiny_codec, task, photo, photo, 2.0)
+    scaled = FunctionTask("edges", lambda x_hat, x: 1000 * edges(x_hat, x))
+    assert calibrate_lmbda(tiny_codec, scaled, photo, photo, 2.0) == pytest.approx(lmbda / 1000, rel=1e-3)
+
+
+def test_fixed_rate_weight_is_rate_over_loss(tiny_codec, photo):
+    tiny_codec.continuous = False
+    task = FunctionTask("edges", edges)
+    lmbda = calibrate_lmbda(tiny_codec, task, photo, photo, 2.0)
+    untuned = Tuner(tiny_codec, None, task, 2.0).tune(photo, []).untuned
+    assert lmbda * untuned.loss == pytest.approx(untuned.bpp, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda x_hat, x: (x_hat - x).square(), "scalar"),
+        (lambda x_hat, x: x.mean(), "does not depend"),
+        (lambda x_hat, x: (x_hat - x).mean() / 0.0 * 0.0, "nan"),
+    ],
+)
+def test_bad_losses_name_the_task(tiny_codec, adapter, photo, loss, message):
+    with pytest.raises(TaskError, match=rf"'broken'.*{message}"):
+        Tuner(tiny_codec, adapter, FunctionTask("broken", loss, lmbda=1.0), 2.0).tune(photo, [LATENTS])
+    assert not any(module._forward_hooks for module in tiny_codec.modules())
+
+
+def test_a_loss_of_zero_has_no_weight(tiny_codec, photo):
+    tiny_codec.continuous = False
+    task = FunctionTask("flat", lambda x_hat, x: (x_hat * 0).sum())
+    with pytest.raises(TaskError, match=r"set task\.lmbda"):
+        Tuner(tiny_codec, None, task, 2.0).tune(photo, [])
+
+
+def test_total_steps_are_shared():
+    phases = [phase("latents", steps=60), phase("encoder", steps=40, schedule="step", milestones=(20,))]
+    assert [p.steps for p in steps_of(phases, 10)] == [6, 4]
+    assert steps_of(phases, 10)[1].milestones == (2,)
+    assert [p.steps for p in steps_of(phases, 0)] == [0, 0]
+    assert [p.steps for p in steps_of(phases, None)] == [60, 40]

@@ -1,0 +1,1 @@
+"""What an outside package looks like."""
