@@ -15,15 +15,17 @@ from torch import Tensor
 from taskodec.bitstream import Stream
 from taskodec.coding import quantize_quality, read_latents
 from taskodec.contracts import Adapter, Codec, Task
-from taskodec.errors import MismatchError, SettingsError, StreamError, TaskodecError
+from taskodec.errors import MismatchError, SettingsError, StreamError
 from taskodec.handover import build
 from taskodec.hookspecs import resolve
 from taskodec.images import ImageInput, crop_to, load_image, to_pil
+from taskodec.metrics import psnr
+from taskodec.phases import steps_of
 from taskodec.registry import Registry, default_registry
 from taskodec.settings import Settings, load_settings
-from taskodec.ttft import Progress, Tuned, Tuner, steps_of
+from taskodec.ttft import Progress, Tuned, Tuner
 
-__all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress", "psnr"]
+__all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Result:
 
     stream: bytes
     x: Tensor
+    task: Task
     tuned: Tuned
     notes: tuple[str, ...] = ()
 
@@ -58,6 +61,8 @@ class Result:
             "cost_before": untuned.cost,
             "cost_after": best.cost,
             "lmbda": self.tuned.lmbda,
+            "metrics_before": self.task.metrics(untuned.x_hat, self.x),
+            "metrics_after": self.task.metrics(best.x_hat, self.x),
             "psnr_before": psnr(untuned.x_hat, self.x),
             "psnr": psnr(best.x_hat, self.x),
             "steps": self.tuned.steps,
@@ -100,7 +105,7 @@ class Compressor:
         loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
         x = loaded.x.to(self.device)
         tuned = self.tuner.tune(x, self.phases, time_budget=self.settings.ttft.time_budget, progress=progress)
-        return Result(tuned.best.coded.stream, x, tuned, tuple(loaded.notes))
+        return Result(tuned.best.coded.stream, x, self.task, tuned, tuple(loaded.notes))
 
 
 class Decompressor:
@@ -141,24 +146,27 @@ class Decompressor:
 
     def _adapter(self, codec: Codec, stream: Stream) -> Adapter:
         """The adapter with the stream's fingerprint: as the metadata describe it, or any registered for the codec."""
-        wanted = stream.header.adapter_fingerprint
-        options: Mapping[str, Any] = stream.header.metadata
-        if "adapter" in options:
-            candidates = [(str(options["adapter"]), {k: v for k, v in options.items() if k != "adapter"})]
+        metadata: Mapping[str, Any] = stream.header.metadata
+        if "adapter" in metadata:
+            described = {key: value for key, value in metadata.items() if key != "adapter"}
+            candidates = [(str(metadata["adapter"]), described)]
         else:
-            names = [n for n, spec in self.registry.adapters.items() if spec.codec in (None, codec.name)]
-            candidates = [(name, {}) for name in sorted(names, key=lambda n: n != DEFAULT_ADAPTER)]
-        for name, arguments in candidates:
+            names = [name for name, spec in self.registry.adapters.items() if spec.codec in (None, codec.name)]
+            candidates = [(name, {}) for name in sorted(names, key=lambda name: name != DEFAULT_ADAPTER)]
+        tried = []
+        for name, options in candidates:
             try:
-                adapter = _build_adapter(self.registry, name, codec, arguments)
-            except (TaskodecError, TypeError, ValueError) as error:  # the arguments are the stream's
-                raise MismatchError(f"the stream's adapter {name!r} cannot be made here: {error}") from error
-            if adapter.fingerprint() == wanted:
+                adapter = _build_adapter(self.registry, name, codec, options)
+            except Exception as error:  # options of a stream, or any plugin's code: neither may end in a traceback
+                tried.append(f"{name} cannot be made: {error}")
+                continue
+            if adapter.fingerprint() == stream.header.adapter_fingerprint:
                 return adapter.requires_grad_(False)
-        tried = ", ".join(name for name, _ in candidates)
+            tried.append(f"{name} is {adapter.fingerprint().hex()}")
+        wanted = (stream.header.adapter_fingerprint or b"").hex()
         raise MismatchError(
-            f"the stream needs adapter {wanted.hex() if wanted else ''} for codec {codec.name!r}; none of those here "
-            f"({tried}) is it; install or load (--plugin) the plugin that provides it"
+            f"the stream needs adapter {wanted} of codec {codec.name!r}, and none here is it ({'; '.join(tried)}); "
+            "install or load (--plugin) the plugin that provides it"
         )
 
 
@@ -200,12 +208,6 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
         except OSError as error:
             raise StreamError(f"{path} cannot be read: {error.strerror or error}") from error
     return Decompressor(settings).decompress(stream)
-
-
-def psnr(x_hat: Tensor, x: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of images in [0, 1]; 100 for equal ones."""
-    mse = float((x_hat - x).square().mean())
-    return float(-10 * torch.log10(torch.tensor(mse))) if mse > 1e-10 else 100.0
 
 
 def _load_codec(registry: Registry, name: str, quality: float, settings: Settings) -> Codec:

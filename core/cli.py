@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -49,6 +50,9 @@ for _command in (compress, decompress, info, plugins, config, train):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors raised on purpose become one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without some letter must not end a batch
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to developers, not to users
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:

@@ -25,7 +25,9 @@ STREAM_SUFFIXES = frozenset({".tkd"})
 def compress(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Images, or folders of images.")],
     *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for several.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")
+    ] = None,
     codec: Annotated[str | None, typer.Option(help="Codec to use; see `taskodec plugins`.")] = None,
     quality: Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")] = None,
     task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the image is for.")] = None,
@@ -75,7 +77,9 @@ def compress(
 def decompress(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN.tkd...", help="Streams, or folders of streams.")],
     *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, or a folder for several.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")
+    ] = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -81,20 +82,24 @@ def load_registry(plugins: Sequence[Path] | None) -> Registry:
     return registry
 
 
-def plan(inputs: Sequence[Path], out: Path | None, suffix: str, *, suffixes: frozenset[str], force: bool) -> list[Job]:
+def plan(
+    inputs: Sequence[Path], output: str | None, suffix: str, *, suffixes: frozenset[str], force: bool
+) -> list[Job]:
     """What becomes of each input; UsageError for outputs that collide or exist, before anything is done.
 
-    Folders stand for the files directly in them. A single file goes to `out` itself, unless that is a
-    folder; several go into the folder `out` under their stems. Without `out`, outputs lie beside inputs.
+    Folders stand for the files directly in them. A single file goes to `output` itself, unless that is a
+    folder or ends in a slash; several go into the folder `output` under their stems. Without it, outputs lie
+    beside inputs.
     """
+    out = Path(output) if output else None
     sources = [file for path in inputs for file in expand(path, suffixes)]
     alone = len(inputs) == 1 and not inputs[0].is_dir()
-    if out is not None and alone and not out.is_dir() and not str(out).endswith("/"):
+    if out is not None and alone and not out.is_dir() and not str(output).endswith(("/", os.sep)):
         jobs = [Job(sources[0], out)]
     else:
         jobs = [Job(source, (out or source.parent) / (source.stem + suffix)) for source in sources]
     if out is not None and out.is_file() and not alone:
-        raise UsageError(f"--output {out} is a file, and there are several inputs: give a folder")
+        raise UsageError(f"output {out} is a file, and there are several inputs: give a folder")
     _check_targets(jobs, force)
     return jobs
 

@@ -30,7 +30,6 @@ __all__ = [
     "Rounding",
     "Side",
     "Task",
-    "Trainable",
     "total_bits",
 ]
 
@@ -53,9 +52,6 @@ rounded and the rate the noisy latents (Minnen and Singh 2020, section 3.3, arXi
 """
 
 Side = Literal["encoder", "decoder"]
-
-Trainable = Literal["encoder", "decoder", "delta"]
-"""Adapter parameters by use: all of the encoder's, all of the decoder's, or only the numbers that travel."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +168,8 @@ class Codec(nn.Module, ABC):
 class Adapter(nn.Module, ABC):
     """Low-rank updates of a codec's layers, kept beside the frozen weights and never written into them.
 
-    `delta` is the flat vector of numbers that travel in the stream: what the decoder must add to the
-    adapter it already owns. It is all zeros before tuning.
+    The delta is the flat vector of numbers that travel in the stream: what the decoder must add to the
+    adapter it already owns. It belongs to one image, and is not part of the adapter.
     """
 
     kind: str
@@ -188,8 +184,8 @@ class Adapter(nn.Module, ABC):
         """Leave the codec exactly as it was before `attach`."""
 
     @abstractmethod
-    def adapter_params(self, part: Trainable) -> list[str]:
-        """Names (as in `named_parameters()`) of the parameters trained for this part."""
+    def adapter_params(self, side: Side) -> list[str]:
+        """Names (as in `named_parameters()`) of this side's parameters, all trained in pre-training."""
 
     @property
     @abstractmethod
@@ -208,9 +204,9 @@ class Adapter(nn.Module, ABC):
         """Whether the decoder needs this adapter even without a delta: false when its part does nothing yet."""
         return True
 
-    def start(self, part: Trainable) -> list[nn.Parameter]:
-        """Train exactly the parameters of this part; every other one is frozen."""
-        names = set(self.adapter_params(part))
+    def start(self, side: Side) -> list[nn.Parameter]:
+        """Train exactly the parameters of this side; every other one is frozen."""
+        names = set(self.adapter_params(side))
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name in names)
         return [p for n, p in self.named_parameters() if n in names]

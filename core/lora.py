@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from taskodec.contracts import Adapter, Codec, Side, Trainable
+from taskodec.contracts import Adapter, Codec, Side
 from taskodec.errors import UsageError
 from taskodec.lowrank import LowRank, make_branch
 
@@ -68,9 +68,6 @@ class LowRankAdapter(Adapter):
                 for name, layer in layers.items()
             }
             self.add_module(side, nn.ModuleDict(made))
-        if self.delta_groups:
-            device = next(iter(decoder.values())).get_parameter("weight").device
-            self.register_parameter("delta", nn.Parameter(torch.zeros(sum(self.delta_groups), device=device)))
         self._handles: list[RemovableHandle] = []
         self._delta_in_use: list[Tensor] = []  # in a list, or torch would register a Parameter given to set_delta
 
@@ -99,9 +96,9 @@ class LowRankAdapter(Adapter):
             handle.remove()
         self._handles = []
 
-    def adapter_params(self, part: Trainable) -> list[str]:
-        """See `Adapter`: "delta" is the flat vector of travelling numbers, if there is one."""
-        return [name for name, _ in self.named_parameters() if name == part or name.startswith(f"{part}.")]
+    def adapter_params(self, side: Side) -> list[str]:
+        """U, S and V of every layer of this side."""
+        return [name for name, _ in self.named_parameters() if name.startswith(f"{side}.")]
 
     @property
     def delta_groups(self) -> Sequence[int]:
@@ -149,11 +146,10 @@ class LowRankAdapter(Adapter):
 
 
 class SVDLoRA(LowRankAdapter):
-    """`W + (alpha / r) U diag(S) Vᵀ`: U and V start from the seed, S at zero; of the decoder, S travels as `delta`."""
+    """`W + (alpha / r) U diag(S) Vᵀ`: U and V start from the seed, S at zero; changes of the decoder's S travel."""
 
     kind = "svd-lora"
     singular = True
-    delta: nn.Parameter
 
 
 class LoRA(LowRankAdapter):

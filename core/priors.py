@@ -131,7 +131,7 @@ def decode_bottleneck(
 def scale_indexes(scales: Tensor) -> npt.NDArray[Any]:
     """The table row of every scale: the first one of `SCALES` that is not smaller."""
     bounds = torch.from_numpy(SCALES[:-1]).to(scales)
-    indexes: npt.NDArray[Any] = torch.bucketize(scales.detach(), bounds).int().cpu().numpy()
+    indexes: npt.NDArray[Any] = torch.bucketize(scales.detach().contiguous(), bounds).int().cpu().numpy()
     return indexes
 
 

@@ -113,7 +113,7 @@ class Registry:
             self._manager.register(plugin, name)
             self._manager.check_pending()
             found = self._call_hooks(plugin, name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self._manager.has_plugin(name) and self._manager.get_plugin(name) is plugin:
                 self._manager.unregister(plugin)
             if isinstance(error, PluginError):

@@ -14,22 +14,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from taskodec.calibration import calibrate_lmbda
 from taskodec.checks import checked_loss
 from taskodec.coding import Coded, Delta, StreamWriter
-from taskodec.contracts import Adapter, Annealed, Codec, Latents, Rounding, Task
+from taskodec.contracts import Adapter, Codec, Latents, Rounding, Task
 from taskodec.delta import STEPS
 from taskodec.delta_rate import laplace_bits, quantize_ste
-from taskodec.errors import TaskError, UsageError
 from taskodec.images import crop_to, pad_to, to_8bit
+from taskodec.phases import Point, Variables, rounding_at
 
 if TYPE_CHECKING:
     from taskodec.settings import PhaseSettings
 
-__all__ = ["Candidate", "Tuned", "Tuner", "calibrate_lmbda"]
+__all__ = ["Candidate", "Tuned", "Tuner"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -39,9 +39,6 @@ TUNING_STEP = 6
 
 CHECK_EVERY = 5
 """After how many steps a phase looks at its state rounded, to keep the best."""
-
-HOT, COLD = 0.5, 0.05
-"""Temperatures between which `sga` anneals."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +62,6 @@ class Tuned:
     lmbda: float
     steps: int
     seconds: float
-
-
-@dataclass
-class _Point:
-    """Where tuning stands: latents, and the singular values' change before rounding."""
-
-    latents: Latents
-    delta: Tensor
 
 
 class Tuner:
@@ -121,36 +110,6 @@ class Tuner:
                 self.adapter.load_state_dict(before)
 
 
-def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality: float) -> float:
-    """The weight at which the untuned codec is in balance: the slope of its own rate-loss curve at `quality`.
-
-    With it, going to a neighbouring quality would neither raise nor lower the cost, so the loss of any task, in
-    any unit, is weighed as the codec weighs distortion. A codec with one fixed rate has no slope; there the
-    loss of the untuned picture gets the weight of its rate.
-    """
-    first, last = codec.qualities[0], codec.qualities[-1]
-    around = (max(first, quality - 0.5), min(last, quality + 0.5)) if codec.continuous else (quality,)
-    points = [_rate_and_loss(codec, task, x, reference, q) for q in around]
-    if len(points) == 2 and points[1][0] > points[0][0] and points[0][1] > points[1][1]:
-        return (points[1][0] - points[0][0]) / (points[0][1] - points[1][1])
-    bpp, loss = _rate_and_loss(codec, task, x, reference, quality)
-    if loss <= 0:
-        raise TaskError(
-            f"task {task.name!r}: its loss is {loss:g} before tuning, so no weight can be derived from it; "
-            "set task.lmbda"
-        )
-    return bpp / loss
-
-
-@torch.no_grad()
-def _rate_and_loss(codec: Codec, task: Task, x: Tensor, reference: Any, quality: float) -> tuple[float, float]:
-    height, width = x.shape[2:]
-    padded = pad_to(x, codec.stride)
-    coded = codec.entropy(codec.analysis(padded, quality), quality, "hard")
-    x_hat = to_8bit(crop_to(codec.synthesis(coded.y_hat, quality), height, width))
-    return float(coded.bits) / (height * width), float(checked_loss(task, x_hat, reference))
-
-
 class _Run:
     """Tuning of one image."""
 
@@ -177,7 +136,7 @@ class _Run:
         """All phases; the cheapest stream of all that came up."""
         groups = self.adapter.delta_groups if self.adapter is not None else ()
         with torch.no_grad():
-            point = _Point(self.codec.analysis(self.padded, self.quality), self.padded.new_zeros(sum(groups)))
+            point = Point(self.codec.analysis(self.padded, self.quality), self.padded.new_zeros(sum(groups)))
         untuned = self.candidate("untuned", point.latents, None)
         candidates = [untuned]
         for phase in phases:
@@ -187,7 +146,7 @@ class _Run:
         best = min(candidates, key=lambda candidate: candidate.cost)
         return Tuned(best, untuned, self.lmbda, self.done, time.monotonic() - self.started)
 
-    def candidates(self, name: str, point: _Point) -> list[Candidate]:
+    def candidates(self, name: str, point: Point) -> list[Candidate]:
         """The streams that a tuned state may become: without the delta, and with it at a few steps."""
         found = [self.candidate(name, point.latents, None)]
         for step_index in (TUNING_STEP - 2, TUNING_STEP, TUNING_STEP + 2):
@@ -207,13 +166,13 @@ class _Run:
         bpp = 8 * len(coded.stream) / self.pixels
         return Candidate(name, coded, x_hat, loss, bpp, self.lmbda * loss + bpp)
 
-    def phase(self, phase: PhaseSettings, start: _Point) -> _Point:
+    def phase(self, phase: PhaseSettings, start: Point) -> Point:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream."""
-        variables = _Variables(self, phase, start)
+        variables = Variables(phase, start, self.codec, self.adapter, self.padded, self.quality)
         best, best_cost = start, self.rounded_cost(start)
         for i in range(phase.steps):
             try:
-                loss, bits = self.forward(variables.point(), _rounding(phase, i))
+                loss, bits = self.forward(variables.point(), rounding_at(phase, i))
             except FloatingPointError:  # too high a learning rate; what was found before stays
                 break
             cost = self.lmbda * loss + bits / self.pixels
@@ -221,7 +180,7 @@ class _Run:
             self.report(loss, bits, cost)
             late = time.monotonic() > self.deadline
             if i % CHECK_EVERY == CHECK_EVERY - 1 or i == phase.steps - 1 or late:
-                point = _kept(variables.point())
+                point = variables.point().kept()
                 if (now := self.rounded_cost(point)) < best_cost:
                     best, best_cost = point, now
             if late:
@@ -229,7 +188,7 @@ class _Run:
         return best
 
     @torch.no_grad()
-    def rounded_cost(self, point: _Point) -> float:
+    def rounded_cost(self, point: Point) -> float:
         """The estimated cost of a state as it would be sent."""
         try:
             loss, bits = self.forward(point, "hard")
@@ -237,7 +196,7 @@ class _Run:
             return float("inf")
         return float(self.lmbda * loss + bits / self.pixels)
 
-    def forward(self, point: _Point, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    def forward(self, point: Point, rounding: Rounding) -> tuple[Tensor, Tensor]:
         """The task's loss and the bits of the file, both differentiable unless the rounding is hard.
 
         FloatingPointError when the picture is not finite: tuning has diverged, and the task is not to blame.
@@ -262,80 +221,3 @@ class _Run:
         if self.progress is not None:
             figures = {"loss": loss, "bpp": bits / self.pixels, "cost": cost}
             self.progress(self.done, self.total, {k: float(v.detach()) for k, v in figures.items()})
-
-
-class _Variables:
-    """What one phase trains, and its optimiser."""
-
-    def __init__(self, run: _Run, phase: PhaseSettings, start: _Point) -> None:
-        self.run, self.start = run, start
-        self.encoder = "encoder" in phase.train and run.adapter is not None
-        groups: list[dict[str, Any]] = []
-        adapter = run.adapter
-        if adapter is not None:
-            adapter.requires_grad_(False)
-            if self.encoder:
-                groups.append({"params": adapter.start("encoder"), "lr": phase.lr})
-        self.delta = start.delta.clone()
-        if "decoder" in phase.train and len(self.delta):
-            groups.append({"params": [self.delta.requires_grad_()], "lr": phase.lr})
-        self.y, self.z = start.latents.y.clone(), None if start.latents.z is None else start.latents.z.clone()
-        if self.encoder:  # the latents are then changes to what the encoder gives
-            self.y.zero_()
-            self.z = None if self.z is None else self.z.zero_()
-        if "latents" in phase.train:
-            latents = [v.requires_grad_() for v in (self.y, self.z) if v is not None]
-            groups.append({"params": latents, "lr": phase.lr_latents or phase.lr})
-        if not groups:
-            raise UsageError(f"a phase trains {', '.join(phase.train)}, but this adapter has nothing to train there")
-        self.optimizer = torch.optim.Adam(groups)
-        self.scheduler = _schedule(self.optimizer, phase)
-
-    def point(self) -> _Point:
-        """The state as it is now, with its graph."""
-        if not self.encoder:
-            return _Point(Latents(self.y, self.z), self.delta)
-        made = self.run.codec.analysis(self.run.padded, self.run.quality)
-        z = None if made.z is None or self.z is None else made.z + self.z
-        return _Point(Latents(made.y + self.y, z), self.delta)
-
-    def step(self, cost: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        cost.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.scheduler.step()
-
-
-def _schedule(optimizer: torch.optim.Optimizer, phase: PhaseSettings) -> torch.optim.lr_scheduler.LRScheduler:
-    schedulers = torch.optim.lr_scheduler
-    if phase.schedule == "cosine":
-        return schedulers.CosineAnnealingLR(optimizer, phase.steps)
-    return schedulers.MultiStepLR(optimizer, list(phase.milestones), phase.gamma)  # no milestones: constant
-
-
-def _rounding(phase: PhaseSettings, step: int) -> Rounding:
-    """How this step rounds; annealing cools geometrically over the phase."""
-    if phase.rounding != "sga":
-        return phase.rounding
-    share = step / max(1, phase.steps - 1)
-    return Annealed(HOT * (COLD / HOT) ** share)
-
-
-def _kept(point: _Point) -> _Point:
-    """A copy that later steps do not change."""
-    z = point.latents.z
-    latents = Latents(point.latents.y.detach().clone(), None if z is None else z.detach().clone())
-    return _Point(latents, point.delta.detach().clone())
-
-
-def steps_of(phases: Sequence[PhaseSettings], total: int | None) -> list[PhaseSettings]:
-    """The phases with their steps, milestones included, rescaled to a total; unchanged when it is None."""
-    have = sum(p.steps for p in phases)
-    if total is None or not have:
-        return list(phases)
-    ends = np.rint(np.cumsum([p.steps for p in phases]) * total / have).astype(int)
-    steps = np.diff(ends, prepend=0)
-    return [
-        p.model_copy(update={"steps": int(n), "milestones": tuple(round(m * total / have) for m in p.milestones)})
-        for p, n in zip(phases, steps, strict=True)
-    ]

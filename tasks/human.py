@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
+from taskodec.metrics import psnr
 from taskodec.tasks.tradeoff import weight_at
 
-__all__ = ["METRICS", "Human", "ms_ssim_loss", "psnr"]
+__all__ = ["METRICS", "Human", "ms_ssim_loss"]
 
 METRICS = ("mse", "ms-ssim")
 
@@ -62,11 +63,6 @@ class Human(Task):
         return {"psnr": psnr(shown, x), "ms-ssim": 1 - float(ms_ssim_loss(shown, x.detach()))}
 
 
-def psnr(x_hat: Tensor, x: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of images in [0, 1]; 100 where they are the same."""
-    return float(-10 * torch.log10(F.mse_loss(x_hat, x).clamp_min(1e-10)))
-
-
 def ms_ssim_loss(x_hat: Tensor, x: Tensor) -> Tensor:
     """1 - MS-SSIM of images (B, 3, H, W) in [0, 1] (Wang et al. 2003), the mean over images and channels.
 
@@ -79,13 +75,13 @@ def ms_ssim_loss(x_hat: Tensor, x: Tensor) -> Tensor:
     fit = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
     found, wanted = (F.pad(v, fit, mode="replicate").flatten(0, 1)[:, None] for v in (x_hat, x))  # (B*3, 1, H, W)
     window = min(11, (max(MIN_SIDE, min(height, width)) - 1) // 16 // 2 * 2 + 1)
-    with torch.no_grad():
-        alive = _ms_ssim(found, wanted, window) > 0
-    losses = []
-    if bool(alive.any()):
+    values = _ms_ssim(found, wanted, window)
+    alive = values.detach() > 0
+    if bool(alive.all()):
+        return 1 - values.mean()
+    losses = [1 + (found - wanted)[~alive].square().mean((1, 2, 3))]
+    if bool(alive.any()):  # anew, because the slope at zero would be NaN even where nothing asks for it
         losses.append(1 - _ms_ssim(found[alive], wanted[alive], window))
-    if not bool(alive.all()):
-        losses.append(1 + (found - wanted)[~alive].square().mean((1, 2, 3)))
     return torch.cat(losses).mean()
 
 

@@ -30,7 +30,7 @@ def randomised(adapter: LowRankAdapter) -> LowRankAdapter:
 
 
 def factors(adapter: LowRankAdapter) -> dict[str, Tensor]:
-    return {name: value for name, value in adapter.state().items() if name != "delta"}
+    return adapter.state()
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

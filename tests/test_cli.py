@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -149,6 +150,24 @@ def test_wrong_calls_say_why_and_exit_with_2(arguments, words, run, picture, tmp
     code, _, err = run(*[places.get(a, a) for a in arguments])
     assert words in " ".join(err.split())
     assert code == 2
+
+
+@pytest.mark.parametrize("output", ["new/", "new/photo.tkd", "there"])
+def test_one_file_goes_to_a_file_or_into_a_folder(output, run, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    code, out, _ = compress(run, picture, "-o", output, "--json")
+    assert code == 0
+    written = tmp_path / json.loads(out)["output"]
+    assert written.name == "photo.tkd"
+    assert written.is_file()
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_stop():
+    code = "from taskodec.cli import main; main(['plugins'])"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    call = [sys.executable, "-c", code]
+    assert "cls" in subprocess.run(call, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def test_existing_files_are_kept_unless_forced(run, picture):

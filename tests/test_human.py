@@ -5,7 +5,8 @@ import torch
 from pytorch_msssim import ms_ssim
 
 from taskodec.errors import UsageError
-from taskodec.tasks.human import Human, ms_ssim_loss, psnr
+from taskodec.metrics import psnr
+from taskodec.tasks.human import Human, ms_ssim_loss
 
 
 def picture(height, width, seed=0):

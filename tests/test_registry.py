@@ -1,3 +1,4 @@
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -81,6 +82,12 @@ def raising_hook():
     return plugin
 
 
+def exiting_hook():
+    plugin = ModuleType("plugin")
+    plugin.register_tasks = hookimpl(lambda: sys.exit(3))
+    return plugin
+
+
 def argument_hook():
     plugin = ModuleType("plugin")
     plugin.register_tasks = hookimpl(lambda codec: [])
@@ -90,6 +97,7 @@ def argument_hook():
 BROKEN = [
     (unknown_hook, "register_everything"),
     (raising_hook, "ZeroDivisionError"),
+    (exiting_hook, "SystemExit: 3"),
     (argument_hook, "codec"),
     (lambda: plugin_of(register_tasks=None), "NoneType"),
     (lambda: plugin_of(register_tasks=TaskSpec("x", str)), "TaskSpec, expected a list"),

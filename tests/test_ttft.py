@@ -2,13 +2,15 @@ import pytest
 import torch
 
 from taskodec.bitstream import Stream
+from taskodec.calibration import calibrate_lmbda
 from taskodec.coding import read_latents
 from taskodec.contracts import FunctionTask
 from taskodec.errors import TaskError, UsageError
 from taskodec.images import crop_to, to_8bit
 from taskodec.lora import attached, build_lora, build_svd_lora
+from taskodec.phases import steps_of
 from taskodec.settings import PhaseSettings
-from taskodec.ttft import Tuner, calibrate_lmbda, steps_of
+from taskodec.ttft import Tuner
 
 mse = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean(), lmbda=2000.0)
 

@@ -1,0 +1,111 @@
+"""One phase of tuning: what is trained, how fast, and how latents are rounded meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from taskodec.contracts import Adapter, Annealed, Codec, Latents, Rounding
+from taskodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from taskodec.settings import PhaseSettings
+
+__all__ = ["Point", "Variables", "rounding_at", "steps_of"]
+
+HOT, COLD = 0.5, 0.05
+"""Temperatures between which `sga` anneals."""
+
+
+@dataclass
+class Point:
+    """Where tuning stands: latents, and the singular values' change before rounding."""
+
+    latents: Latents
+    delta: Tensor
+
+    def kept(self) -> Point:
+        """A copy that later steps do not change."""
+        z = self.latents.z
+        latents = Latents(self.latents.y.detach().clone(), None if z is None else z.detach().clone())
+        return Point(latents, self.delta.detach().clone())
+
+
+class Variables:
+    """What a phase trains from a starting point on, and its optimiser.
+
+    Latents are free variables, or changes to what the encoder gives where its adapter is trained too.
+    """
+
+    def __init__(
+        self, phase: PhaseSettings, start: Point, codec: Codec, adapter: Adapter | None, x: Tensor, quality: float
+    ) -> None:
+        self.codec, self.x, self.quality = codec, x, quality
+        groups: list[dict[str, Any]] = []
+        self.encoder = "encoder" in phase.train and adapter is not None
+        if adapter is not None:
+            adapter.requires_grad_(False)
+            if self.encoder:
+                groups.append({"params": adapter.start("encoder"), "lr": phase.lr})
+        point = start.kept()
+        self.y, self.z, self.delta = point.latents.y, point.latents.z, point.delta
+        if "decoder" in phase.train and len(self.delta):
+            groups.append({"params": [self.delta.requires_grad_()], "lr": phase.lr})
+        if self.encoder:
+            self.y.zero_()
+            self.z = None if self.z is None else self.z.zero_()
+        if "latents" in phase.train:
+            latents = [v.requires_grad_() for v in (self.y, self.z) if v is not None]
+            groups.append({"params": latents, "lr": phase.lr_latents or phase.lr})
+        if not groups:
+            raise UsageError(f"a phase trains {', '.join(phase.train)}, but this adapter has nothing to train there")
+        self.optimizer = torch.optim.Adam(groups)
+        self.scheduler = _schedule(self.optimizer, phase)
+
+    def point(self) -> Point:
+        """The state as it is now, with its graph."""
+        if not self.encoder:
+            return Point(Latents(self.y, self.z), self.delta)
+        made = self.codec.analysis(self.x, self.quality)
+        z = None if made.z is None or self.z is None else made.z + self.z
+        return Point(Latents(made.y + self.y, z), self.delta)
+
+    def step(self, cost: Tensor) -> None:
+        """One optimiser step down the gradient of the cost."""
+        self.optimizer.zero_grad(set_to_none=True)
+        cost.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.scheduler.step()
+
+
+def rounding_at(phase: PhaseSettings, step: int) -> Rounding:
+    """How this step rounds; annealing cools geometrically over the phase."""
+    if phase.rounding != "sga":
+        return phase.rounding
+    share = step / max(1, phase.steps - 1)
+    return Annealed(HOT * (COLD / HOT) ** share)
+
+
+def steps_of(phases: Sequence[PhaseSettings], total: int | None) -> list[PhaseSettings]:
+    """The phases with their steps, milestones included, rescaled to a total; unchanged when it is None."""
+    have = sum(p.steps for p in phases)
+    if total is None or not have:
+        return list(phases)
+    ends = np.rint(np.cumsum([p.steps for p in phases]) * total / have).astype(int)
+    steps = np.diff(ends, prepend=0)
+    return [
+        p.model_copy(update={"steps": int(n), "milestones": tuple(round(m * total / have) for m in p.milestones)})
+        for p, n in zip(phases, steps, strict=True)
+    ]
+
+
+def _schedule(optimizer: torch.optim.Optimizer, phase: PhaseSettings) -> torch.optim.lr_scheduler.LRScheduler:
+    schedulers = torch.optim.lr_scheduler
+    if phase.schedule == "cosine":
+        return schedulers.CosineAnnealingLR(optimizer, phase.steps)
+    return schedulers.MultiStepLR(optimizer, list(phase.milestones), phase.gamma)  # no milestones: constant
