@@ -164,6 +164,7 @@ def save_weights(codec: Codec, weights: dict[str, Tensor], path: Path, card: dic
     kept = {name: value.contiguous() for name, value in weights.items() if name in keep}
     temporary = path.with_suffix(".part")
     save_file(kept, temporary, metadata={"codec": codec.name, **card})
+    temporary.chmod(0o644)  # safetensors makes private files
     temporary.replace(path)
 
 
