@@ -3,7 +3,7 @@
 A linear 16×16 transform that starts as a DCT carries the signal; a Swin network beside it, whose last layer
 starts at zero, learns what the DCT cannot do. One model codes at every quality through gains per channel
 (Cui et al. 2021, section 3.1, arXiv:2003.02012). The hyper-synthesis is convolutions and ReLU only and
-speaks in logarithms, so that it can be run in integers.
+speaks in logarithms; it codes in integers, so that no two machines disagree (`taskodec.codecs.integer`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taskodec.codecs.dct import dct_filters
+from taskodec.codecs.integer import IntegerHyperSynthesis
 from taskodec.codecs.swin import RSTB
 from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
 from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables
@@ -153,7 +154,10 @@ class Lite(Codec):
         self.inverse_gain = nn.Parameter(torch.zeros(levels, M))
         self.embedding_a = nn.Parameter(torch.zeros(levels, Z))
         self.embedding_s = nn.Parameter(torch.zeros(levels, 4 * Z))
+        # largest activations in h_s, for its integer form; zeros until `finish` has measured them
+        self.ranges = nn.Parameter(torch.zeros(2 * Z + M), requires_grad=False)
         self._tables: Tables | None = None
+        self._integer_h_s: IntegerHyperSynthesis | None = None
         self._start_from_dct()
 
     @torch.no_grad()
@@ -180,6 +184,25 @@ class Lite(Codec):
         weight.mul_(0.1)
         bias.copy_(torch.cat([spread.log(), y.mean((0, 2, 3))]))
 
+    @torch.no_grad()
+    def finish(self, x: Tensor) -> None:
+        """Measure the activations in h_s on pictures at all qualities; from then on h_s runs in integers."""
+        peaks: list[Tensor] = []
+        layers = [layer for layer in self.h_s.rest if isinstance(layer, nn.ReLU)]
+        hooks = [layer.register_forward_hook(lambda *args: peaks.append(args[2].amax((0, 2, 3)))) for layer in layers]
+        for quality in self.qualities:
+            self(x, quality, "hard")
+        for hook in hooks:
+            hook.remove()
+        measured = [torch.stack(peaks[i :: len(layers)]).amax(0) for i in range(len(layers))]
+        self.ranges.copy_(1.1 * torch.cat(measured))
+
+    def train(self, mode: bool = True) -> Lite:
+        """Training changes the weights, so what was made from them is forgotten."""
+        if mode:
+            self._tables = self._integer_h_s = None
+        return super().train(mode)
+
     def lmbda(self, quality: float) -> float:
         """Between two levels, the geometric interpolation."""
         position = min(max(quality - 1, 0.0), len(LMBDAS) - 1.0)
@@ -200,8 +223,23 @@ class Lite(Codec):
         with full_precision(y):
             return Latents(y, self.h_a(compressed, self.at(self.embedding_a, quality)))
 
+    def exact_scales_and_means(self, z_hat: Tensor, quality: float) -> tuple[Tensor, Tensor]:
+        """h_s at this quality as it is coded: in integers where these weights have been prepared for it."""
+        if not bool(self.ranges.any()):
+            return self.scales_and_means(z_hat, quality)
+        medians = self.entropy_bottleneck.quantiles[:, 0, 1].detach()
+        if self._integer_h_s is None:
+            convs = [layer for layer in (self.h_s.first, *self.h_s.rest) if isinstance(layer, nn.Conv2d)]
+            Z, M = len(medians), self.g_a.dct.out_channels
+            ranges = [part.double().cpu().numpy() for part in torch.split(self.ranges, [Z, Z, M])]
+            self._integer_h_s = IntegerHyperSynthesis(convs, ranges, medians.double().cpu().numpy())
+        embedding, log_gain = (self.at(table.double(), quality) for table in (self.embedding_s, self.gain))
+        flat = (value.flatten().cpu().numpy() for value in (embedding, log_gain))  # (1, C, 1, 1) -> (C,)
+        scales, means = self._integer_h_s(z_hat - medians.view(1, -1, 1, 1), *flat)
+        return scales, means * log_gain.exp().to(means)
+
     def scales_and_means(self, z_hat: Tensor, quality: Quality) -> tuple[Tensor, Tensor]:
-        """h_s at this quality: scales and means of y, each (B, M, h, w)."""
+        """h_s at this quality in floats, differentiable: scales and means of y, each (B, M, h, w)."""
         with full_precision(z_hat):
             log_scales, means = self.h_s(z_hat, self.at(self.embedding_s, quality)).chunk(2, 1)
         gain = self.at(self.gain, quality)
@@ -211,7 +249,10 @@ class Lite(Codec):
     def entropy(self, latents: Latents, quality: Quality, rounding: Rounding) -> Entropy:
         assert latents.z is not None
         z_hat, z_likelihoods = estimate_bottleneck(latents.z, self.entropy_bottleneck, rounding)
-        scales, means = self.scales_and_means(z_hat, quality)
+        if rounding == "hard" and not isinstance(quality, Tensor):
+            scales, means = self.exact_scales_and_means(z_hat, quality)
+        else:
+            scales, means = self.scales_and_means(z_hat, quality)
         y_hat, y_likelihoods = estimate_gaussian(latents.y, scales, means, rounding)
         return Entropy(y_hat, {"y": y_likelihoods, "z": z_likelihoods}, z_hat)
 
@@ -228,12 +269,12 @@ class Lite(Codec):
     def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
         z_hat = encode_bottleneck(latents.z, self.entropy_bottleneck, self.tables(), coder)
-        return encode_gaussian(latents.y, *self.scales_and_means(z_hat, quality), coder)
+        return encode_gaussian(latents.y, *self.exact_scales_and_means(z_hat, quality), coder)
 
     def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         shape = (size[0] // 64, size[1] // 64)
         z_hat = decode_bottleneck(shape, self.entropy_bottleneck, self.tables(), coder)
-        return decode_gaussian(*self.scales_and_means(z_hat, quality), coder)
+        return decode_gaussian(*self.exact_scales_and_means(z_hat, quality), coder)
 
     def adapter_layers(self, side: Side) -> dict[str, nn.Module]:
         root, module = ("g_a", self.g_a) if side == "encoder" else ("g_s", self.g_s)

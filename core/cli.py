@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from taskodec.cli_bench import bench
 from taskodec.cli_coding import compress, decompress, info
 from taskodec.cli_plugins import config, plugins
 from taskodec.cli_train import train
@@ -44,7 +45,7 @@ def _taskodec(
     """Compress images for what they are used for: learned codecs, tuned to each image and task."""
 
 
-for _command in (compress, decompress, info, plugins, config, train):
+for _command in (compress, decompress, info, plugins, config, train, bench):
     app.command()(_command)
 
 

@@ -51,6 +51,7 @@ def train(
             settings.train,
             validation=validation or (),
             resume=resume,
+            fresh=settings.codec.checkpoint is None,
             progress=progress,
             resolved=settings.model_dump(mode="json"),
         )

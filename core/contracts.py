@@ -155,6 +155,9 @@ class Codec(nn.Module, ABC):
     def calibrate(self, x: Tensor) -> None:
         """Set data-dependent initial values from training images (B, 3, H, W); nothing by default."""
 
+    def finish(self, x: Tensor) -> None:
+        """Set what depends on the final weights from training images (B, 3, H, W); nothing by default."""
+
     def aux_loss(self) -> Tensor:
         """A loss that only fits the entropy model's own parameters; zero for codecs that have none."""
         return torch.zeros(())

@@ -70,7 +70,7 @@ class _Run:
     def __init__(self, codec: Codec, settings: TrainSettings, out: Path) -> None:
         self.codec, self.settings, self.out = codec, settings, out
         aux = [p for n, p in codec.named_parameters() if n.endswith("quantiles")]
-        rest = [p for n, p in codec.named_parameters() if not n.endswith("quantiles")]
+        rest = [p for n, p in codec.named_parameters() if p.requires_grad and not n.endswith("quantiles")]
         self.parameters = rest
         self.optimizer = torch.optim.Adam(parameter_groups(codec, settings), lr=settings.lr)
         self.aux_optimizer = torch.optim.Adam(aux, lr=1e-3) if aux else None
@@ -138,7 +138,7 @@ def parameter_groups(codec: Codec, settings: TrainSettings) -> list[dict[str, An
     """Parameters by learning-rate factor: `lr_scales` maps glob patterns of names to factors, the first match wins."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in codec.named_parameters():
-        if not name.endswith("quantiles"):
+        if parameter.requires_grad and not name.endswith("quantiles"):
             scale = next((f for pattern, f in settings.lr_scales.items() if fnmatch(name, pattern)), 1.0)
             groups.setdefault(scale, []).append(parameter)
     return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]
@@ -194,13 +194,15 @@ def train(
     *,
     validation: Sequence[Path] = (),
     resume: bool = False,
+    fresh: bool = True,
     progress: Progress | None = None,
     resolved: dict[str, Any] | None = None,
 ) -> Path:
     """Train `codec` on the images below `data`; returns the file of the averaged weights.
 
     `out` receives `checkpoint.pt` (everything needed to resume), `weights.safetensors` (the moving average),
-    `log.jsonl` (one line per report) and `settings.json`. `validation` names held-out images.
+    `log.jsonl` (one line per report) and `settings.json`. `validation` names held-out images. Only a `fresh` codec gets
+    data-dependent initial values; one that starts from trained weights keeps them.
     """
     if not codec.continuous:
         raise UsageError(f"codec {codec.name!r} has one fixed rate; training needs a variable one, such as 'lite'")
@@ -216,12 +218,13 @@ def train(
         run.load()
     else:
         torch.manual_seed(settings.seed)
-        codec.calibrate(torch.cat([batch_at(dataset, -1 - i, settings, codec)[0] for i in range(4)]).to(device))
+        if fresh:
+            codec.calibrate(torch.cat([batch_at(dataset, -1 - i, settings, codec)[0] for i in range(4)]).to(device))
         run.ema = {n: v.detach().clone() for n, v in codec.state_dict().items() if v.is_floating_point()}
         (out / "settings.json").write_text(json.dumps(resolved or settings.model_dump(mode="json"), indent=1))
     _loop(run, dataset, list_images(validation) if validation else [], device, progress)
     run.save()
-    return out / "weights.safetensors"
+    return _finish(run, dataset, device)
 
 
 def _loop(
@@ -249,6 +252,18 @@ def _loop(
             if now - saved > settings.checkpoint_minutes * 60:
                 run.save()
                 saved = time.monotonic()
+
+
+def _finish(run: _Run, dataset: CropDataset, device: torch.device) -> Path:
+    """The averaged weights as they are shipped: prepared by `Codec.finish` on crops of the training images."""
+    codec, settings = run.codec, run.settings
+    codec.load_state_dict({**codec.state_dict(), **run.ema})
+    codec.eval()
+    generator = torch.Generator().manual_seed(settings.seed)
+    codec.finish(torch.stack([dataset.crop(settings.late_crop, generator) for _ in range(16)]).to(device))
+    path = run.out / "weights.safetensors"
+    save_weights(codec, codec.state_dict(), path, {"step": str(run.step)})
+    return path
 
 
 def _validate_average(run: _Run, paths: Sequence[Path]) -> list[dict[str, float]]:

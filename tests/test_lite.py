@@ -60,7 +60,7 @@ def test_qualities_mix_in_a_batch(lite, photo):
     x = torch.nn.functional.pad(photo, (0, 32, 0, 0), mode="replicate")
     both = lite(x.repeat(2, 1, 1, 1), torch.tensor([1.5, 6.0]), "hard").x_hat
     for row, quality in zip(both, (1.5, 6.0), strict=True):
-        torch.testing.assert_close(row[None], lite(x, quality, "hard").x_hat, atol=1e-4, rtol=0)
+        torch.testing.assert_close(row[None], lite(x, torch.tensor([quality]), "hard").x_hat, atol=1e-4, rtol=0)
 
 
 def test_lmbda_is_the_table_and_geometric_between(lite):

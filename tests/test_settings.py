@@ -16,7 +16,7 @@ def test_the_defaults_resolve():
     settings = load_settings()
     assert (settings.codec.name, settings.task.name, settings.quality) == ("lite", "human", 3)
     assert settings.ttft.preset == "default"
-    assert settings.ttft.phases[0].train == ("latents",)
+    assert "latents" in settings.ttft.phases[0].train
     assert settings.adapter.name == "svd-lora"
 
 
@@ -27,9 +27,8 @@ def test_every_tuning_preset_has_phases(name):
 
 def test_the_paper_preset_is_the_published_schedule():
     (phase,) = load_settings(overrides=["ttft.preset=paper"]).ttft.phases
-    assert phase == PhaseSettings(
-        train=("encoder", "decoder"), steps=40, lr=5e-3, schedule="step", milestones=(15, 25, 30, 35), gamma=0.5
-    )
+    assert (set(phase.train), phase.steps, phase.lr) == ({"encoder", "decoder"}, 40, 5e-3)
+    assert (phase.schedule, phase.milestones, phase.gamma) == ("step", (15, 25, 30, 35), 0.5)
 
 
 def test_files_then_flags_then_overrides(tmp_path):

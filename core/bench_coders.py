@@ -1,0 +1,133 @@
+"""What `taskodec bench` compares: learned codecs and classical ones, each at a list of qualities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import PIL
+import torch
+from PIL import Image
+
+import taskodec
+from taskodec.api import Compressor, Decompressor
+from taskodec.codecs.anchors import anchor
+from taskodec.coding import StreamWriter, codec_fingerprint, quantize_quality
+from taskodec.images import load_image, pad_to
+from taskodec.registry import Registry
+from taskodec.settings import CodecSettings, Settings, TaskSettings, TTFTSettings
+
+__all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries"]
+
+
+@dataclass(frozen=True)
+class Coder:
+    """One codec at one quality: a picture to the bytes of a file, and back."""
+
+    encode: Callable[[Image.Image], bytes]
+    decode: Callable[[bytes], Image.Image]
+    version: str
+    """All that the bytes depend on beside the picture and the quality, as text."""
+    device: str
+    """All that the seconds depend on, as far as it is known."""
+
+
+class Entry(Protocol):
+    """One curve of a benchmark. `at(quality)` loads what is needed."""
+
+    name: str
+    anchor: bool
+    qualities: Sequence[float]
+
+    def at(self, quality: float) -> Coder: ...
+
+
+class AnchorEntry:
+    """A classical codec at its own list of qualities."""
+
+    anchor = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.codec = anchor(name)
+        self.qualities: Sequence[float] = self.codec.qualities
+
+    def at(self, quality: float) -> Coder:
+        """The codec at one of its own qualities."""
+        options = "".join(f", {key}={value}" for key, value in self.codec.options.items())
+        version = f"Pillow {PIL.__version__}{options}"
+        return Coder(lambda image: self.codec.encode(image, quality), self.codec.decode, version, "cpu")
+
+
+class CodecEntry:
+    """A learned codec without tuning, by the way `compress --steps 0` and `decompress` take.
+
+    `settings.codec` says which codec, with which weights; a `{quality}` in the path of its checkpoint stands for
+    the quality, for codecs with a file for each. `qualities` None means the levels of the codec as it is loaded
+    for `settings.quality`.
+    """
+
+    anchor = False
+
+    def __init__(
+        self, name: str, settings: Settings, registry: Registry, qualities: Sequence[float] | None = None
+    ) -> None:
+        self.name, self.registry = name, registry
+        self.settings = settings.model_copy(update={"task": TaskSettings(), "ttft": TTFTSettings()})
+        first = settings.quality if qualities is None else quantize_quality(qualities[0])
+        self._load(first)
+        codec = self.compressor.codec
+        given = codec.qualities if qualities is None else qualities
+        self.qualities: Sequence[float] = [quantize_quality(quality) for quality in given]
+        if codec.continuous or len(codec.qualities) > 1:
+            for quality in self.qualities:
+                codec.check_quality(quality)
+
+    def at(self, quality: float) -> Coder:
+        """The codec at this quality; what is loaded already is used again if it has it."""
+        codec = self.compressor.codec
+        if not codec.continuous and quality not in codec.qualities:
+            self._load(quality)
+            codec = self.compressor.codec
+        device, limit = self.compressor.device, self.settings.limits.max_pixels
+
+        @torch.no_grad()
+        def encode(image: Image.Image) -> bytes:
+            x = load_image(image, max_pixels=limit).x.to(device)
+            latents = codec.analysis(pad_to(x, codec.stride), quality)
+            return StreamWriter(codec, None, quality, (x.shape[2], x.shape[3])).write(latents, None).stream
+
+        version = f"taskodec {taskodec.__version__}, weights {codec_fingerprint(codec).hex()}"
+        threads = torch.get_num_threads()
+        where = f"{device}, {threads} thread{'s' * (threads > 1)}"
+        return Coder(encode, self.decompressor.decompress, version, where)
+
+    def _load(self, quality: float) -> None:
+        """Load the codec twice, for the two sides know nothing of each other."""
+        chosen = self.settings.codec
+        changes: dict[str, Any] = {"quality": quality}
+        if chosen.checkpoint is not None:
+            path = Path(str(chosen.checkpoint).replace("{quality}", f"{quality:g}"))
+            changes["codec"] = chosen.model_copy(update={"checkpoint": path})
+        settings = self.settings.model_copy(update=changes)
+        self.compressor = Compressor(settings, self.registry)
+        self.decompressor = Decompressor(settings, self.registry)
+
+
+def learned_entries(
+    names: Sequence[str], settings: Settings, registry: Registry, qualities: Sequence[float] | None
+) -> list[CodecEntry]:
+    """One entry for each `NAME` or `NAME=CHECKPOINT`; without any, the codec of the settings.
+
+    The settings' checkpoint and options belong to the codec they name, and to no other.
+    """
+    entries = []
+    for given in names or [settings.codec.name]:
+        name, _, checkpoint = given.partition("=")
+        codec = settings.codec if name == settings.codec.name else CodecSettings(name=name)
+        if checkpoint:
+            codec = codec.model_copy(update={"checkpoint": Path(checkpoint)})
+        entries.append(CodecEntry(given, settings.model_copy(update={"codec": codec}), registry, qualities))
+    return entries
