@@ -11,7 +11,7 @@ implementations that this one computes itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from taskodec.errors import WeightsError
+from taskodec.weights import fill
 
 __all__ = ["Checkpoint", "load_state", "load_tensors", "read_checkpoint"]
 
@@ -77,22 +78,8 @@ def load_tensors(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
     The entropy bottleneck's parameters may have the names of any CompressAI version.
     """
-    expected = {name: value for name, value in module.state_dict().items() if not LEFT_OUT.search(name)}
-    needed = {name for name, _ in module.named_parameters()}  # buffers are constants, and may be there or not
-    given = {_name_of_prior(name, expected): value for name, value in state.items() if not LEFT_OUT.search(name)}
-    problems = [*_listed("missing", needed - given.keys()), *_listed("unexpected", given.keys() - expected.keys())]
-    for name in sorted(expected.keys() & given.keys()):
-        if expected[name].shape != given[name].shape:
-            found, valid = tuple(given[name].shape), tuple(expected[name].shape)
-            problems.append(f"{name}: found shape {found}, expected {valid}")
-        elif not given[name].isfinite().all():
-            problems.append(f"{name}: holds values that are not finite")
-    if problems:
-        shown = "; ".join(problems[:8]) + ("; …" if len(problems) > 8 else "")
-        raise WeightsError(
-            f"{source} does not fit {type(module).__name__}: {shown}. Use a checkpoint of this very model and size."
-        )
-    module.load_state_dict(given, strict=False)  # strict is what has just been checked, tables left out
+    expected = module.state_dict()
+    fill(module, {_name_of_prior(n, expected): v for n, v in state.items() if not LEFT_OUT.search(n)}, source)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -123,13 +110,6 @@ def _name_of_prior(name: str, expected: Mapping[str, Tensor]) -> str:
         return name
     candidates = [match["start"] + kind + match["index"] for kind in PRIOR_NAMES[match["kind"]]]
     return next((candidate for candidate in candidates if candidate in expected), name)
-
-
-def _listed(what: str, names: Iterable[str]) -> list[str]:
-    """One line for all names, or none."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
-    return [f"{what} {', '.join(ordered[:5])}{more}"] if ordered else []
 
 
 def _first_line(error: Exception) -> str:

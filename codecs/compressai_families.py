@@ -2,6 +2,7 @@
 
 Each takes over the transforms of a CompressAI network under their own names, so that CompressAI's checkpoints
 fit as they are, and codes through `taskodec.priors`. CompressAI's own coder and its `update()` are never used.
+What decides on scales runs in float64 where it codes (see `taskodec.codecs.precise` for what that leaves open).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
+from taskodec.codecs.precise import PreciseCodec
+from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.priors import (
     bottleneck_tables,
@@ -30,7 +32,7 @@ from taskodec.priors import (
 __all__ = ["Autoregressive", "CompressAICodec", "Factorized", "Hyperprior", "ScaleHyperprior"]
 
 
-class CompressAICodec(Codec):
+class CompressAICodec(PreciseCodec):
     """What all of CompressAI's models share.
 
     Args:
@@ -107,12 +109,10 @@ class Factorized(CompressAICodec):
         y_hat, likelihoods = self.estimate_z(latents.y, quality, rounding)
         return Entropy(y_hat, {"y": likelihoods})
 
-    @torch.no_grad()
-    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+    def write(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         return self.encode_z(latents.y, quality, coder)
 
-    @torch.no_grad()
-    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+    def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         return self.decode_z((size[0] // 16, size[1] // 16), quality, coder)
 
 
@@ -138,14 +138,12 @@ class Hyperprior(CompressAICodec):
         y_hat, y_likelihoods = self.estimate_y(latents.y, *self.scales_and_means(z_hat), quality, rounding)
         return Entropy(y_hat, {"y": y_likelihoods, "z": z_likelihoods}, z_hat)
 
-    @torch.no_grad()
-    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+    def write(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
         z_hat = self.encode_z(latents.z, quality, coder)
         return self.encode_y(latents.y, *self.scales_and_means(z_hat), quality, coder)
 
-    @torch.no_grad()
-    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+    def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         z_hat = self.decode_z((size[0] // 64, size[1] // 64), quality, coder)
         return self.decode_y(*self.scales_and_means(z_hat), quality, coder)
 
@@ -208,8 +206,7 @@ class Autoregressive(Hyperprior):
         scales, means = self.entropy_parameters(torch.cat((params, context), dim=1)).chunk(2, 1)
         return scales, means
 
-    @torch.no_grad()
-    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+    def write(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
         y, params = latents.y, self.h_s(self.encode_z(latents.z, quality, coder))
 
@@ -218,8 +215,7 @@ class Autoregressive(Hyperprior):
 
         return self._in_turn(params, quality, code)
 
-    @torch.no_grad()
-    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+    def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         params = self.h_s(self.decode_z((size[0] // 64, size[1] // 64), quality, coder))
 
         def code(_i: int, _j: int, scales: Tensor, means: Tensor) -> Tensor:

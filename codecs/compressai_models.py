@@ -77,7 +77,8 @@ class Loader:
         else:
             warnings.warn(
                 f"codec {self.name!r} has no checkpoint: its weights are random, and its pictures are noise. "
-                "Give one as codec.checkpoint=FILE, or let CompressAI download its own with codec.pretrained=true.",
+                "Give one as codec.checkpoint=FILE, or let CompressAI download its own with "
+                "codec.options.pretrained=true.",
                 stacklevel=2,
             )
             return self._build(quality, self._published_sizes(quality), seed=seed).eval()

@@ -1,9 +1,11 @@
 """A hyper-synthesis in integers, whose result is the same on every machine.
 
-Weights and activations are small integers held in floats: every partial sum stays below 2^24, so float32 adds it
-without rounding, in any order, on any number of threads and in any runtime. Made from a trained float network by
-quantisation with ranges per channel (Ballé, Johnston and Minnen 2019, "Integer networks for data compression with
-latent-variable models", section 3). What is prepared in float64 uses correctly rounded operations only.
+Weights and activations are small integers held in float64: every sum stays below 2^24, so it is added without
+rounding in any order and on any number of threads; an algorithm that is not exact on integers (Winograd's has thirds)
+errs by about 2^-29, and what follows rounds that away. Made from a trained float network by quantisation with ranges
+per channel (Ballé, Johnston and Minnen 2019, "Integer networks for data compression with latent-variable models",
+section 3). What decides on an integer is prepared with sums, products, quotients and powers of two alone, which
+IEEE 754 rounds alike everywhere. All of it runs on the CPU: not every device has float64, and it is little work.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from torch.nn import functional as F
 
 from taskodec.entropy import SCALES
 
-__all__ = ["IntegerConv", "IntegerHyperSynthesis"]
+__all__ = ["IntegerConv", "IntegerHyperSynthesis", "between"]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -33,11 +35,13 @@ WEIGHTS = 127
 """Largest magnitude of a weight."""
 
 EXACT = 2**24
-"""Integers below this are exact in float32."""
+"""All sums stay below this; float64 has 29 bits to spare."""
 
-LOG_FIRST = math.log(0.11)
-LOG_UNIT = math.log(256 / 0.11) / 63 / 16
-"""Log-scales are counted in sixteenths of the distance between two tables."""
+LOG_FIRST = -2.2072749131897207
+"""log 0.11, the smallest scale; in figures, since no standard says how a logarithm is rounded."""
+
+LOG_UNIT = 0.007690924958005241
+"""log(256 / 0.11) / 63 / 16: log-scales are counted in sixteenths of the distance between two tables."""
 
 MEAN_UNIT = 2.0**-10
 
@@ -53,19 +57,22 @@ class IntegerConv:
         real = weight * unit_in[None, :, None, None] / unit_out[:, None, None, None]
         self.bias, self.unit_out = bias, unit_out
         rows = [_quantized(row, largest) for row in real]
-        self.weight = torch.from_numpy(np.stack([row for row, _ in rows])).float()
+        self.weight = torch.from_numpy(np.stack([row for row, _ in rows]))
         self.shift = np.array([shift for _, shift in rows])
         self.room = EXACT - 1 - np.abs(np.stack([row for row, _ in rows])).sum((1, 2, 3)) * largest
 
     def __call__(self, q: Tensor, extra: Doubles | float = 0.0) -> Tensor:
-        """Integers (B, I, h, w) to integers (B, O, h, w), padded to the same size; `extra` adds to the real bias."""
+        """Integers (B, I, h, w) to integers (B, O, h, w), padded to the same size; `extra` adds to the real bias.
+
+        The result is float32, which holds the integers of activations exactly, and lies on the CPU.
+        """
         bias = np.rint(np.ldexp((self.bias + extra) / self.unit_out, self.shift))
         bias = np.clip(bias, -self.room, self.room)
         padding = self.weight.shape[-1] // 2
-        total = F.conv2d(q, self.weight.to(q), torch.from_numpy(bias).to(q), padding=padding)
+        total = F.conv2d(q.cpu().double(), self.weight, torch.from_numpy(bias), padding=padding)
         total = total.round()  # Winograd convolutions leave a hair on exact sums
-        scale = torch.from_numpy(np.ldexp(1.0, -self.shift)).to(q)[:, None, None]
-        return torch.floor(total * scale + 0.5)
+        scale = torch.from_numpy(np.ldexp(1.0, -self.shift))[:, None, None]
+        return torch.floor(total * scale + 0.5).float()
 
 
 class IntegerHyperSynthesis:
@@ -91,20 +98,31 @@ class IntegerHyperSynthesis:
 
     @torch.no_grad()
     def __call__(self, symbols: Tensor, embedding: Doubles, log_gain: Doubles) -> tuple[Tensor, Tensor]:
-        """Scales at this gain, and means at unit gain, (B, M, h, w), from symbols of z (B, Z, h/4, w/4).
+        """Scales and means of y at this gain, (B, M, h, w), from symbols of z (B, Z, h/4, w/4).
 
         `embedding` (4 Z,) belongs to the first convolution, `log_gain` (M,) to y. The scales lie between the
-        bounds of the tables, at least half a unit from each, so that their table is beyond doubt.
+        bounds of the tables, at least half a unit from each, so that their table is beyond doubt. The means may
+        differ in their last digit, where machines have another `exp`; that moves no symbol of a decoder.
         """
         conv1, conv2, conv3, conv4 = self.convs
-        q = symbols.round().clamp(-SYMBOLS, SYMBOLS)
+        q = symbols.cpu().double().round().clamp(-SYMBOLS, SYMBOLS)
         q = F.pixel_shuffle(conv1(q, embedding), 2).clamp(0, ACTIVATIONS)
         q = F.pixel_shuffle(conv2(q), 2).clamp(0, ACTIVATIONS)
         q = conv3(q).clamp(0, ACTIVATIONS)
         logs, means = conv4(q).chunk(2, 1)
-        gain = torch.from_numpy(np.rint((log_gain - LOG_FIRST) / LOG_UNIT)).to(logs)[:, None, None]
-        logs = (logs + gain).clamp(0, 16 * (len(SCALES) - 1))
-        return torch.exp(LOG_FIRST + (logs - 0.5) * LOG_UNIT), means * MEAN_UNIT
+        shift = torch.from_numpy(np.rint((log_gain - LOG_FIRST) / LOG_UNIT))[:, None, None]
+        logs = (logs + shift).clamp(0, 16 * (len(SCALES) - 1))
+        gain = torch.from_numpy(np.exp(log_gain) * MEAN_UNIT)[:, None, None]
+        scales, means = torch.exp(LOG_FIRST + (logs - 0.5) * LOG_UNIT), means * gain
+        return scales.to(symbols), means.to(symbols)
+
+
+def between(levels: Doubles, quality: float) -> Doubles:
+    """The row of `levels` (L, C), which stand for qualities 1 to L, at any quality: linearly interpolated."""
+    position = quality - 1
+    low = min(max(math.floor(position), 0), len(levels) - 2)
+    row: Doubles = levels[low] + (position - low) * (levels[low + 1] - levels[low])
+    return row
 
 
 def _quantized(real: Doubles, largest: int) -> tuple[Doubles, int]:

@@ -9,16 +9,18 @@ speaks in logarithms; it codes in integers, so that no two machines disagree (`t
 from __future__ import annotations
 
 import math
+import warnings
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.dct import dct_filters
-from taskodec.codecs.integer import IntegerHyperSynthesis
-from taskodec.codecs.swin import RSTB
+from taskodec.codecs.integer import IntegerHyperSynthesis, between
+from taskodec.codecs.lite_transforms import Analysis, HyperAnalysis, HyperSynthesis, Synthesis, full_precision
+from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
 from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables
 from taskodec.priors import (
@@ -35,100 +37,6 @@ __all__ = ["LMBDAS", "Lite", "load_lite"]
 
 LMBDAS = (0.0009, 0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
 """Trade-offs of qualities 1 to 7, as in CompressAI from the second on."""
-
-
-def full_precision(like: Tensor) -> torch.autocast:
-    """Keeps what follows out of mixed precision: 8 bits of mantissa are less than a picture has."""
-    return torch.autocast(like.device.type, enabled=False)
-
-
-class Analysis(nn.Module):
-    """g_a: (B, 3, H, W) to y (B, M, H/16, W/16)."""
-
-    def __init__(self, M: int, N: int, D: int, stem: int, depth: int) -> None:
-        super().__init__()
-        self.dct = nn.Conv2d(3, M, 16, stride=16)
-        self.net = nn.Sequential(
-            nn.PixelUnshuffle(4),
-            nn.Conv2d(48, stem, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(stem, N, 3, stride=2, padding=1),
-            RSTB(N, depth, N // 24, 8),
-            nn.Conv2d(N, D, 3, stride=2, padding=1),
-            RSTB(D, depth, D // 20, 8),
-            nn.Conv2d(D, M, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x - 0.5
-        learned = self.net(x)
-        with full_precision(x):
-            y: Tensor = self.dct(x) + learned.float()
-        return y
-
-
-class Synthesis(nn.Module):
-    """g_s: y_hat (B, M, H/16, W/16) to (B, 3, H, W); the stem also sees the linear reconstruction."""
-
-    def __init__(self, M: int, N: int, D: int, stem: int, depth: int) -> None:
-        super().__init__()
-        self.idct = nn.ConvTranspose2d(M, 3, 16, stride=16)
-        self.net = nn.Sequential(
-            nn.Conv2d(M, D, 1),
-            RSTB(D, depth, D // 20, 8),
-            nn.Conv2d(D, 4 * N, 1),
-            nn.PixelShuffle(2),
-            RSTB(N, depth, N // 24, 8),
-            nn.Conv2d(N, 4 * stem, 1),
-            nn.PixelShuffle(2),
-        )
-        self.linear = nn.Conv2d(48, stem, 1)
-        self.stem = nn.Sequential(
-            nn.GELU(), nn.Conv2d(stem, stem, 3, padding=1), nn.GELU(), nn.Conv2d(stem, 48, 3, padding=1)
-        )
-
-    def forward(self, y_hat: Tensor) -> Tensor:
-        with full_precision(y_hat):
-            x: Tensor = self.idct(y_hat)
-        features = self.net(y_hat) + self.linear(F.pixel_unshuffle(x, 4))
-        return x + F.pixel_shuffle(self.stem(features), 4).float() + 0.5
-
-
-class HyperAnalysis(nn.Module):
-    """h_a: compressed-range y (B, M, h, w) to z (B, Z, h/4, w/4)."""
-
-    def __init__(self, M: int, Z: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(M, Z, 3, padding=1)
-        self.rest = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(Z, Z, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(Z, Z, 3, stride=2, padding=1)
-        )
-
-    def forward(self, y: Tensor, embedding: Tensor) -> Tensor:
-        z: Tensor = self.rest(self.first(y) + embedding)
-        return z
-
-
-class HyperSynthesis(nn.Module):
-    """h_s: z_hat (B, Z, h/4, w/4) to log-scales and means (B, 2M, h, w) at unit gain."""
-
-    def __init__(self, M: int, Z: int, hidden: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(Z, 4 * hidden, 1)
-        self.rest = nn.Sequential(
-            nn.PixelShuffle(2),
-            nn.ReLU(),
-            nn.Conv2d(hidden, 4 * hidden, 1),
-            nn.PixelShuffle(2),
-            nn.ReLU(),
-            nn.Conv2d(hidden, M, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(M, 2 * M, 1),
-        )
-
-    def forward(self, z_hat: Tensor, embedding: Tensor) -> Tensor:
-        parameters: Tensor = self.rest(self.first(z_hat) + embedding)
-        return parameters
 
 
 class Lite(Codec):
@@ -155,9 +63,11 @@ class Lite(Codec):
         self.embedding_a = nn.Parameter(torch.zeros(levels, Z))
         self.embedding_s = nn.Parameter(torch.zeros(levels, 4 * Z))
         # largest activations in h_s, for its integer form; zeros until `finish` has measured them
-        self.ranges = nn.Parameter(torch.zeros(2 * Z + M), requires_grad=False)
+        self.ranges: Tensor
+        self.register_buffer("ranges", torch.zeros(2 * Z + M))
         self._tables: Tables | None = None
         self._integer_h_s: IntegerHyperSynthesis | None = None
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
         self._start_from_dct()
 
     @torch.no_grad()
@@ -186,7 +96,8 @@ class Lite(Codec):
 
     @torch.no_grad()
     def finish(self, x: Tensor) -> None:
-        """Measure the activations in h_s on pictures at all qualities; from then on h_s runs in integers."""
+        """Measure the activations in h_s on pictures at all qualities; from then on h_s codes in integers."""
+        self.ranges.zero_()  # what was measured before belongs to other weights
         peaks: list[Tensor] = []
         layers = [layer for layer in self.h_s.rest if isinstance(layer, nn.ReLU)]
         hooks = [layer.register_forward_hook(lambda *args: peaks.append(args[2].amax((0, 2, 3)))) for layer in layers]
@@ -196,11 +107,12 @@ class Lite(Codec):
             hook.remove()
         measured = [torch.stack(peaks[i :: len(layers)]).amax(0) for i in range(len(layers))]
         self.ranges.copy_(1.1 * torch.cat(measured))
+        _forget(self)
 
     def train(self, mode: bool = True) -> Lite:
         """Training changes the weights, so what was made from them is forgotten."""
         if mode:
-            self._tables = self._integer_h_s = None
+            _forget(self)
         return super().train(mode)
 
     def lmbda(self, quality: float) -> float:
@@ -233,10 +145,9 @@ class Lite(Codec):
             Z, M = len(medians), self.g_a.dct.out_channels
             ranges = [part.double().cpu().numpy() for part in torch.split(self.ranges, [Z, Z, M])]
             self._integer_h_s = IntegerHyperSynthesis(convs, ranges, medians.double().cpu().numpy())
-        embedding, log_gain = (self.at(table.double(), quality) for table in (self.embedding_s, self.gain))
-        flat = (value.flatten().cpu().numpy() for value in (embedding, log_gain))  # (1, C, 1, 1) -> (C,)
-        scales, means = self._integer_h_s(z_hat - medians.view(1, -1, 1, 1), *flat)
-        return scales, means * log_gain.exp().to(means)
+        tables = (table.detach().double().cpu().numpy() for table in (self.embedding_s, self.gain))
+        embedding, log_gain = (between(table, quality) for table in tables)
+        return self._integer_h_s(z_hat - medians.view(1, -1, 1, 1), embedding, log_gain)
 
     def scales_and_means(self, z_hat: Tensor, quality: Quality) -> tuple[Tensor, Tensor]:
         """h_s at this quality in floats, differentiable: scales and means of y, each (B, M, h, w)."""
@@ -287,11 +198,10 @@ class Lite(Codec):
 
 
 def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lite:
-    """`lite` with the shipped weights, or with those of a checkpoint that `taskodec train` wrote."""
-    from importlib.resources import as_file, files
+    """`lite` with the shipped weights, or with those of a checkpoint that `taskodec train` wrote.
 
-    from taskodec.codecs.checkpoints import load_state
-
+    A warning says when a checkpoint is of a run that did not end: it then codes in floats.
+    """
     codec = Lite()
     codec.check_quality(quality)
     if checkpoint is None:
@@ -299,4 +209,15 @@ def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lit
             load_state(codec, path)
     else:
         load_state(codec, Path(checkpoint))
+    if not bool(codec.ranges.any()):
+        warnings.warn(
+            f"{checkpoint}: the training of these weights has not ended, so codec 'lite' codes in floats, and another "
+            "machine may not decode its streams; end the run with `taskodec train --resume`",
+            stacklevel=2,
+        )
     return codec.eval()
+
+
+def _forget(codec: Lite, *_: object) -> None:
+    """Drop what was made from weights that are no longer there."""
+    codec._tables = codec._integer_h_s = None

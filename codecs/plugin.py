@@ -1,12 +1,12 @@
-"""The built-in codecs, provided through the same hook that every plugin uses. Imports no network."""
+"""The built-in codecs and anchors, provided through the same hooks that every plugin uses. Imports no network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import CodecSpec, hookimpl
+from taskodec.hookspecs import AnchorSpec, CodecSpec, hookimpl
 
-__all__ = ["CODECS", "register_codecs"]
+__all__ = ["ANCHORS", "CODECS", "register_anchors", "register_codecs"]
 
 SLOW = "; encodes and decodes one position after the other, which is slow"
 
@@ -50,8 +50,21 @@ CODECS = tuple(
     for stream_id, (name, loader, description) in enumerate(_TABLE, start=1)
 )
 
+ANCHORS = (
+    AnchorSpec("jpeg", "taskodec.codecs.anchors:jpeg", "JPEG, 4:2:0, optimised tables"),
+    AnchorSpec("webp", "taskodec.codecs.anchors:webp", "WebP, method 6"),
+    AnchorSpec("avif", "taskodec.codecs.anchors:avif", "AVIF, 4:2:0, speed 4"),
+    AnchorSpec("jpeg2000", "taskodec.codecs.anchors:jpeg2000", "JPEG 2000, irreversible wavelet"),
+)
+
 
 @hookimpl
 def register_codecs() -> Sequence[CodecSpec]:
     """The codecs that come with taskodec."""
     return CODECS
+
+
+@hookimpl
+def register_anchors() -> Sequence[AnchorSpec]:
+    """The classical codecs that Pillow writes."""
+    return ANCHORS

@@ -11,13 +11,14 @@ import warnings
 from pathlib import Path
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor, nn
 
 from taskodec.adapter_files import load_reference_tensors
 from taskodec.codecs.checkpoints import load_state, read_checkpoint
+from taskodec.codecs.precise import PreciseCodec
 from taskodec.codecs.swin import RSTB
-from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
+from taskodec.compressai_import import EntropyBottleneck
+from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.errors import UsageError, WeightsError
 from taskodec.lora import SVDLoRA, build_svd_lora
@@ -37,11 +38,12 @@ LMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """Trade-offs of qualities 1 to 8; public weights exist for the first four."""
 
 
-class TIC(Codec):
+class TIC(PreciseCodec):
     """Swin transformers and strided convolutions, with a mean-scale hyperprior.
 
     Equal to the reference on heights and widths that are multiples of 256, the only ones it takes. Here any
-    multiple of 64 works: where a stage is no multiple of its window, the windows are padded (see `swin`).
+    multiple of 64 works: where a stage is no multiple of its window, the windows are padded (see `swin`). Scales and
+    means are coded from float64 (see `precise`), which is not yet the same as on every machine.
 
     Args:
         N: channels of the transforms and of z.
@@ -106,14 +108,12 @@ class TIC(Codec):
         x_hat: Tensor = self.g_s(y_hat)
         return x_hat
 
-    @torch.no_grad()
-    def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
+    def write(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
         z_hat = encode_bottleneck(latents.z, self.entropy_bottleneck, self.tables(), coder)
         return encode_gaussian(latents.y, *self.scales_and_means(z_hat), coder)
 
-    @torch.no_grad()
-    def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
+    def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         shape = (size[0] // self.stride, size[1] // self.stride)
         z_hat = decode_bottleneck(shape, self.entropy_bottleneck, self.tables(), coder)
         return decode_gaussian(*self.scales_and_means(z_hat), coder)

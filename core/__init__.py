@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
-    from taskodec.hookspecs import AdapterSpec, CodecSpec, TaskSpec, hookimpl
+    from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, hookimpl
     from taskodec.registry import register_adapter, register_codec, register_task
 
     __version__: str
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adapter",
     "AdapterSpec",
+    "AnchorSpec",
     "Codec",
     "CodecOutput",
     "CodecSpec",
@@ -67,7 +68,7 @@ __all__ = [
 _HOMES = {
     "taskodec.api": ("Compressor", "Decompressor", "Result", "compress", "decompress"),
     "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task"),
-    "taskodec.hookspecs": ("AdapterSpec", "CodecSpec", "TaskSpec", "hookimpl"),
+    "taskodec.hookspecs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "hookimpl"),
     "taskodec.registry": ("register_adapter", "register_codec", "register_task"),
 }
 """Where each public name lives; the errors are what is left."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,32 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from taskodec.bitstream import Stream
+from taskodec.bitstream import Header, Stream
 from taskodec.coding import quantize_quality, read_latents
 from taskodec.contracts import Adapter, Codec, Task
-from taskodec.errors import MismatchError, SettingsError, StreamError
-from taskodec.handover import build
-from taskodec.hookspecs import resolve
+from taskodec.errors import (
+    DamagedStreamError,
+    ImageError,
+    MismatchError,
+    SettingsError,
+    StreamError,
+    TaskodecError,
+    UsageError,
+)
 from taskodec.images import ImageInput, crop_to, load_image, to_pil
+from taskodec.loading import (
+    adapter_for_stream,
+    adapter_for_tuning,
+    adapter_metadata,
+    choose_device,
+    codec_for_stream,
+    load_codec,
+    unsent_options,
+)
 from taskodec.metrics import psnr
 from taskodec.phases import steps_of
 from taskodec.registry import Registry, default_registry
-from taskodec.settings import Settings, load_settings
+from taskodec.settings import AdapterSettings, PhaseSettings, Settings, load_settings
 from taskodec.ttft import Progress, Tuned, Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
@@ -30,12 +45,16 @@ __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
 
 @dataclass(frozen=True)
 class Result:
-    """A compressed image: the file's bytes, and what is known about them."""
+    """A compressed image: the file's bytes, and what is known about them.
+
+    `settings` are those that were used: with the quality that the stream names, and the task that was given.
+    """
 
     stream: bytes
     x: Tensor
     task: Task
     tuned: Tuned
+    settings: Settings
     notes: tuple[str, ...] = ()
 
     @property
@@ -48,6 +67,9 @@ class Result:
         best, untuned = self.tuned.best, self.tuned.untuned
         pixels = self.x.shape[2] * self.x.shape[3]
         return {
+            "codec": self.settings.codec.name,
+            "task": self.task.name,
+            "quality": self.settings.quality,
             "width": self.x.shape[3],
             "height": self.x.shape[2],
             "bytes": len(self.stream),
@@ -69,6 +91,7 @@ class Result:
             "seconds": round(self.tuned.seconds, 3),
             "chosen": best.name,
             **({"notes": list(self.notes)} if self.notes else {}),
+            "settings": self.settings.model_dump(mode="json", exclude={"train"}),
         }
 
 
@@ -80,16 +103,16 @@ class Compressor:
 
     def __init__(self, settings: Settings, registry: Registry | None = None, task: Any = None) -> None:
         registry = registry or default_registry()
-        self.settings, self.device = settings, _device(settings.device)
+        self.device = choose_device(settings.device)
         self.quality = quantize_quality(settings.quality)
-        self.codec = _load_codec(registry, settings.codec.name, self.quality, settings).to(self.device)
-        self.codec.check_quality(self.quality)
-        self.task: Task = registry.task_from(task or settings.task.name, **settings.task.options).to(self.device)
+        self.codec = load_codec(registry, settings.codec, self.quality).to(self.device)
+        given = task or settings.task.name
+        self.task: Task = registry.task_from(given, **settings.task.options).to(self.device)
+        self.notes = _notes(settings, self.quality)
         self.phases = steps_of(settings.ttft.phases, settings.ttft.steps)
-        self.adapter: Adapter | None = None
-        if self.phases:
-            self.adapter = _build_adapter(registry, settings.adapter.name, self.codec, settings.adapter.options)
-        note = {"adapter": settings.adapter.name, **settings.adapter.options}
+        self.adapter = self._adapter(registry, settings)
+        used = settings.task.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
+        self.settings = settings.model_copy(update={"quality": self.quality, "task": used})
         self.tuner = Tuner(
             self.codec,
             self.adapter,
@@ -97,15 +120,30 @@ class Compressor:
             self.quality,
             lmbda=settings.task.lmbda,
             seed=settings.ttft.seed,
-            metadata=note if note != {"adapter": DEFAULT_ADAPTER} else None,
+            metadata=adapter_metadata(settings.adapter),
         )
 
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
         """Compress one image: a path, bytes, a PIL image, an array or a tensor."""
         loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
         x = loaded.x.to(self.device)
+        _check_tunable(x, self.phases, self.settings.limits.max_tuning_pixels)
         tuned = self.tuner.tune(x, self.phases, time_budget=self.settings.ttft.time_budget, progress=progress)
-        return Result(tuned.best.coded.stream, x, self.task, tuned, tuple(loaded.notes))
+        return Result(tuned.best.coded.stream, x, self.task, tuned, self.settings, (*self.notes, *loaded.notes))
+
+    def _adapter(self, registry: Registry, settings: Settings) -> Adapter | None:
+        """The adapter, if a phase needs it; where the codec cannot have the default one, latents alone are tuned."""
+        try:
+            return adapter_for_tuning(registry, settings.adapter, self.codec, self.phases)
+        except UsageError as error:
+            latents = [
+                phase.model_copy(update={"train": ("latents",)}) for phase in self.phases if "latents" in phase.train
+            ]
+            if settings.adapter != AdapterSettings() or not latents:
+                raise
+            self.phases = steps_of(latents, settings.ttft.steps)
+            self.notes.append(f"only latents are tuned, codec {self.codec.name!r} cannot have an adapter: {error}")
+            return None
 
 
 class Decompressor:
@@ -114,17 +152,28 @@ class Decompressor:
     def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
         self.settings = settings or load_settings()
         self.registry = registry or default_registry()
-        self.device = _device(self.settings.device)
-        self._codecs: dict[tuple[str, float], Codec] = {}
+        self.device = choose_device(self.settings.device)
+        self._codecs: list[Codec] = []
 
     @torch.no_grad()
     def decompress(self, data: bytes) -> Image.Image:
         """The picture of a stream; StreamError and its subclasses say why there is none."""
         stream = Stream.from_bytes(data, max_pixels=self.settings.limits.max_pixels)
+        codec = self._codec(stream.header)
+        try:
+            return self._picture(stream, codec)
+        except StreamError:
+            raise
+        except ImageError as error:
+            raise DamagedStreamError(f"the stream gives no picture: {error}") from error
+        except TaskodecError as error:
+            raise MismatchError(f"codec {codec.name!r}, as it is here, cannot decode the stream: {error}") from error
+
+    def _picture(self, stream: Stream, codec: Codec) -> Image.Image:
         header = stream.header
-        codec = self._codec(header.codec, header.quality)
-        adapter = self._adapter(codec, stream) if header.adapter_fingerprint else None
-        if adapter is not None:
+        adapter = None
+        if header.adapter_fingerprint is not None:
+            adapter = adapter_for_stream(self.registry, header, codec, self.settings.adapter)
             adapter.attach(codec)
         try:
             y_hat, delta = read_latents(stream, codec, adapter)
@@ -135,43 +184,14 @@ class Decompressor:
             if adapter is not None:
                 adapter.detach()
 
-    def _codec(self, name: str, quality: float) -> Codec:
-        """The codec, kept for all qualities if it has them all."""
-        for (kept, _), codec in self._codecs.items():
-            if kept == name and (codec.continuous or quality in codec.qualities):
-                return codec
-        codec = _load_codec(self.registry, name, quality, self.settings).to(self.device).requires_grad_(False)
-        self._codecs[name, quality] = codec
+    def _codec(self, header: Header) -> Codec:
+        """The stream's codec, loaded once for all the qualities it has."""
+        for kept in self._codecs:
+            if kept.name == header.codec and _has(kept, header.quality):
+                return kept
+        codec = codec_for_stream(self.registry, header, self.settings.codec).to(self.device).requires_grad_(False)
+        self._codecs.append(codec)
         return codec
-
-    def _adapter(self, codec: Codec, stream: Stream) -> Adapter:
-        """The adapter with the stream's fingerprint: as the metadata describe it, or any registered for the codec."""
-        metadata: Mapping[str, Any] = stream.header.metadata
-        if "adapter" in metadata:
-            described = {key: value for key, value in metadata.items() if key != "adapter"}
-            candidates = [(str(metadata["adapter"]), described)]
-        else:
-            names = [name for name, spec in self.registry.adapters.items() if spec.codec in (None, codec.name)]
-            candidates = [(name, {}) for name in sorted(names, key=lambda name: name != DEFAULT_ADAPTER)]
-        tried = []
-        for name, options in candidates:
-            try:
-                adapter = _build_adapter(self.registry, name, codec, options)
-            except Exception as error:  # options of a stream, or any plugin's code: neither may end in a traceback
-                tried.append(f"{name} cannot be made: {error}")
-                continue
-            if adapter.fingerprint() == stream.header.adapter_fingerprint:
-                return adapter.requires_grad_(False)
-            tried.append(f"{name} is {adapter.fingerprint().hex()}")
-        wanted = (stream.header.adapter_fingerprint or b"").hex()
-        raise MismatchError(
-            f"the stream needs adapter {wanted} of codec {codec.name!r}, and none here is it ({'; '.join(tried)}); "
-            "install or load (--plugin) the plugin that provides it"
-        )
-
-
-DEFAULT_ADAPTER = "svd-lora"
-"""What a stream means that needs an adapter and names none; part of the format."""
 
 
 def compress(
@@ -210,20 +230,31 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
     return Decompressor(settings).decompress(stream)
 
 
-def _load_codec(registry: Registry, name: str, quality: float, settings: Settings) -> Codec:
-    options: dict[str, Any] = dict(settings.codec.options) if name == settings.codec.name else {}
-    if settings.codec.checkpoint is not None and name == settings.codec.name:
-        options["checkpoint"] = settings.codec.checkpoint
-    codec: Codec = build(f"codec {name!r}", resolve(registry.codecs[name].load), {"quality": quality, **options})
-    return codec.eval()
+def _check_tunable(x: Tensor, phases: Sequence[PhaseSettings], limit: int) -> None:
+    """ImageError for an image whose tuning could take more memory than there is."""
+    pixels = x.shape[2] * x.shape[3]
+    if any(phase.steps for phase in phases) and pixels > limit:
+        raise ImageError(
+            f"the image has {pixels / 1e6:.1f} megapixels, tuning takes up to {limit / 1e6:.1f} "
+            "(limits.max_tuning_pixels): send it untuned with --steps 0, make it smaller, or raise the limit if memory "
+            "allows (about 2 kB a pixel)"
+        )
 
 
-def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:
-    adapter: Adapter = build(f"adapter {name!r}", resolve(registry.adapters[name].build), dict(options), codec)
-    return adapter
+def _notes(settings: Settings, quality: float) -> list[str]:
+    """What a user should know of how the settings were taken."""
+    notes = []
+    if quality != settings.quality:
+        notes.append(f"quality {settings.quality:g} rounded to {quality:g}: streams hold multiples of 1/16")
+    if unsent := unsent_options(settings.adapter):
+        named = ", ".join(f"adapter.options.{name}" for name in unsent)
+        notes.append(f"streams do not carry {named}: decoding may need adapter.name and these set to the same")
+    return notes
 
 
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _has(codec: Codec, quality: float) -> bool:
+    try:
+        codec.check_quality(quality)
+    except UsageError:
+        return False
+    return True

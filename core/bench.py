@@ -22,8 +22,7 @@ from taskodec.bench_coders import Entry
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files import write_atomic
 from taskodec.images import MAX_PIXELS, load_image, to_pil
-from taskodec.metrics import psnr
-from taskodec.tasks.human import ms_ssim_loss
+from taskodec.metrics import ms_ssim_loss, psnr
 
 __all__ = ["Metric", "Point", "PointFile", "Source", "load_lpips", "run_bench", "sources"]
 

@@ -1,20 +1,22 @@
-"""What `taskodec bench` compares: learned codecs and classical ones, each at a list of qualities."""
+"""What `taskodec bench` compares: learned codecs and anchors, each at a list of qualities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import PIL
 import torch
 from PIL import Image
 
 import taskodec
 from taskodec.api import Compressor, Decompressor
-from taskodec.codecs.anchors import anchor
 from taskodec.coding import StreamWriter, codec_fingerprint, quantize_quality
+from taskodec.errors import PluginError, TaskodecError
+from taskodec.handover import build
+from taskodec.hookspecs import Anchor, resolve
 from taskodec.images import load_image, pad_to
 from taskodec.registry import Registry
 from taskodec.settings import CodecSettings, Settings, TaskSettings, TTFTSettings
@@ -45,20 +47,53 @@ class Entry(Protocol):
 
 
 class AnchorEntry:
-    """A classical codec at its own list of qualities."""
+    """A registered anchor at its own list of qualities.
+
+    UsageError if there is none of this name; PluginError, with its owner, for whatever else goes wrong in it.
+    """
 
     anchor = True
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.codec = anchor(name)
-        self.qualities: Sequence[float] = self.codec.qualities
+    def __init__(self, name: str, registry: Registry) -> None:
+        self.name, self.owner = name, ""
+        spec = registry.anchors[name]
+        self.owner = registry.anchors.owner(name)
+        with self._blamed():
+            self.codec: Anchor = build(f"anchor {name!r}", resolve(spec.load), {})
+            if not isinstance(self.codec, Anchor):
+                raise TypeError(f"found a {type(self.codec).__name__}, expected qualities, version, encode and decode")
+            self.qualities: Sequence[float] = [float(quality) for quality in self.codec.qualities]
+            if not self.qualities:
+                raise ValueError("it has no qualities")
 
     def at(self, quality: float) -> Coder:
-        """The codec at one of its own qualities."""
-        options = "".join(f", {key}={value}" for key, value in self.codec.options.items())
-        version = f"Pillow {PIL.__version__}{options}"
-        return Coder(lambda image: self.codec.encode(image, quality), self.codec.decode, version, "cpu")
+        """The anchor at one of its own qualities."""
+
+        def encode(image: Image.Image) -> bytes:
+            with self._blamed():
+                data = self.codec.encode(image, quality)
+                if not isinstance(data, bytes):
+                    raise TypeError(f"encode returned a {type(data).__name__}, expected bytes")
+                return data
+
+        def decode(data: bytes) -> Image.Image:
+            with self._blamed():
+                image = self.codec.decode(data)
+                if not isinstance(image, Image.Image):
+                    raise TypeError(f"decode returned a {type(image).__name__}, expected a PIL image")
+                return image
+
+        return Coder(encode, decode, self.codec.version, "cpu")
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except TaskodecError:
+            raise
+        except Exception as error:  # whatever a stranger's program does
+            message = f"anchor {self.name!r} of {self.owner} failed: {type(error).__name__}: {error}"
+            raise PluginError(message) from error
 
 
 class CodecEntry:

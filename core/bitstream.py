@@ -36,8 +36,8 @@ CODEC_IDS: Mapping[str, int] = {
 }
 """The number that stands for a built-in codec, 1 to 255. Numbers are never given to another name."""
 
-MAX_PIXELS = 2**28
-"""Larger images are refused unless the reader says otherwise."""
+MAX_PIXELS = 2**25
+"""Larger images are refused, by encoder and decoder, unless the caller says otherwise (`limits.max_pixels`)."""
 
 MAX_METADATA = 4096
 """Bytes of the metadata as JSON."""
@@ -57,7 +57,8 @@ class Header:
 
     `quality` is a multiple of 1/16 from 0 to 256. `adapter_fingerprint` is None for streams without an
     adapter; `has_delta` says that the payload starts with changes to the adapter's singular values.
-    `metadata` is for people and never needed for decoding. Raises UsageError for values that cannot be coded.
+    `metadata` names the adapter and its options where they are not the defaults. Raises UsageError for values that
+    cannot be coded.
     """
 
     codec: str
@@ -211,7 +212,7 @@ def _read_header(reader: _Reader, max_pixels: int) -> Header:
     if width * height > max_pixels:
         raise UnsupportedStreamError(
             f"the image has {width}×{height} = {width * height} pixels, more than the limit of {max_pixels}; "
-            "if you trust the stream, read it with a larger max_pixels"
+            "if you trust the stream, raise limits.max_pixels"
         )
     return header
 

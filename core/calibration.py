@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from taskodec.checks import checked_loss
+from taskodec.coding import decoded_picture
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError
-from taskodec.images import crop_to, pad_to, to_8bit
+from taskodec.images import pad_to, to_8bit
 
 __all__ = ["calibrate_lmbda"]
 
@@ -41,5 +42,5 @@ def _rate_and_loss(codec: Codec, task: Task, x: Tensor, reference: Any, quality:
     height, width = x.shape[2:]
     padded = pad_to(x, codec.stride)
     coded = codec.entropy(codec.analysis(padded, quality), quality, "hard")
-    x_hat = to_8bit(crop_to(codec.synthesis(coded.y_hat, quality), height, width))
+    x_hat = to_8bit(decoded_picture(codec, coded.y_hat, quality, (height, width)))
     return float(coded.bits) / (height * width), float(checked_loss(task, x_hat, reference))

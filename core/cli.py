@@ -1,4 +1,4 @@
-"""The `taskodec` command. Exit codes: 0 fine, 1 an input failed, 2 the call was wrong."""
+"""The `taskodec` command. Exit codes: 0 fine, 1 an input failed, 2 the call was wrong, what it names included."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from taskodec.cli_bench import bench
 from taskodec.cli_coding import compress, decompress, info
 from taskodec.cli_plugins import config, plugins
 from taskodec.cli_train import train
-from taskodec.errors import TaskodecError, UsageError
+from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError, WeightsError
 
 __all__ = ["app", "main"]
+
+WRONG_CALL = (PluginError, TaskError, UsageError, WeightsError)
+"""Errors that end a command before its first input: batches show those of an input themselves."""
 
 app = typer.Typer(
     name="taskodec",
@@ -60,4 +63,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=arguments, prog_name="taskodec")
     except TaskodecError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(2 if isinstance(error, WRONG_CALL) else 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +12,16 @@ from taskodec import cli_common as common
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import UsageError
 
+if TYPE_CHECKING:
+    from taskodec.bench import Source
+    from taskodec.bench_coders import Entry
+    from taskodec.published import PublishedCurve
+    from taskodec.rd import Summary
+    from taskodec.settings import Settings
+
 __all__ = ["bench"]
 
 NONE = "none"
-
-KODAK = 24
-"""Images that published means are over."""
 
 
 def bench(
@@ -30,11 +35,11 @@ def bench(
         str | None, typer.Option(metavar="1,2,3", help="Qualities of the codecs; all they have without it.")
     ] = None,
     anchors: Annotated[
-        str, typer.Option(metavar="NAMES|none", help="Classical codecs to compare with.")
+        str, typer.Option(metavar="NAMES|none", help="Anchors to compare with, of those `plugins` lists.")
     ] = "jpeg,webp,avif,jpeg2000",
     published: Annotated[
-        bool | None,
-        typer.Option("--published/--no-published", help="Draw published Kodak curves; done for a folder kodak of 24."),
+        list[Path] | None,
+        typer.Option(metavar="FILE.json|DIR", help="Results of CompressAI to draw as not measured here; repeatable."),
     ] = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
@@ -42,7 +47,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
     quiet: common.Quiet = False,
 ) -> None:
-    """Measure codecs on images, untuned and by real files, and compare them with classical codecs.
+    """Measure codecs on images, untuned and by real files, and compare them with anchors.
 
     Every point goes to OUTDIR/points.jsonl as it is measured; a repeated call measures only what is missing.
     OUTDIR gets summary.md and plots as well.
@@ -53,36 +58,48 @@ def bench(
     levels = None if qualities is None else _numbers(qualities)
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
     registry = common.load_registry(plugin)
-    from taskodec.bench import PointFile, load_lpips, run_bench, sources
-    from taskodec.bench_coders import AnchorEntry, Entry, learned_entries
-    from taskodec.files import write_atomic
-    from taskodec.rd import published_curves, summarise
-    from taskodec.rd_report import as_json as to_json
-    from taskodec.rd_report import markdown, plot, print_tables
+    from taskodec.bench import sources
+    from taskodec.bench_coders import AnchorEntry, learned_entries
+    from taskodec.published import read_published
 
-    classical = [] if anchors == NONE else [AnchorEntry(name.strip()) for name in anchors.split(",")]
+    drawn = read_published(published or ())
+    classical = [] if anchors == NONE else [AnchorEntry(name.strip(), registry) for name in anchors.split(",")]
     images = sources(paths)
     entries: list[Entry] = [*learned_entries(names, settings, registry, levels), *classical]
-    file = PointFile(output / "points.jsonl")
+    summary = _measure(images, entries, output, settings, quiet)
+    _write(summary, drawn, output)
+    _show(summary, as_json, quiet)
+
+
+def _measure(
+    images: Sequence[Source], entries: Sequence[Entry], output: Path, settings: Settings, quiet: bool
+) -> Summary:
+    """Measure what OUTDIR/points.jsonl does not hold yet."""
+    from taskodec.bench import PointFile, load_lpips, run_bench
+    from taskodec.rd import summarise
+
+    file, limit = PointFile(output / "points.jsonl"), settings.limits.max_pixels
     with progress_bar("bench", quiet) as progress:
-        points = run_bench(
-            images,
-            entries,
-            file,
-            lpips=load_lpips(),
-            max_pixels=settings.limits.max_pixels,
-            progress=progress,
-        )
-    summary = summarise(points)
-    if published is None:
-        published = len(images) == KODAK and any(path.resolve().name.lower() == "kodak" for path in data)
-    source, drawn = published_curves() if published else ("", [])
-    plots = plot([*summary.curves, *drawn], output)
-    write_atomic(output / "summary.md", markdown(summary, plots, source).encode())
+        return summarise(run_bench(images, entries, file, lpips=load_lpips(), max_pixels=limit, progress=progress))
+
+
+def _write(summary: Summary, published: Sequence[PublishedCurve], output: Path) -> None:
+    """Write the plots, and summary.md with them."""
+    from taskodec.files import write_atomic
+    from taskodec.rd_report import markdown, plot
+
+    plots = plot(summary.curves, output, published)
+    write_atomic(output / "summary.md", markdown(summary, plots, published).encode())
+
+
+def _show(summary: Summary, as_json: bool, quiet: bool) -> None:
+    """Print the summary, if it is wanted."""
+    from taskodec import rd_report
+
     if as_json:
-        common.print_json(to_json(summary))
+        common.print_json(rd_report.as_json(summary))
     elif not quiet:
-        print_tables(summary)
+        rd_report.print_tables(summary)
 
 
 def _numbers(text: str) -> list[float]:

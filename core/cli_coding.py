@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -65,9 +66,9 @@ def compress(
     compressor = Compressor(settings, registry)
 
     def work(job: common.Job) -> dict[str, Any]:
+        common.make_folder(job)  # before minutes of tuning that could not be kept
         with progress_bar(job.source.name, quiet) as progress:
             result = compressor.compress(job.source, progress=progress)
-        job.target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(job.target, result.stream)
         return {"input": str(job.source), "output": str(job.target), **result.report()}
 
@@ -91,7 +92,8 @@ def decompress(
 
     Outputs are named after their inputs, with the suffix .png, beside them or in the folder of -o. The suffix
     of a file given with -o chooses its format. Files that exist are kept unless --force is given. A stream
-    made with other codec weights needs them: --set codec.checkpoint=FILE.
+    made with other codec weights needs them: --set codec.checkpoint=FILE. It and codec.options are for the
+    codec that the stream names.
     """
     settings = common.resolve_settings(config, overrides, {})
     jobs = common.plan(inputs, output, ".png", suffixes=STREAM_SUFFIXES, force=force)
@@ -103,9 +105,9 @@ def decompress(
 
     def work(job: common.Job) -> dict[str, Any]:
         start = time.perf_counter()
+        common.make_folder(job)
         data = _read(job.source)
         image = decompressor.decompress(data)
-        job.target.parent.mkdir(parents=True, exist_ok=True)
         save_image(image, job.target)
         seconds = round(time.perf_counter() - start, 3)
         about = {"bytes": len(data), "width": image.width, "height": image.height, "seconds": seconds}
@@ -124,7 +126,7 @@ def info(
 
     def work(job: common.Job) -> dict[str, Any]:
         data = _read(job.source)
-        stream = Stream.from_bytes(data)
+        stream = Stream.from_bytes(data, max_pixels=sys.maxsize)  # nothing here grows with the picture
         header = stream.header
         adapter = header.adapter_fingerprint
         return {
@@ -190,5 +192,6 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
+        # JSON, because strangers' metadata must not reach the terminal as they are
+        return ", ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in value.items()) or "-"
     return "-" if value is None else str(value)

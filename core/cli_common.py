@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskodec.errors import TaskodecError, UsageError
+from taskodec.files import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from taskodec.registry import Registry
@@ -31,14 +32,12 @@ __all__ = [
     "Quiet",
     "expand",
     "load_registry",
+    "make_folder",
     "plan",
     "print_json",
     "resolve_settings",
     "run_batch",
 ]
-
-IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""What is taken from a folder; a file that is named is tried whatever its suffix."""
 
 ConfigFiles = Annotated[
     list[Path] | None, typer.Option("--config", metavar="FILE.yaml", help="Settings file; may be repeated.")
@@ -94,12 +93,14 @@ def plan(
     out = Path(output) if output else None
     sources = [file for path in inputs for file in expand(path, suffixes)]
     alone = len(inputs) == 1 and not inputs[0].is_dir()
-    if out is not None and alone and not out.is_dir() and not str(output).endswith(("/", os.sep)):
+    folder = str(output).endswith(("/", os.sep))
+    if out is not None and out.is_file() and (folder or not alone):
+        why = "its name ends in a slash" if alone else "there are several inputs"
+        raise UsageError(f"output {out} is a file, and {why}: give a folder")
+    if out is not None and alone and not out.is_dir() and not folder:
         jobs = [Job(sources[0], out)]
     else:
         jobs = [Job(source, (out or source.parent) / (source.stem + suffix)) for source in sources]
-    if out is not None and out.is_file() and not alone:
-        raise UsageError(f"output {out} is a file, and there are several inputs: give a folder")
     _check_targets(jobs, force)
     return jobs
 
@@ -140,13 +141,27 @@ def _finite(value: Any) -> Any:
 
 
 def expand(path: Path, suffixes: frozenset[str]) -> list[Path]:
-    """A file itself, or the files of these types directly in a folder; UsageError when there are none."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
+    """A file itself, or the files of these types directly in a folder; UsageError when none are there to be read."""
+    try:
+        if not path.is_dir():
+            return [path]
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
+    except OSError as error:
+        raise UsageError(f"cannot read folder {path}: {error.strerror or error}") from error
     if not found:
         raise UsageError(f"folder {path} holds no file of type {', '.join(sorted(suffixes))}")
     return found
+
+
+def make_folder(job: Job) -> None:
+    """The folder that a job writes to; TaskodecError when nothing can be written there."""
+    folder = job.target.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TaskodecError(f"cannot make folder {folder}: {error.strerror or error}") from error
+    if not os.access(folder, os.W_OK):
+        raise TaskodecError(f"cannot write to folder {folder}: no permission")
 
 
 def _check_targets(jobs: Sequence[Job], force: bool) -> None:

@@ -15,12 +15,13 @@ __all__ = ["config", "plugins"]
 
 
 def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False) -> None:
-    """List codecs, adapters and tasks, who provides them, and which plugins failed to load and why."""
+    """List codecs, adapters, tasks and anchors, who provides them, and which plugins failed to load and why."""
     registry = common.load_registry(plugin)
     shelves: dict[str, Shelf[Any]] = {
         "codecs": registry.codecs,
         "adapters": registry.adapters,
         "tasks": registry.tasks,
+        "anchors": registry.anchors,
     }
     listing: dict[str, list[dict[str, Any]]] = {}
     for title, shelf in shelves.items():

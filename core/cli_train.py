@@ -32,17 +32,20 @@ def train(
     registry = common.load_registry(plugin)
     from taskodec.handover import build
     from taskodec.hookspecs import resolve
+    from taskodec.loading import choose_device
     from taskodec.training import train as run
 
     name = settings.codec.name
     spec = registry.codecs[name]
     if spec.create is None:
         raise UsageError(f"codec {name!r} cannot be trained: it has no way to be made without weights")
+    device = choose_device(settings.device)
     what, options = f"codec {name!r}", settings.codec.options
     if settings.codec.checkpoint is None:
         model = build(what, resolve(spec.create), options)
     else:
         model = build(what, resolve(spec.load), {**options, "checkpoint": settings.codec.checkpoint})
+    model.to(device)
     with progress_bar(f"train {name}", quiet) as progress:
         weights = run(
             model,

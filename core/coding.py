@@ -16,9 +16,11 @@ from taskodec.bitstream import Header, Stream
 from taskodec.contracts import Adapter, Codec, Latents
 from taskodec.delta import STEPS, decode_delta, encode_delta
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
-from taskodec.errors import MismatchError
+from taskodec.errors import MismatchError, WeightsError
+from taskodec.images import crop_to
+from taskodec.weights import lasting_state
 
-__all__ = ["Coded", "Delta", "StreamWriter", "codec_fingerprint", "quantize_quality", "read_latents"]
+__all__ = ["Coded", "Delta", "StreamWriter", "codec_fingerprint", "decoded_picture", "quantize_quality", "read_latents"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Coded:
     y_hat: Tensor
     delta: Delta | None
     adapter_bytes: float
-    """Share of the singular values in the file, the adapter's name in the header included."""
+    """Share of the singular values in the file, the adapter's fingerprint in the header included, its metadata not."""
     header_bytes: float
     """Everything that is neither latents nor adapter."""
 
@@ -52,11 +54,12 @@ class Coded:
 
 
 def codec_fingerprint(codec: Codec) -> bytes:
-    """4 bytes of SHA-256 over the codec's name and all its parameters."""
+    """4 bytes of SHA-256 over the codec's name and its lasting state: all parameters and persistent buffers."""
     digest = hashlib.sha256(codec.name.encode())
-    for name, value in codec.named_parameters():
+    for name, value in lasting_state(codec).items():
         digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes())
+        array = (value.float() if value.is_floating_point() else value.long()).detach().cpu().contiguous().numpy()
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     return digest.digest()[:4]
 
 
@@ -136,6 +139,18 @@ def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple
             "the machine or with the settings (threads, device) that encoded"
         )
     return y_hat, delta
+
+
+@torch.no_grad()
+def decoded_picture(codec: Codec, y_hat: Tensor, quality: float, size: tuple[int, int]) -> Tensor:
+    """The picture (1, 3, height, width) of decoded latents, not yet clamped; WeightsError if it is not finite."""
+    x_hat = crop_to(codec.synthesis(y_hat, quality), *size)
+    if not bool(torch.isfinite(x_hat).all()):
+        raise WeightsError(
+            f"codec {codec.name!r} makes a picture of NaN or infinite values; its weights are damaged or do not belong "
+            "to it"
+        )
+    return x_hat
 
 
 def padded(side: int, stride: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.errors import DamagedStreamError, UsageError
 from taskodec.tables import TOTAL
 
-__all__ = ["LARGEST", "STEPS", "decode_delta", "delta_bits", "encode_delta", "gate_out", "gate_tables", "value_tables"]
+__all__ = ["LARGEST", "STEPS", "decode_delta", "delta_bits", "encode_delta", "gate_tables", "value_tables"]
 
 IntArray = npt.NDArray[Any]
 
@@ -99,17 +99,6 @@ def decode_delta(groups: Sequence[int], coder: SymbolDecoder) -> tuple[npt.NDArr
     if (np.abs(values.astype(np.int64)) > LARGEST).any():
         raise DamagedStreamError(f"the stream's adapter values are damaged: one is beyond {LARGEST}")
     return values, step
-
-
-def gate_out(values: IntArray, groups: Sequence[int]) -> Iterator[tuple[IntArray, float]]:
-    """For each open group: a copy of the vector with that group at zero, and the bits it costs then."""
-    values = _checked(values, groups)
-    ends = np.cumsum(groups)
-    for size, end in zip(groups, ends, strict=True):
-        if values[end - size : end].any():
-            candidate = values.copy()
-            candidate[end - size : end] = 0
-            yield candidate, delta_bits(candidate, groups)
 
 
 def _geometric(ratio: int) -> IntArray:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees either the old content or the whole new one."""
+"""Which files are pictures, and writing files so that a reader sees either the old content or the whole new one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from uuid import uuid4
 
 from taskodec.errors import TaskodecError
 
-__all__ = ["write_atomic"]
+__all__ = ["IMAGE_SUFFIXES", "write_atomic"]
+
+IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""What is taken from a folder; a file that is named is tried whatever its suffix."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:

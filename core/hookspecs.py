@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pluggy
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from taskodec.contracts import Adapter, Codec, Task
 
-__all__ = ["AdapterSpec", "CodecSpec", "TaskSpec", "hookimpl", "hookspec", "resolve"]
+__all__ = ["AdapterSpec", "Anchor", "AnchorSpec", "CodecSpec", "TaskSpec", "hookimpl", "hookspec", "resolve"]
 
 hookspec = pluggy.HookspecMarker("taskodec")
 hookimpl = pluggy.HookimplMarker("taskodec")
@@ -61,6 +63,34 @@ class TaskSpec:
     description: str = ""
 
 
+@runtime_checkable
+class Anchor(Protocol):
+    """What `taskodec bench` compares codecs with: any program that makes files of 8-bit RGB pictures."""
+
+    @property
+    def qualities(self) -> Sequence[float]:
+        """Levels of its own scale that span the useful rates, at least four for a BD-rate."""
+
+    @property
+    def version(self) -> str:
+        """All that its files depend on beside picture and quality, such as the program's version and options."""
+
+    def encode(self, image: Image.Image, quality: float) -> bytes:
+        """Every byte of a file with this RGB image, at one of the qualities."""
+
+    def decode(self, data: bytes) -> Image.Image:
+        """The image in a file that `encode` made."""
+
+
+@dataclass(frozen=True)
+class AnchorSpec:
+    """An anchor of benchmarks by name. `load()` returns an `Anchor`."""
+
+    name: str
+    load: Callable[[], Anchor] | str
+    description: str = ""
+
+
 @hookspec
 def register_codecs() -> Sequence[CodecSpec]:  # type: ignore[empty-body]
     """Provide codecs: return one CodecSpec for each."""
@@ -74,6 +104,11 @@ def register_adapters() -> Sequence[AdapterSpec]:  # type: ignore[empty-body]
 @hookspec
 def register_tasks() -> Sequence[TaskSpec]:  # type: ignore[empty-body]
     """Provide tasks: return one TaskSpec for each."""
+
+
+@hookspec
+def register_anchors() -> Sequence[AnchorSpec]:  # type: ignore[empty-body]
+    """Provide codecs that benchmarks compare with: return one AnchorSpec for each."""
 
 
 def resolve(target: Callable[..., Any] | str) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
+from taskodec.bitstream import MAX_PIXELS
 from taskodec.errors import ImageError, UsageError
 from taskodec.files import write_atomic
 
@@ -37,9 +38,6 @@ __all__ = [
 ]
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any] | Tensor
-
-MAX_PIXELS = 2**27
-"""Larger pictures are refused unless the caller says otherwise."""
 
 _SAVE: dict[str, tuple[str, dict[str, Any]]] = {
     ".bmp": ("BMP", {}),

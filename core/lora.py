@@ -24,7 +24,7 @@ from taskodec.lowrank import LowRank, make_branch
 
 __all__ = ["LoRA", "LowRankAdapter", "SVDLoRA", "attached", "build_lora", "build_svd_lora", "merged", "select_layers"]
 
-MAX_ALPHA = 1e6
+MAX_RANK, MAX_ALPHA = 65536, 1e6
 
 AnyCodec = TypeVar("AnyCodec", bound=Codec)
 AnyAdapter = TypeVar("AnyAdapter", bound="LowRankAdapter")
@@ -50,10 +50,11 @@ class LowRankAdapter(Adapter):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not (_is_whole(rank) and rank >= 1 and _is_whole(seed) and 0 < alpha <= MAX_ALPHA):
+        numbers = _is_whole(rank) and _is_whole(seed) and isinstance(alpha, int | float)
+        if not (numbers and 1 <= rank <= MAX_RANK and 0 < alpha <= MAX_ALPHA):
             raise UsageError(
-                f"found rank={rank!r}, alpha={alpha!r}, seed={seed!r}; rank must be a whole number of at least 1, "
-                f"alpha above 0 and at most {MAX_ALPHA:g}, seed a whole number"
+                f"found rank={rank!r}, alpha={alpha!r}, seed={seed!r}; rank must be a whole number from 1 to "
+                f"{MAX_RANK}, alpha a number above 0 and at most {MAX_ALPHA:g}, seed a whole number"
             )
         shared = [name for name, layer in decoder.items() if any(layer is other for other in encoder.values())]
         if shared:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,58 +22,67 @@ HOT, COLD = 0.5, 0.05
 """Temperatures between which `sga` anneals."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Point:
-    """Where tuning stands: latents, and the singular values' change before rounding."""
+    """Where tuning stands: latents, the singular values' change before rounding, and the adapter's state.
+
+    The adapter's state (its encoder's side is what changes) is there once a phase has trained it.
+    """
 
     latents: Latents
     delta: Tensor
+    adapter: Mapping[str, Tensor] | None = None
 
     def kept(self) -> Point:
         """A copy that later steps do not change."""
         z = self.latents.z
         latents = Latents(self.latents.y.detach().clone(), None if z is None else z.detach().clone())
-        return Point(latents, self.delta.detach().clone())
+        return Point(latents, self.delta.detach().clone(), self.adapter)
 
 
 class Variables:
     """What a phase trains from a starting point on, and its optimiser.
 
-    Latents are free variables, or changes to what the encoder gives where its adapter is trained too.
+    Latents are free variables; where the encoder's adapter is trained too, they are changes to what it gives,
+    so that the phase begins exactly where the one before ended. UsageError if there is nothing to train.
     """
 
     def __init__(
         self, phase: PhaseSettings, start: Point, codec: Codec, adapter: Adapter | None, x: Tensor, quality: float
     ) -> None:
         self.codec, self.x, self.quality = codec, x, quality
-        groups: list[dict[str, Any]] = []
-        self.encoder = "encoder" in phase.train and adapter is not None
-        if adapter is not None:
-            adapter.requires_grad_(False)
-            if self.encoder:
-                groups.append({"params": adapter.start("encoder"), "lr": phase.lr})
+        self.adapter, self.kept_adapter = adapter, start.adapter
+        weights = _encoder_weights(adapter, start) if "encoder" in phase.train else []
+        self.encoder = bool(weights)
         point = start.kept()
         self.y, self.z, self.delta = point.latents.y, point.latents.z, point.delta
-        if "decoder" in phase.train and len(self.delta):
-            groups.append({"params": [self.delta.requires_grad_()], "lr": phase.lr})
         if self.encoder:
-            self.y.zero_()
-            self.z = None if self.z is None else self.z.zero_()
+            with torch.no_grad():
+                made = codec.analysis(x, quality)
+                self.y -= made.y
+                self.z = None if self.z is None or made.z is None else self.z - made.z
+        trained = [(weights, phase.lr)]
+        if "decoder" in phase.train and len(self.delta):
+            trained.append(([self.delta.requires_grad_()], phase.lr))
         if "latents" in phase.train:
             latents = [v.requires_grad_() for v in (self.y, self.z) if v is not None]
-            groups.append({"params": latents, "lr": phase.lr_latents or phase.lr})
+            trained.append((latents, phase.lr_latents or phase.lr))
+        groups = [{"params": parameters, "lr": lr} for parameters, lr in trained if parameters]
         if not groups:
-            raise UsageError(f"a phase trains {', '.join(phase.train)}, but this adapter has nothing to train there")
+            raise UsageError(
+                f"a phase trains {', '.join(phase.train)}, but the adapter has nothing to train there; train latents, "
+                "or choose layers for the adapter"
+            )
         self.optimizer = torch.optim.Adam(groups)
         self.scheduler = _schedule(self.optimizer, phase)
 
     def point(self) -> Point:
         """The state as it is now, with its graph."""
-        if not self.encoder:
-            return Point(Latents(self.y, self.z), self.delta)
+        if not self.encoder or self.adapter is None:
+            return Point(Latents(self.y, self.z), self.delta, self.kept_adapter)
         made = self.codec.analysis(self.x, self.quality)
         z = None if made.z is None or self.z is None else made.z + self.z
-        return Point(Latents(made.y + self.y, z), self.delta)
+        return Point(Latents(made.y + self.y, z), self.delta, self.adapter.state())
 
     def step(self, cost: Tensor) -> None:
         """One optimiser step down the gradient of the cost."""
@@ -81,6 +90,15 @@ class Variables:
         cost.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.scheduler.step()
+
+
+def _encoder_weights(adapter: Adapter | None, start: Point) -> list[Tensor]:
+    """The encoder adapter's parameters, as the starting point has them, ready to be trained."""
+    if adapter is None:
+        return []
+    if start.adapter is not None:
+        adapter.load_state_dict(start.adapter)
+    return list(adapter.start("encoder"))
 
 
 def rounding_at(phase: PhaseSettings, step: int) -> Rounding:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
+from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Annealed, Rounding
 from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables, gaussian_tables
+from taskodec.errors import WeightsError
 
 __all__ = [
     "anneal",
@@ -34,6 +35,9 @@ __all__ = [
 
 MIN_LIKELIHOOD = 1e-9
 """As in CompressAI; about what an escape costs in the file."""
+
+LARGEST_SYMBOL = 2**30
+"""Symbols of a larger magnitude are refused: they would not survive as 32-bit integers."""
 
 
 def quantize(v: Tensor, means: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor]:
@@ -111,10 +115,10 @@ def bottleneck_tables(bottleneck: EntropyBottleneck) -> Tables:
 
 
 def encode_bottleneck(z: Tensor, bottleneck: EntropyBottleneck, tables: Tables, coder: SymbolEncoder) -> Tensor:
-    """Write z (1, C, h, w); returns z_hat."""
+    """Write z (1, C, h, w); returns z_hat. WeightsError for values that no stream can hold."""
     medians = bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
     symbols = torch.round(z - medians)
-    coder.encode(symbols.int().cpu().numpy(), _channel_indexes(tuple(z.shape)), tables)
+    coder.encode(_integers(symbols, "z"), _channel_indexes(tuple(z.shape)), tables)
     return _as_decoded(symbols + medians)
 
 
@@ -136,9 +140,9 @@ def scale_indexes(scales: Tensor) -> npt.NDArray[Any]:
 
 
 def encode_gaussian(y: Tensor, scales: Tensor, means: Tensor, coder: SymbolEncoder) -> Tensor:
-    """Write y; returns y_hat."""
+    """Write y; returns y_hat. WeightsError for values that no stream can hold."""
     symbols = torch.round(y - means)
-    coder.encode(symbols.int().cpu().numpy(), scale_indexes(scales), gaussian_tables())
+    coder.encode(_integers(symbols, "y"), scale_indexes(scales), gaussian_tables())
     return _as_decoded(symbols + means)
 
 
@@ -146,6 +150,18 @@ def decode_gaussian(scales: Tensor, means: Tensor, coder: SymbolDecoder) -> Tens
     """Read y_hat, of the shape of `means`."""
     symbols = coder.decode(scale_indexes(scales), gaussian_tables())
     return _as_decoded(torch.from_numpy(symbols).to(means) + means)
+
+
+def _integers(symbols: Tensor, what: str) -> npt.NDArray[np.int32]:
+    """Rounded symbols as the coder takes them; a cast alone would turn NaN and large values into others."""
+    if not bool((symbols.abs() <= LARGEST_SYMBOL).all()):  # false for NaN too
+        raise WeightsError(
+            f"the latents {what} hold values that are not finite or beyond 2^30, which no stream can hold: the codec's "
+            "weights are damaged or not its own (give others as codec.checkpoint=FILE), or tuning diverged (use fewer "
+            "steps or a lower learning rate)"
+        )
+    integers: npt.NDArray[np.int32] = symbols.int().cpu().numpy()
+    return integers
 
 
 def _as_decoded(v_hat: Tensor) -> Tensor:

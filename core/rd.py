@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -23,7 +21,6 @@ __all__ = [
     "Summary",
     "bd_rate",
     "decibel",
-    "published_curves",
     "summarise",
 ]
 
@@ -60,7 +57,7 @@ METRICS: dict[str, Metric] = {"PSNR": lambda point: point.psnr, "MS-SSIM": lambd
 
 @dataclass(frozen=True)
 class Curve:
-    """A codec's points, ascending in rate. `kind` is codec, anchor or published."""
+    """A codec's points, ascending in rate. `kind` is codec or anchor."""
 
     name: str
     kind: str
@@ -216,20 +213,3 @@ def _of_curves(codec: Curve, anchor: Curve, metric: str) -> BDRate:
         ([point.bpp for point in curve.points], [value(point) for point in curve.points]) for curve in (anchor, codec)
     )
     return bd_rate(rate_anchor, db_anchor, rate_codec, db_codec)
-
-
-def published_curves(dataset: str = "kodak") -> tuple[str, list[Curve]]:
-    """Figures that others published for a data set, and where they are from; see the file for its licence."""
-    content = json.loads((files("taskodec") / "data" / f"published_{dataset}.json").read_text(encoding="utf-8"))
-    curves = [
-        Curve(
-            entry["name"],
-            "published",
-            tuple(
-                CurvePoint(float(number), *figures)
-                for number, figures in enumerate(zip(entry["bpp"], entry["psnr"], entry["ms_ssim"], strict=True), 1)
-            ),
-        )
-        for entry in content["curves"]
-    ]
-    return f"{content['source']} ({content['license']})", curves

@@ -6,10 +6,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskodec.files import write_atomic
 from taskodec.rd import METRICS, Comparison, Curve, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from taskodec.published import PublishedCurve
 
 __all__ = ["as_json", "markdown", "plot", "print_tables"]
 
@@ -65,15 +70,16 @@ def print_tables(summary: Summary) -> None:
         console.print(note, markup=False)
 
 
-def markdown(summary: Summary, plots: Sequence[Path] = (), source: str = "") -> str:
+def markdown(summary: Summary, plots: Sequence[Path] = (), published: Sequence[PublishedCurve] = ()) -> str:
     """The summary as Markdown, with the plots in it."""
     parts = ["# Benchmark"]
     for table in _tables(summary):
         lines = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
         parts += [f"## {table.title}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
     notes = _notes(summary)
-    if source:
-        notes.append(f"published curves in the plots are not measured here; they are from {source}")
+    if published:
+        listed = ", ".join(f"{curve.name} ({curve.file.name})" for curve in published)
+        notes.append(f"in the plots, but not measured here: {listed}")
     parts.append("\n".join(f"- {note}" for note in notes))
     parts += [f"![{path.stem}]({path.name})" for path in plots if path.suffix == ".png"]
     return "\n\n".join(parts) + "\n"
@@ -145,26 +151,15 @@ def _short_range(each: Comparison, summary: Summary) -> str:
     return f"the mean curves meet in {share:.0%} of the codec's range of quality only"
 
 
-def plot(curves: Sequence[Curve], folder: Path) -> list[Path]:
+def plot(curves: Sequence[Curve], folder: Path, published: Sequence[PublishedCurve] = ()) -> list[Path]:
     """One rate-distortion plot for each metric, as PNG and as SVG; needs no display."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     written = []
-    for metric, value in METRICS.items():
+    for metric in METRICS:
         figure = Figure(figsize=(8, 5.5), layout="constrained")
-        axes = figure.add_subplot()
-        right = _right(curves)
-        heights = [value(p) for curve in curves for p in curve.points if p.bpp <= right]
-        for number, curve in enumerate(sorted(curves, key=lambda curve: curve.kind == "published")):
-            style = _style(curve.kind, number, sum(c.kind != "published" for c in curves))
-            label = curve.name + " (published)" * (curve.kind == "published")
-            axes.plot([p.bpp for p in curve.points], [value(p) for p in curve.points], label=label, **style)
-        margin = 0.03 * (max(heights) - min(heights)) + 0.1
-        axes.set(xlim=(0, right), ylim=(min(heights) - margin, max(heights) + margin))
-        axes.set(xlabel="bits per pixel", ylabel=f"{metric} (dB)")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small", loc="lower right")
+        _draw(figure.add_subplot(), metric, curves, published)
         for suffix in (".png", ".svg"):
             path = folder / f"rd_{metric.lower().replace('-', '_')}{suffix}"
             buffer = io.BytesIO()
@@ -176,21 +171,35 @@ def plot(curves: Sequence[Curve], folder: Path) -> list[Path]:
     return written
 
 
+def _draw(axes: Axes, metric: str, curves: Sequence[Curve], published: Sequence[PublishedCurve]) -> None:
+    """The curves of one metric: codecs stand out, anchors are thin, published curves dashed and grey."""
+    lines: list[tuple[str, list[float], list[float], dict[str, Any]]] = []
+    for number, curve in enumerate(curves):
+        strong = curve.kind == "codec"
+        style: dict[str, Any] = {
+            "color": f"C{number}",
+            "linewidth": 2.2 if strong else 1.2,
+            "marker": "o" if strong else "s",
+        }
+        values = [METRICS[metric](point) for point in curve.points]
+        lines.append((curve.name, [point.bpp for point in curve.points], values, style | {"markersize": 4}))
+    for number, other in enumerate(curve for curve in published if metric in curve.values):
+        marker = PUBLISHED_MARKERS[number % len(PUBLISHED_MARKERS)]
+        style = {"color": "0.5", "linewidth": 0.8, "linestyle": "--", "marker": marker, "markersize": 5}
+        lines.append((f"{other.name} (not measured here)", list(other.bpp), list(other.values[metric]), style))
+    right = _right(curves)
+    heights = []
+    for label, rates, values, style in lines:
+        axes.plot(rates, values, label=label, **style)
+        heights += [value for rate, value in zip(rates, values, strict=True) if rate <= right]
+    margin = 0.03 * (max(heights) - min(heights)) + 0.1
+    axes.set(xlim=(0, right), ylim=(min(heights) - margin, max(heights) + margin))
+    axes.set(xlabel="bits per pixel", ylabel=f"{metric} (dB)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="lower right")
+
+
 def _right(curves: Sequence[Curve]) -> float:
     """Where the rate axis ends: somewhat after the codecs, or after the anchors if there are only those."""
     ends = [curve.points[-1].bpp for curve in curves if curve.kind == "codec"]
     return 1.15 * max(ends or [curve.points[-1].bpp for curve in curves])
-
-
-def _style(kind: str, number: int, measured: int) -> dict[str, Any]:
-    """Codecs stand out, anchors are thin, published curves dashed and grey."""
-    if kind == "published":
-        marker = PUBLISHED_MARKERS[(number - measured) % len(PUBLISHED_MARKERS)]
-        return {"color": "0.5", "linewidth": 0.8, "linestyle": "--", "marker": marker, "markersize": 5}
-    strong = kind == "codec"
-    return {
-        "color": f"C{number}",
-        "linewidth": 2.2 if strong else 1.2,
-        "marker": "o" if strong else "s",
-        "markersize": 4,
-    }

@@ -1,4 +1,4 @@
-"""The plugin manager: which codecs, adapters and tasks exist, who provides each, and what failed to load.
+"""The plugin manager: which codecs, adapters, tasks and anchors exist, who provides each, and what failed to load.
 
 Built-ins, installed packages (entry-point group `taskodec`), files (`--plugin my_task.py`) and run-time calls
 all go through the hooks of `taskodec.hookspecs`. A broken installed plugin is recorded in `failures` and
@@ -21,7 +21,7 @@ import pluggy
 from taskodec import hookspecs
 from taskodec.errors import PluginError, UsageError
 from taskodec.handover import build, check_task, load_module, make_task, object_from
-from taskodec.hookspecs import AdapterSpec, CodecSpec, TaskSpec, hookimpl, resolve
+from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, hookimpl, resolve
 from taskodec.names import check_name, nearest
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ GROUP = "taskodec"
 
 _calls = count(1)
 
-SpecT = TypeVar("SpecT", CodecSpec, AdapterSpec, TaskSpec)
+SpecT = TypeVar("SpecT", CodecSpec, AdapterSpec, TaskSpec, AnchorSpec)
 
 
 class Shelf(Mapping[str, SpecT], Generic[SpecT]):
@@ -103,6 +103,7 @@ class Registry:
         self.codecs = Shelf("codec", CodecSpec)
         self.adapters = Shelf("adapter", AdapterSpec)
         self.tasks = Shelf("task", TaskSpec)
+        self.anchors = Shelf("anchor", AnchorSpec)
         self.failures: dict[str, str] = {}
         self._manager = pluggy.PluginManager("taskodec")
         self._manager.add_hookspecs(hookspecs)
@@ -163,7 +164,7 @@ class Registry:
 
     def _call_hooks(self, plugin: object, name: str) -> list[tuple[Shelf[Any], Any]]:
         """All specs of one plugin, checked."""
-        shelves = {"codecs": self.codecs, "adapters": self.adapters, "tasks": self.tasks}
+        shelves = {"codecs": self.codecs, "adapters": self.adapters, "tasks": self.tasks, "anchors": self.anchors}
         others = [p for p in self._manager.get_plugins() if p is not plugin]
         callers = [c.name for c in self._manager.get_hookcallers(plugin) or []]
         if not callers:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from taskodec.bitstream import MAX_PIXELS
 from taskodec.errors import SettingsError
 from taskodec.layering import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.names import nearest
@@ -110,9 +111,14 @@ class TTFTSettings(_Model):
 
 
 class LimitSettings(_Model):
-    """What is refused before memory is allocated."""
+    """What is refused before memory is allocated, in pixels per image.
 
-    max_pixels: Size = 2**27
+    Tuning keeps activations of codec and task network: about 2 kB a pixel for `cls`, 0.4 kB for `human`.
+    """
+
+    max_tuning_pixels: Size = 2**22
+
+    max_pixels: Size = MAX_PIXELS
 
 
 class TrainSettings(_Model):

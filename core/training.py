@@ -6,6 +6,7 @@ stopped. All quality levels are mixed in each batch.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from taskodec.contracts import Codec, total_bits
 from taskodec.datasets import CropDataset, list_images
 from taskodec.errors import UsageError, WeightsError
+from taskodec.files import write_atomic
 from taskodec.images import crop_to, load_image, pad_to
+from taskodec.metrics import psnr
+from taskodec.weights import fill, lasting_state, save_weights
 
 if TYPE_CHECKING:
     from taskodec.settings import TrainSettings
@@ -52,15 +55,15 @@ def validate(codec: Codec, paths: Sequence[Path], qualities: Sequence[float]) ->
     device = next(codec.parameters()).device
     points = []
     for quality in qualities:
-        bpp, psnr = [], []
+        bpp, fidelity = [], []
         for path in paths:
             x = load_image(path).x.to(device)
             height, width = x.shape[2:]
             output = codec(pad_to(x, codec.stride), quality, "hard")
             x_hat = crop_to(output.x_hat, height, width).clamp(0, 1)
             bpp.append(float(total_bits(output.likelihoods)) / (height * width))
-            psnr.append(-10 * math.log10(float((x_hat - x).square().mean().clamp_min(1e-10))))
-        points.append({"quality": quality, "bpp": sum(bpp) / len(bpp), "psnr": sum(psnr) / len(psnr)})
+            fidelity.append(psnr(x_hat, x))
+        points.append({"quality": quality, "bpp": sum(bpp) / len(bpp), "psnr": sum(fidelity) / len(fidelity)})
     return points
 
 
@@ -74,9 +77,15 @@ class _Run:
         self.parameters = rest
         self.optimizer = torch.optim.Adam(parameter_groups(codec, settings), lr=settings.lr)
         self.aux_optimizer = torch.optim.Adam(aux, lr=1e-3) if aux else None
-        self.ema = {n: p.detach().clone() for n, p in codec.state_dict().items() if p.is_floating_point()}
+        self.ema: dict[str, Tensor] = {}
+        self.start_average()
         self.step = 0
         self.seconds = 0.0
+
+    def start_average(self) -> None:
+        """Let the moving average begin at the weights as they are."""
+        lasting = lasting_state(self.codec)
+        self.ema = {n: v.detach().clone() for n, v in lasting.items() if v.is_floating_point()}
 
     def save(self) -> None:
         state = {
@@ -87,22 +96,32 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "aux_optimizer": self.aux_optimizer.state_dict() if self.aux_optimizer else {},
         }
-        temporary = self.out / "checkpoint.pt.part"
-        torch.save(state, temporary)
-        temporary.replace(self.out / "checkpoint.pt")
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_atomic(self.out / "checkpoint.pt", content.getvalue())
         save_weights(self.codec, self.ema, self.out / "weights.safetensors", {"step": str(self.step)})
 
     def load(self) -> None:
         path = self.out / "checkpoint.pt"
         if not path.exists():
             raise WeightsError(f"nothing to resume: {path} does not exist; start without --resume")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.codec.load_state_dict(state["codec"])
-        self.ema = state["ema"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.aux_optimizer:
-            self.aux_optimizer.load_state_dict(state["aux_optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            fill(self.codec, state["codec"], str(path))
+            averaged = state["ema"]
+            self.ema = {n: averaged[n].to(v.device) for n, v in self.ema.items() if n in averaged}
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.aux_optimizer:
+                self.aux_optimizer.load_state_dict(state["aux_optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        except WeightsError:
+            raise
+        except Exception as error:  # a damaged or foreign file can raise nearly anything
+            raise WeightsError(
+                f"{path} is no checkpoint of a run like this one ({type(error).__name__}: "
+                f"{str(error).partition(chr(10))[0]}); resume with the codec and the train.lr_scales it began with, "
+                "or start anew in another folder"
+            ) from error
 
     def advance(self, x: Tensor, quality: Tensor) -> dict[str, float]:
         """One optimiser step."""
@@ -158,14 +177,9 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
     return settings.final_lr + (settings.lr - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def save_weights(codec: Codec, weights: dict[str, Tensor], path: Path, card: dict[str, str]) -> None:
-    """Weights as safetensors, written atomically; entropy-model caches are left out, they are rebuilt on loading."""
-    keep = {name for name, _ in codec.named_parameters()}
-    kept = {name: value.contiguous() for name, value in weights.items() if name in keep}
-    temporary = path.with_suffix(".part")
-    save_file(kept, temporary, metadata={"codec": codec.name, **card})
-    temporary.chmod(0o644)  # safetensors makes private files
-    temporary.replace(path)
+def largest_crop(settings: TrainSettings) -> int:
+    """Side of the largest crop of a run; smaller images cannot be trained on."""
+    return max(settings.crop, settings.late_crop) if settings.late_share else settings.crop
 
 
 def batch_at(dataset: CropDataset, step: int, settings: TrainSettings, codec: Codec) -> tuple[Tensor, Tensor]:
@@ -202,7 +216,8 @@ def train(
 
     `out` receives `checkpoint.pt` (everything needed to resume), `weights.safetensors` (the moving average),
     `log.jsonl` (one line per report) and `settings.json`. `validation` names held-out images. Only a `fresh` codec gets
-    data-dependent initial values; one that starts from trained weights keeps them.
+    data-dependent initial values; one that starts from trained weights keeps them. The codec trains where it lies;
+    resuming a run that has done all its steps only writes its weights again.
     """
     if not codec.continuous:
         raise UsageError(f"codec {codec.name!r} has one fixed rate; training needs a variable one, such as 'lite'")
@@ -210,7 +225,7 @@ def train(
     if (out / "checkpoint.pt").exists() and not resume:
         raise UsageError(f"{out} already holds a run; continue it with --resume or choose another folder")
     images = list_images(data)
-    dataset = CropDataset(images, settings.late_crop)
+    dataset = CropDataset(images, largest_crop(settings))
     device = next(codec.parameters()).device
     codec.train().to(memory_format=torch.channels_last)
     run = _Run(codec, settings, out)
@@ -220,8 +235,10 @@ def train(
         torch.manual_seed(settings.seed)
         if fresh:
             codec.calibrate(torch.cat([batch_at(dataset, -1 - i, settings, codec)[0] for i in range(4)]).to(device))
-        run.ema = {n: v.detach().clone() for n, v in codec.state_dict().items() if v.is_floating_point()}
-        (out / "settings.json").write_text(json.dumps(resolved or settings.model_dump(mode="json"), indent=1))
+        run.start_average()
+        (out / "log.jsonl").unlink(missing_ok=True)  # of a run that never came to a checkpoint
+    used = json.dumps(resolved or settings.model_dump(mode="json"), indent=1)
+    write_atomic(out / "settings.json", used.encode())
     _loop(run, dataset, list_images(validation) if validation else [], device, progress)
     run.save()
     return _finish(run, dataset, device)
@@ -260,7 +277,7 @@ def _finish(run: _Run, dataset: CropDataset, device: torch.device) -> Path:
     codec.load_state_dict({**codec.state_dict(), **run.ema})
     codec.eval()
     generator = torch.Generator().manual_seed(settings.seed)
-    codec.finish(torch.stack([dataset.crop(settings.late_crop, generator) for _ in range(16)]).to(device))
+    codec.finish(torch.stack([dataset.crop(largest_crop(settings), generator) for _ in range(16)]).to(device))
     path = run.out / "weights.safetensors"
     save_weights(codec, codec.state_dict(), path, {"step": str(run.step)})
     return path

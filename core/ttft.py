@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from taskodec.calibration import calibrate_lmbda
 from taskodec.checks import checked_loss
-from taskodec.coding import Coded, Delta, StreamWriter
+from taskodec.coding import Coded, Delta, StreamWriter, decoded_picture
 from taskodec.contracts import Adapter, Codec, Latents, Rounding, Task
 from taskodec.delta import STEPS
 from taskodec.delta_rate import laplace_bits, quantize_ste
@@ -36,6 +37,9 @@ Progress = Callable[[int, int, dict[str, float]], None]
 TUNING_STEP = 6
 """Number in `STEPS` of the step (1/8) that singular values are rounded to while they are tuned."""
 
+
+GATES_TRIED = 8
+"""So many layers at most are tried without their change, each for a decoding and a loss."""
 
 CHECK_EVERY = 5
 """After how many steps a phase looks at its state rounded, to keep the best."""
@@ -100,6 +104,7 @@ class Tuner:
             run = _Run(self, x, time_budget, progress, sum(p.steps for p in phases))
             if self.adapter is None:
                 return run.through(phases)
+            self.adapter.requires_grad_(False)
             before = self.adapter.state()
             self.adapter.attach(self.codec)
             try:
@@ -142,18 +147,32 @@ class _Run:
         for phase in phases:
             if phase.steps and time.monotonic() < self.deadline:
                 point = self.phase(phase, point)
-                candidates += self.candidates("+".join(phase.train), point)
+                candidates.append(self.sent("+".join(phase.train), point))
         best = min(candidates, key=lambda candidate: candidate.cost)
         return Tuned(best, untuned, self.lmbda, self.done, time.monotonic() - self.started)
 
-    def candidates(self, name: str, point: Point) -> list[Candidate]:
-        """The streams that a tuned state may become: without the delta, and with it at a few steps."""
-        found = [self.candidate(name, point.latents, None)]
+    def sent(self, name: str, point: Point) -> Candidate:
+        """The cheapest stream that a tuned state can become.
+
+        It is without the delta, or with it at one of a few steps; then the layers with the weakest changes
+        are closed one after the other, where that lowers the cost.
+        """
+        best = self.candidate(name, point.latents, None)
         for step_index in (TUNING_STEP - 2, TUNING_STEP, TUNING_STEP + 2):
             values = torch.round(point.delta / STEPS[step_index]).int().cpu().numpy()
             if values.any():
-                found.append(self.candidate(name, point.latents, Delta(values, step_index)))
-        return found
+                best = _cheaper(best, self.candidate(name, point.latents, Delta(values, step_index)))
+        if best.coded.delta is None or self.adapter is None:
+            return best
+        values, groups = best.coded.delta.values, self.adapter.delta_groups
+        layers = [slice(end - size, end) for size, end in zip(groups, accumulate(groups), strict=True)]
+        weakest = sorted((layer for layer in layers if values[layer].any()), key=lambda at: int(abs(values[at]).sum()))
+        for layer in weakest[:GATES_TRIED]:
+            delta = best.coded.delta or Delta(values, TUNING_STEP)
+            fewer = delta.values.copy()
+            fewer[layer] = 0
+            best = _cheaper(best, self.candidate(name, point.latents, Delta(fewer, delta.step_index)))
+        return best
 
     @torch.no_grad()
     def candidate(self, name: str, latents: Latents, delta: Delta | None) -> Candidate:
@@ -161,7 +180,7 @@ class _Run:
         coded = self.writer.write(latents, delta)
         if self.adapter is not None:
             self.adapter.set_delta(coded.delta.tensor(coded.y_hat) if coded.delta else None)
-        x_hat = to_8bit(crop_to(self.codec.synthesis(coded.y_hat, self.quality), *self.size))
+        x_hat = to_8bit(decoded_picture(self.codec, coded.y_hat, self.quality, self.size))
         loss = float(checked_loss(self.task, x_hat, self.reference))
         bpp = 8 * len(coded.stream) / self.pixels
         return Candidate(name, coded, x_hat, loss, bpp, self.lmbda * loss + bpp)
@@ -221,3 +240,7 @@ class _Run:
         if self.progress is not None:
             figures = {"loss": loss, "bpp": bits / self.pixels, "cost": cost}
             self.progress(self.done, self.total, {k: float(v.detach()) for k, v in figures.items()})
+
+
+def _cheaper(one: Candidate, other: Candidate) -> Candidate:
+    return other if other.cost < one.cost else one

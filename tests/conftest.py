@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,12 @@ import torch
 from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
+from taskodec import registry
+from taskodec.cli import main
+from taskodec.codecs.checkpoints import load_state
 from taskodec.contracts import Codec, Entropy, Latents
-from taskodec.images import load_image
+from taskodec.hookspecs import CodecSpec, hookimpl
+from taskodec.images import load_image, to_pil
 from taskodec.priors import (
     bottleneck_tables,
     decode_bottleneck,
@@ -18,6 +23,7 @@ from taskodec.priors import (
     estimate_bottleneck,
     estimate_gaussian,
 )
+from taskodec.registry import Registry
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
@@ -90,3 +96,44 @@ def tiny_codec():
 def photo():
     """A 64x96 piece of a photograph, (1, 3, 64, 96)."""
     return load_image(IMAGES / "kodim23.png").x[:, :, 128:192, 192:288].clone()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tiny_codec):
+    """Run a command with the tiny codec registered: exit code, standard output, standard error."""
+
+    def load(quality=3.0, checkpoint=None):
+        if checkpoint is None:
+            return tiny_codec
+        codec = type(tiny_codec)()
+        load_state(codec, checkpoint)
+        codec.tables = bottleneck_tables(codec.entropy_bottleneck)
+        return codec.eval()
+
+    class Plugin:
+        @hookimpl
+        def register_codecs(self):
+            return [CodecSpec("tiny", load, create=lambda: tiny_codec)]
+
+    plugins = Registry()
+    plugins.load_builtins()
+    plugins.register(Plugin(), "tests")
+    monkeypatch.setattr(registry, "default_registry", lambda: plugins)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err
+
+    return call
+
+
+@pytest.fixture
+def picture(tmp_path, photo):
+    """The path of `photo` as a PNG, alone in its folder."""
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    to_pil(photo).save(path)
+    return path

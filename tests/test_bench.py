@@ -3,7 +3,6 @@ import json
 import math
 import sys
 import types
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +13,7 @@ from taskodec import registry
 from taskodec.api import Compressor
 from taskodec.bench import PointFile, load_lpips, run_bench, sources
 from taskodec.bench_coders import AnchorEntry, CodecEntry, learned_entries
-from taskodec.cli import main
-from taskodec.codecs.anchors import anchor
+from taskodec.codecs.anchors import jpeg
 from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.hookspecs import CodecSpec, hookimpl
 from taskodec.images import load_image, to_pil
@@ -58,7 +56,7 @@ def settings():
 
 @pytest.fixture
 def pictures(tmp_path, photo):
-    folder = tmp_path / "kodak"
+    folder = tmp_path / "photos"
     folder.mkdir()
     to_pil(photo).save(folder / "one.png")
     to_pil(photo.flip(2)[..., :50, :70]).save(folder / "two.png")
@@ -87,7 +85,7 @@ class Counting:
 
 
 def short_jpeg():
-    entry = AnchorEntry("jpeg")
+    entry = AnchorEntry("jpeg", registry.default_registry())
     entry.qualities = (20, 80)
     return Counting(entry)
 
@@ -101,11 +99,11 @@ def test_points_of_an_anchor_are_those_of_its_files(pictures, tmp_path):
         ("two.png", 80),
     ]
     image = to_pil(load_image(pictures / "two.png").x)
-    data = anchor("jpeg").encode(image, 80)
+    data = jpeg().encode(image, 80)
     last = points[-1]
     assert (last.width, last.height, last.bytes) == (70, 50, len(data))
     assert last.bpp == pytest.approx(8 * len(data) / 3500)
-    error = np.asarray(anchor("jpeg").decode(data), float) - np.asarray(image, float)
+    error = np.asarray(jpeg().decode(data), float) - np.asarray(image, float)
     assert last.psnr == pytest.approx(10 * math.log10(255**2 / (error**2).mean()), abs=1e-3)
     assert points[0].ms_ssim < points[2].ms_ssim < 1
     assert last.lpips is None
@@ -238,71 +236,3 @@ def test_options_of_the_settings_belong_to_the_codec_they_name(plugins, asked):
     settings = load_settings(overrides=["codec.name=lite", "codec.checkpoint=lite.pth"])
     learned_entries(["tiny"], settings, plugins, [1])
     assert asked == [(1, None)]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, plugins):
-    monkeypatch.setattr(registry, "default_registry", lambda: plugins)
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main(["bench", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return call
-
-
-def test_the_command(run, pictures, tmp_path):
-    out_dir = tmp_path / "out"
-    call = ["--data", pictures, "--codec", "tiny", "--qualities", "1,2", "--anchors", "jpeg,webp", "-o", out_dir]
-    code, out, err = run(*call, "--published")
-    assert (code, err) == (0, "")
-    assert "BD-rates" in out
-    assert "the codec's curve has 2 points" in " ".join(out.split())
-    plots = {"rd_psnr.png", "rd_psnr.svg", "rd_ms_ssim.png", "rd_ms_ssim.svg"}
-    assert {p.name for p in out_dir.iterdir()} == {"points.jsonl", "summary.md", *plots}
-    assert "CompressAI" in (out_dir / "summary.md").read_text()
-
-    lines = (out_dir / "points.jsonl").read_bytes()
-    code, out, _ = run(*call, "--json")
-    assert code == 0
-    report = json.loads(out)
-    assert [(c["codec"], len(c["points"])) for c in report["curves"]] == [("tiny", 2), ("jpeg", 10), ("webp", 10)]
-    assert [b["anchor"] for b in report["bd_rates"]] == ["jpeg", "jpeg", "webp", "webp"]
-    assert (out_dir / "points.jsonl").read_bytes() == lines
-    assert "CompressAI" not in (out_dir / "summary.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("folder", "count", "drawn"), [("Kodak", 24, True), ("kodak", 23, False), ("other", 24, False)]
-)
-def test_published_curves_are_for_the_whole_of_kodak(folder, count, drawn, run, photo, tmp_path):
-    (tmp_path / folder).mkdir()
-    for number in range(count):
-        to_pil(photo[..., :16, : 16 + number]).save(tmp_path / folder / f"{number}.png")
-    call = ["--data", tmp_path / folder, "--codec", "tiny", "--qualities", "1", "--anchors", "none"]
-    assert run(*call, "-o", tmp_path / "out")[0] == 0
-    assert ("CompressAI" in (tmp_path / "out" / "summary.md").read_text()) == drawn
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--data", "FOLDER", "--codec", "tiny", "--qualities", "1,x"], "expected numbers"),
-        (["--data", "FOLDER", "--codec", "tiny", "--qualities", "9"], "quality 9 does not exist"),
-        (["--data", "FOLDER", "--codec", "tiny", "--anchors", "gif"], "no anchor 'gif'"),
-        (["--data", "FOLDER", "--codec", "tiny", "--anchors", "jpeg,jpeg"], "jpeg would be measured twice"),
-        (["--data", "FOLDER", "--codec", "tiny", "--codec", "tiny"], "tiny would be measured twice"),
-        (["--data", "FOLDER", "--codec", "tinny"], "did you mean 'tiny'"),
-        (["--data", "FOLDER", "--data", "FOLDER", "--codec", "tiny"], "rename"),
-        (["--data", "nowhere.png", "--codec", "tiny"], "nowhere.png"),
-        (["--codec", "tiny"], "Missing option"),
-    ],
-)
-def test_wrong_calls_say_why_and_exit_with_2(arguments, words, run, pictures, tmp_path):
-    code, _, err = run(*[pictures if a == "FOLDER" else a for a in arguments], "-o", tmp_path / "out")
-    assert words in " ".join(err.split())
-    assert code == 2
-    assert not list(tmp_path.glob("out/*"))

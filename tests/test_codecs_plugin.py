@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 
+import pytest
 from compressai.zoo import image_models
 
 from taskodec.codecs import plugin
-from taskodec.hookspecs import resolve
+from taskodec.hookspecs import Anchor, resolve
+from taskodec.settings import load_settings
 
 STREAM_IDS = {
     "lite": 1,
@@ -41,6 +45,12 @@ def test_every_loader_exists_and_every_codec_is_described() -> None:
         assert getattr(resolve(spec.load), "name", spec.name) == spec.name
 
 
+def test_anchors_exist_and_are_described() -> None:
+    for spec in plugin.register_anchors():
+        assert isinstance(resolve(spec.load)(), Anchor)
+        assert spec.description
+
+
 def test_slow_codecs_say_so() -> None:
     slow = {spec.name for spec in plugin.register_codecs() if "slow" in spec.description}
     assert slow == {"mbt2018", "cheng2020-anchor", "cheng2020-attn", "mbt2018-vbr"}
@@ -48,8 +58,20 @@ def test_slow_codecs_say_so() -> None:
 
 def test_the_hook_is_light() -> None:
     code = (
-        "import sys; from taskodec.codecs import plugin; plugin.register_codecs(); "
-        "print([m for m in ('torch', 'compressai', 'numpy') if m in sys.modules])"
+        "import sys; from taskodec.codecs import plugin; plugin.register_codecs(); plugin.register_anchors(); "
+        "print([m for m in ('torch', 'compressai', 'numpy', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_advice_for_codecs_without_weights_can_be_followed() -> None:
+    specs = {spec.name: spec for spec in plugin.register_codecs()}
+    for name, options in (("tic", {}), ("bmshj2018-factorized", {"pretrained": True})):
+        load = resolve(specs[name].load)
+        with pytest.warns(UserWarning, match="random") as caught:
+            load(1)
+        advice = re.findall(r"codec\.\S+=\w+", str(caught[0].message))
+        codec = load_settings(overrides=[f"codec.name={name}", *advice]).codec
+        assert (str(codec.checkpoint), codec.options) == ("FILE", options)
+        inspect.signature(load).bind(checkpoint=codec.checkpoint, **codec.options)

@@ -77,6 +77,26 @@ def test_fingerprint_sees_every_weight(tiny_codec):
     assert codec_fingerprint(tiny_codec) != before
 
 
+def test_fingerprint_sees_buffers_but_no_caches(tiny_codec):
+    before = codec_fingerprint(tiny_codec)
+    tiny_codec.entropy_bottleneck.update()  # makes CompressAI's tables, which are not used here
+    assert codec_fingerprint(tiny_codec) == before
+    tiny_codec.register_buffer("scratch", torch.ones(3), persistent=False)
+    assert codec_fingerprint(tiny_codec) == before
+    tiny_codec.register_buffer("statistics", torch.ones(3))
+    with_buffer = codec_fingerprint(tiny_codec)
+    assert with_buffer != before
+    tiny_codec.statistics[1] += 1e-6
+    assert codec_fingerprint(tiny_codec) != with_buffer
+
+
+def test_fingerprint_sees_whole_numbers(tiny_codec):
+    tiny_codec.register_buffer("count", torch.tensor(2**40))
+    before = codec_fingerprint(tiny_codec)
+    tiny_codec.count += 1
+    assert codec_fingerprint(tiny_codec) != before
+
+
 @pytest.mark.parametrize(("asked", "sent"), [(3, 3), (2.53, 2.5), (2.54, 2.5625), (1.0, 1.0)])
 def test_quality_is_what_a_header_can_say(asked, sent):
     assert quantize_quality(asked) == sent

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from taskodec import priors
 from taskodec.codecs import compressai_models
 from taskodec.codecs.compressai_families import CompressAICodec
 from taskodec.codecs.compressai_models import LMBDAS, Loader
@@ -45,6 +46,56 @@ def picture(size: tuple[int, int] = SIZE) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(1, 3, 8, 8, generator=generator)
     return nn.functional.interpolate(coarse, size, mode="bicubic").clamp(0, 1)
+
+
+SCALED = sorted(LOADERS.keys() - FACTORIZED)
+
+
+@pytest.mark.parametrize("name", SCALED)
+@torch.no_grad()
+def test_tables_are_chosen_in_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that reaches the choice of a table, on both sides, is of the precise copy."""
+    _, codec = tiny(name)
+    kinds = []
+    choose = priors.scale_indexes
+
+    def spy(scales: Tensor) -> Any:
+        kinds.append((scales.dtype, scales.device.type))
+        return choose(scales)
+
+    monkeypatch.setattr(priors, "scale_indexes", spy)
+    data, y_hat = code(codec, lively(codec.analysis(picture((64, 64)), 3.0)), 3.0)
+    codec.decode((64, 64), 3.0, SymbolDecoder(data))
+    assert set(kinds) == {(torch.float64, "cpu")}
+    assert y_hat.dtype == torch.float32
+
+
+@pytest.mark.parametrize("change", ["train", "load"])
+@torch.no_grad()
+def test_new_weights_are_coded_with(change: str) -> None:
+    _, codec = tiny("mbt2018-mean")
+    _, other = tiny("mbt2018-mean", seed=1)
+    latents = lively(codec.analysis(picture((64, 64)), 3.0))
+    before = code(codec, latents, 3.0)[0]
+    if change == "load":
+        codec.load_state_dict(other.state_dict())
+    else:
+        codec.train()
+        for own, new in zip(codec.parameters(), other.parameters(), strict=True):
+            own.copy_(new)
+        codec.eval()
+    after = code(codec, latents, 3.0)[0]
+    assert after == code(other, latents, 3.0)[0] != before
+
+
+@torch.no_grad()
+def test_the_precise_copy_is_no_part_of_the_weights() -> None:
+    _, codec = tiny("mbt2018-mean")
+    names, sizes = list(codec.state_dict()), sum(p.numel() for p in codec.parameters())
+    code(codec, codec.analysis(picture((64, 64)), 3.0), 3.0)
+    assert list(codec.state_dict()) == names
+    assert sum(p.numel() for p in codec.parameters()) == sizes
+    assert sum(p.numel() for p in codec.precise().parameters()) < sizes / 2  # without the transforms
 
 
 def lively(latents: Latents) -> Latents:
@@ -85,7 +136,7 @@ def test_coded_is_what_was_estimated(name: str) -> None:
     data, y_hat = code(codec, latents, quality)
     assert len(data) > 20
     estimated = codec.entropy(latents, quality, "hard")
-    assert torch.equal(estimated.y_hat, y_hat)
+    torch.testing.assert_close(estimated.y_hat, y_hat, rtol=1e-5, atol=1e-5)  # float32 against float64
     assert 8 * len(data) == pytest.approx(float(estimated.bits), rel=0.03, abs=32)
 
 

@@ -11,7 +11,6 @@ from taskodec.delta import (
     decode_delta,
     delta_bits,
     encode_delta,
-    gate_out,
     gate_tables,
     value_tables,
 )
@@ -142,14 +141,6 @@ def test_steps_fall_by_the_square_root_of_two() -> None:
     assert STEPS[0] == 1.0
     assert STEPS[31] < 1e-4
     np.testing.assert_allclose(np.array(STEPS[1:]) / STEPS[:-1], 0.5**0.5)
-
-
-def test_gate_out_offers_every_open_group() -> None:
-    values, groups = np.array([1, 0, 0, 0, 0, -2]), [2, 2, 2]
-    offers = list(gate_out(values, groups))
-    assert [c.tolist() for c, _ in offers] == [[0, 0, 0, 0, 0, -2], [1, 0, 0, 0, 0, 0]]
-    assert all(bits == delta_bits(c, groups) < delta_bits(values, groups) for c, bits in offers)
-    assert values.tolist() == [1, 0, 0, 0, 0, -2]
 
 
 def test_tables_never_change() -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from taskodec import hookspecs
 from taskodec.adapter_files import save_adapter
+from taskodec.bench_coders import AnchorEntry
 from taskodec.checks import checked_loss
 from taskodec.codecs.lite import Lite
 from taskodec.hookspecs import resolve
@@ -57,7 +58,9 @@ def files(tmp_path):
 def lite():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Lite().eval()
+        codec = Lite().eval()
+    codec.ranges.fill_(1.0)  # as after training
+    return codec
 
 
 def falls(task):
@@ -128,6 +131,15 @@ def test_the_pre_trained_adapter(files, lite):
     spec = registry.adapters["lite-sharpness"]
     assert (spec.codec, spec.task) == ("lite", "sharpness")
     assert resolve(spec.build)(lite).fingerprint() == made.fingerprint()
+
+
+def test_the_anchor(files):
+    registry = Registry()
+    registry.load_plugin_file(files / "palette.py")
+    coder = AnchorEntry("png-palette", registry).at(16)
+    picture = Image.linear_gradient("L").convert("RGB")
+    decoded = coder.decode(coder.encode(picture))
+    assert (decoded.size, decoded.mode, len(decoded.getcolors())) == (picture.size, "RGB", 16)
 
 
 @pytest.mark.parametrize("hook", sorted(name for name in vars(hookspecs) if name.startswith("register_")))

@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from taskodec.codecs.lite import LMBDAS, Lite, load_lite
+from taskodec.coding import codec_fingerprint
 from taskodec.contracts import total_bits
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import UsageError, WeightsError
@@ -22,7 +24,7 @@ def multiplications_per_pixel(function, height=256, width=256):
 
 
 def test_it_is_small(lite):
-    x = torch.rand(1, 3, 256, 256)
+    x = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     latents = lite.analysis(x, 3.0)
     assert sum(p.numel() for p in lite.parameters()) <= 3_000_000
     assert multiplications_per_pixel(lambda: lite.analysis(x, 3.0)) <= 10_000
@@ -106,3 +108,34 @@ def test_adapters_reach_attention_and_convolutions(lite):
 def test_missing_checkpoint(tmp_path):
     with pytest.raises(WeightsError, match="there is no checkpoint"):
         load_lite(3.0, tmp_path / "none.safetensors")
+
+
+def test_the_shipped_weights_code_in_integers(lite):
+    ranges = dict(lite.named_buffers())["ranges"]  # zeros would mean floats, and other bytes on other machines
+    assert float((ranges > 0).float().mean()) > 0.5  # some channels are dead
+    assert "ranges" not in dict(lite.named_parameters())
+
+
+def test_unfinished_weights_are_told(lite, tmp_path):
+    older = {name: p.detach().clone() for name, p in lite.named_parameters()}
+    save_file(older, tmp_path / "older.safetensors")
+    with pytest.warns(UserWarning, match=r"older\.safetensors: .*taskodec train --resume"):
+        codec = load_lite(checkpoint=tmp_path / "older.safetensors")
+    assert not codec.ranges.any()
+
+
+def test_other_ranges_are_other_weights():
+    codec = load_lite()
+    before = codec_fingerprint(codec)
+    codec.ranges[0] *= 2
+    assert codec_fingerprint(codec) != before
+
+
+def test_finishing_measures_anew(photo):
+    codec = load_lite().requires_grad_(False)
+    x = photo[..., :64, :64]
+    codec.finish(x)
+    first = codec.ranges.clone()
+    codec.finish(torch.zeros_like(x))
+    assert not torch.equal(codec.ranges, first)
+    assert codec.ranges.any()

@@ -1,5 +1,6 @@
 """What is installed is what is in the folders."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("core", "codecs", "configs", "plugins", "tasks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,28 @@ def test_the_readme_has_two_commands_and_ci_can_find_the_second():
     assert len(commands) == 2
     assert all(command.startswith("python3 -m venv .venv && ") and "\n" not in command for command in commands)
     assert commands[1].endswith(" && .venv/bin/pytest")
+
+
+def test_the_first_command_of_the_readme_can_be_repeated():
+    (command,) = [line for line in README.splitlines() if line.startswith("python3 -m venv") and "compress" in line]
+    for call in ("compress", "decompress"):
+        (part,) = [part for part in command.split(" && ") if f"taskodec {call} " in part]
+        assert part.endswith(" --force")
+
+
+def test_the_readme_leads_to_every_page():
+    links = set(re.findall(r"\]\(([^):]+)\)", README))
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= links
+    assert all((ROOT / link).is_file() for link in links)
+
+
+def test_the_python_versions_are_those_that_dependencies_have_wheels_for():
+    project = PROJECT["project"]
+    named = [name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)]
+    assert (project["requires-python"], named) == (">=3.11,<3.13", ["3.11", "3.12"])
+    assert f"Python {' or '.join(named)}." in README
+    (other,) = re.findall(r"PYTHON=python(\S+)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert other in named
 
 
 def test_pictures_named_in_the_readme_exist():

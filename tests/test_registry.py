@@ -8,7 +8,7 @@ import pytest
 from taskodec import hookspecs, registry
 from taskodec.contracts import Task
 from taskodec.errors import PluginError, TaskError, UsageError
-from taskodec.hookspecs import AdapterSpec, CodecSpec, TaskSpec, hookimpl
+from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, hookimpl
 from taskodec.registry import BUILTINS, Registry, default_registry, register_adapter, register_codec, register_task
 
 
@@ -39,12 +39,14 @@ def test_each_hook_fills_its_shelf():
             register_codecs=[CodecSpec("c", lambda: None)],
             register_adapters=(AdapterSpec("a", lambda codec: None),),
             register_tasks=[TaskSpec("t", lambda: None), TaskSpec("u", lambda: None)],
+            register_anchors=[AnchorSpec("v", lambda: None)],
         ),
         "me",
     )
     assert list(plugins.codecs) == ["c"]
     assert list(plugins.adapters) == ["a"]
     assert list(plugins.tasks) == ["t", "u"]
+    assert list(plugins.anchors) == ["v"]
     assert plugins.tasks.owner("u") == "me"
     assert len(plugins.tasks) == 2
     assert "u" in plugins.tasks
@@ -203,7 +205,8 @@ def test_what_ships_is_registered_through_the_hooks():
     assert {"lite", "tic", "mbt2018-mean", "cheng2020-anchor"} <= set(plugins.codecs)
     assert {"svd-lora", "lora"} <= set(plugins.adapters)
     assert {"human", "cls"} <= set(plugins.tasks)
-    for shelf in (plugins.codecs, plugins.adapters, plugins.tasks):
+    assert {"jpeg", "webp", "avif", "jpeg2000"} <= set(plugins.anchors)
+    for shelf in (plugins.codecs, plugins.adapters, plugins.tasks, plugins.anchors):
         for name in shelf:
             if shelf.owner(name) in BUILTINS:
                 assert shelf[name].description, name
@@ -212,7 +215,7 @@ def test_what_ships_is_registered_through_the_hooks():
 def test_every_hook_has_a_docstring_and_is_documented():
     page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
     hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, "taskodec_spec")]
-    assert set(hooks) == {"register_codecs", "register_adapters", "register_tasks"}
+    assert set(hooks) == {"register_codecs", "register_adapters", "register_tasks", "register_anchors"}
     for name in hooks:
         assert getattr(hookspecs, name).__doc__, name
         assert f"### {name}\n" in page, name

@@ -2,9 +2,13 @@ import json
 
 import pytest
 import torch
+from compressai.entropy_models import GaussianConditional
 from safetensors.torch import load_file
+from torch import nn
 
-from taskodec.errors import UsageError, WeightsError
+from taskodec.cli_train import train as train_command
+from taskodec.errors import SettingsError, UsageError, WeightsError
+from taskodec.images import save_image
 from taskodec.settings import TrainSettings
 from taskodec.training import batch_at, learning_rate, parameter_groups, rd_loss, train
 
@@ -58,7 +62,87 @@ def test_log_weights_and_settings_are_written(tiny_codec, images, tmp_path, sett
     assert [p["quality"] for p in points[0]] == list(tiny_codec.qualities)
     assert json.loads((tmp_path / "run" / "settings.json").read_text()) == {"a": 1}
     assert set(load_file(weights)) == {name for name, _ in tiny_codec.named_parameters()}
-    assert not list((tmp_path / "run").glob("*.part"))
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "checkpoint.pt",
+        "log.jsonl",
+        "settings.json",
+        "weights.safetensors",
+    ]
+
+
+def test_resuming_a_finished_run_only_writes_its_weights(tiny_codec, images, tmp_path, settings):
+    finished = []
+    tiny_codec.finish = lambda x: finished.append(x.shape)
+    weights = train(tiny_codec, images, tmp_path, settings)
+    before = load_file(weights)
+    weights.unlink()
+    steps = []
+    assert (
+        train(tiny_codec, images, tmp_path, settings, resume=True, progress=lambda *args: steps.append(args)) == weights
+    )
+    after = load_file(weights)
+    assert steps == []
+    assert finished == [(16, 3, 64, 64)] * 2
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class Measured(nn.Module):
+    """A part with a buffer that `finish` sets, as `lite` has, and a cache of CompressAI's."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("ranges", torch.zeros(3))
+        self.prior = GaussianConditional([1.0, 2.0])
+
+
+def test_buffers_that_finish_sets_are_saved(tiny_codec, images, tmp_path, settings):
+    tiny_codec.measured = Measured()
+    tiny_codec.finish = lambda x: tiny_codec.measured.ranges.fill_(5)
+    saved = load_file(train(tiny_codec, images, tmp_path, settings))
+    assert torch.equal(saved["measured.ranges"], torch.full((3,), 5.0))
+    assert saved.keys() == {"measured.ranges"} | {name for name, _ in tiny_codec.named_parameters()}
+
+
+def test_a_run_from_before_a_buffer_goes_on(tiny_codec, images, tmp_path, settings):
+    train(tiny_codec, images, tmp_path, settings)
+    tiny_codec.register_buffer("ranges", torch.zeros(3))
+    tiny_codec.finish = lambda x: tiny_codec.ranges.fill_(5)
+    longer = settings.model_copy(update={"steps": 10})
+    steps = []
+    saved = load_file(
+        train(tiny_codec, images, tmp_path, longer, resume=True, progress=lambda step, *_: steps.append(step))
+    )
+    assert steps == [9, 10]
+    assert torch.equal(saved["ranges"], torch.full((3,), 5.0))
+    assert json.loads((tmp_path / "settings.json").read_text())["steps"] == 10
+
+
+@pytest.mark.parametrize("change", ["codec", "groups", "file"])
+def test_what_cannot_be_resumed_is_a_weights_error(tiny_codec, images, tmp_path, settings, change):
+    train(tiny_codec, images, tmp_path, settings)
+    if change == "codec":
+        tiny_codec.g_a.append(nn.Conv2d(8, 8, 1))
+    elif change == "groups":
+        settings = settings.model_copy(update={"lr_scales": {"g_a.*": 0.1}})
+    else:
+        (tmp_path / "checkpoint.pt").write_bytes(b"cut off")
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt (does not fit|is no checkpoint)"):
+        train(tiny_codec, images, tmp_path, settings, resume=True)
+
+
+def test_small_images_serve_runs_of_small_crops(tiny_codec, photo, tmp_path, settings):
+    save_image(photo[..., :40, :40], tmp_path / "small.png")
+    early = settings.model_copy(update={"steps": 1, "late_share": 0.0})
+    assert train(tiny_codec, [tmp_path / "small.png"], tmp_path / "a", early).exists()
+    with pytest.raises(UsageError, match="both sides of 64 pixels"):
+        train(tiny_codec, [tmp_path / "small.png"], tmp_path / "b", settings)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_device_is_not_ignored(images, tmp_path):
+    with pytest.raises(SettingsError, match="device"):
+        train_command(data=images, output=tmp_path / "run", overrides=["device=cuda"], quiet=True)
 
 
 def test_runs_are_not_overwritten_and_not_invented(tiny_codec, images, tmp_path, settings):

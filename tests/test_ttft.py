@@ -5,7 +5,7 @@ from taskodec.bitstream import Stream
 from taskodec.calibration import calibrate_lmbda
 from taskodec.coding import read_latents
 from taskodec.contracts import FunctionTask
-from taskodec.errors import TaskError, UsageError
+from taskodec.errors import TaskError, UsageError, WeightsError
 from taskodec.images import crop_to, to_8bit
 from taskodec.lora import attached, build_lora, build_svd_lora
 from taskodec.phases import steps_of
@@ -55,6 +55,33 @@ def test_costs_are_those_of_the_file(tiny_codec, adapter, photo):
     assert best.cost == pytest.approx(2000 * best.loss + best.bpp)
 
 
+@pytest.mark.parametrize("first", ["latents", "encoder"])
+def test_phases_go_on_where_the_last_one_ended(tiny_codec, adapter, photo, first):
+    """The second phase hardly moves, so its cost is that of the first one's end - from the start on."""
+    costs = []
+    phases = [
+        phase(first, steps=20, lr=0.02, lr_latents=0.3, rounding="ste"),
+        phase("encoder", steps=2, lr=1e-9, rounding="ste"),
+    ]
+    tuner = Tuner(tiny_codec, adapter, mse, 2.0)
+    tuner.tune(photo, phases, progress=lambda step, total, info: costs.append(info["cost"]))
+    assert costs[20] < costs[0]
+    assert costs[20] == pytest.approx(min(costs[:21]), rel=1e-4)
+
+
+def test_nothing_to_train_is_said(tiny_codec, photo):
+    only_decoder = build_svd_lora(tiny_codec, encoder_layers=[])
+    with pytest.raises(UsageError, match="nothing to train"):
+        Tuner(tiny_codec, only_decoder, mse, 2.0).tune(photo, [phase("encoder")])
+
+
+def test_a_codec_that_yields_nan_is_to_blame_not_the_task(tiny_codec, adapter, photo):
+    with torch.no_grad():
+        tiny_codec.g_s[2].bias += float("nan")
+    with pytest.raises(WeightsError, match="codec 'tiny'"):
+        Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [LATENTS])
+
+
 def test_singular_values_travel(tiny_codec, adapter, photo):
     """A task that wants another brightness: the decoder can give it for a few bytes."""
     brighter = FunctionTask("brighter", lambda x_hat, x: (x_hat - x - 0.1).square().mean(), lmbda=2000.0)
@@ -73,16 +100,30 @@ def test_encoder_adapter_changes_only_the_latents(tiny_codec, adapter, photo):
     assert tuned.best.cost < tuned.untuned.cost
 
 
+def cost_of(stream, codec, adapter, photo):
+    """What a file costs, from nothing but the file."""
+    y_hat, delta = read_latents(Stream.from_bytes(stream), codec, adapter)
+    height, width = photo.shape[2:]
+    with torch.no_grad(), attached(adapter, codec):
+        adapter.set_delta(delta.tensor(y_hat) if delta else None)
+        x_hat = to_8bit(crop_to(codec.synthesis(y_hat, 2.0), height, width))
+    adapter.set_delta(None)
+    return 2000 * float((x_hat - photo).square().mean()) + 8 * len(stream) / (height * width)
+
+
 def test_never_worse(tiny_codec, adapter, photo):
     wild = [phase("latents", "encoder", "decoder", lr=50.0, lr_latents=50.0, rounding="noise")]
     tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, wild)
-    assert tuned.best.cost <= tuned.untuned.cost
+    costs = [cost_of(c.coded.stream, tiny_codec, adapter, photo) for c in (tuned.best, tuned.untuned)]
+    assert costs == pytest.approx([tuned.best.cost, tuned.untuned.cost])
+    assert costs[0] <= costs[1]
 
 
 @pytest.mark.parametrize("rounding", ["noise", "ste", "mixed", "sga"])
 def test_every_rounding_runs(tiny_codec, adapter, photo, rounding):
-    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase("latents", lr_latents=0.02, rounding=rounding)])
-    assert tuned.best.cost <= tuned.untuned.cost
+    steps = phase("latents", lr_latents=0.1, rounding=rounding, steps=20)
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [steps])
+    assert cost_of(tuned.best.coded.stream, tiny_codec, adapter, photo) < tuned.untuned.cost
 
 
 def test_same_seed_same_stream_and_nothing_is_left_behind(tiny_codec, adapter, photo):

@@ -1,0 +1,147 @@
+"""From the names in settings and streams to devices, codecs and adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from taskodec.bitstream import Header
+from taskodec.contracts import Adapter, Codec
+from taskodec.errors import MismatchError, SettingsError, TaskodecError
+from taskodec.handover import build
+from taskodec.hookspecs import resolve
+from taskodec.registry import Registry
+from taskodec.settings import AdapterSettings, CodecSettings, PhaseSettings
+
+__all__ = [
+    "DEFAULT_ADAPTER",
+    "SENT_OPTIONS",
+    "adapter_for_stream",
+    "adapter_for_tuning",
+    "adapter_metadata",
+    "choose_device",
+    "codec_for_stream",
+    "load_codec",
+    "unsent_options",
+]
+
+DEFAULT_ADAPTER = "svd-lora"
+"""What a stream means that needs an adapter and names none; part of the format."""
+
+SENT_OPTIONS = ("rank", "alpha", "seed", "decoder_layers")
+"""The options of an adapter that a stream may set, so that no stream reaches anything else; part of the format."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name, the GPU if there is one for `auto`; SettingsError for what is not here."""
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    here = ["cpu", *(["cuda"] if cuda else []), *(f"cuda:{i}" for i in range(cuda))]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in here:
+        raise SettingsError(
+            f"device = {name!r}: this machine, or this build of PyTorch, has no such device; valid: auto, "
+            f"{', '.join(here)}"
+        )
+    return torch.device(name)
+
+
+def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
+    """The codec of the settings with its weights, in evaluation mode; UsageError for a quality it does not have."""
+    options: dict[str, Any] = {"quality": quality, **chosen.options}
+    if chosen.checkpoint is not None:
+        options["checkpoint"] = chosen.checkpoint
+    codec: Codec = build(f"codec {chosen.name!r}", resolve(registry.codecs[chosen.name].load), options)
+    codec.check_quality(quality)
+    return codec.eval()
+
+
+def codec_for_stream(registry: Registry, header: Header, chosen: CodecSettings) -> Codec:
+    """The codec that a stream names, at its quality; MismatchError says why there is none.
+
+    The user's checkpoint and options are for that codec, unless the settings name another one than the default.
+    """
+    name, quality = header.codec, header.quality
+    if name not in registry.codecs:
+        raise MismatchError(
+            f"the stream needs codec {name!r}, which is not here; valid: {', '.join(registry.codecs)}; "
+            "install or load (--plugin) the plugin that provides it"
+        )
+    own = chosen.name in (name, CodecSettings().name)
+    codec = chosen.model_copy(update={"name": name}) if own else CodecSettings(name=name)
+    try:
+        return load_codec(registry, codec, quality)
+    except Exception as error:  # any plugin's code, at a quality that any stream may name
+        raise MismatchError(
+            f"codec {name!r} of the stream cannot be had at quality {quality:g}: {_reason(error)}"
+        ) from error
+
+
+def adapter_for_tuning(
+    registry: Registry, chosen: AdapterSettings, codec: Codec, phases: Sequence[PhaseSettings]
+) -> Adapter | None:
+    """The adapter of the settings; None when no phase would train it and it was not trained beforehand either."""
+    trained = {part for phase in phases if phase.steps for part in phase.train}
+    if registry.adapters[chosen.name].codec is None and not trained & {"encoder", "decoder"}:
+        return None
+    return _build_adapter(registry, chosen.name, codec, chosen.options)
+
+
+def adapter_metadata(chosen: AdapterSettings) -> dict[str, Any]:
+    """What a stream must say of its adapter; nothing for the default one."""
+    sent = {name: chosen.options[name] for name in SENT_OPTIONS if name in chosen.options}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in sent.items()}
+    return {"adapter": chosen.name, **plain} if plain or chosen.name != DEFAULT_ADAPTER else {}
+
+
+def unsent_options(chosen: AdapterSettings) -> list[str]:
+    """The options that a decoder may need and no stream can carry."""
+    return sorted(chosen.options.keys() - {*SENT_OPTIONS, "encoder_layers"})
+
+
+def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen: AdapterSettings) -> Adapter:
+    """The adapter with the stream's fingerprint: as the metadata describe it, or any registered for the codec.
+
+    Options that a stream cannot carry come from the settings. MismatchError says what was tried.
+    """
+    tried = []
+    for name, options in _candidates(registry, header.metadata, codec, chosen):
+        try:
+            adapter = _build_adapter(registry, name, codec, options)
+            found = adapter.fingerprint()
+        except Exception as error:  # options of a stream, or any plugin's code: neither may end in a traceback
+            tried.append(f"{name!r} cannot be made: {_reason(error)}")
+            continue
+        if found == header.adapter_fingerprint:
+            return adapter.requires_grad_(False)
+        tried.append(f"{name!r} is {found.hex()}")
+    wanted = (header.adapter_fingerprint or b"").hex()
+    raise MismatchError(
+        f"the stream needs adapter {wanted} of codec {codec.name!r}, and none here is it ({'; '.join(tried)}); "
+        "install or load (--plugin) the plugin that provides it"
+    )
+
+
+def _candidates(
+    registry: Registry, metadata: Mapping[str, Any], codec: Codec, chosen: AdapterSettings
+) -> list[tuple[str, dict[str, Any]]]:
+    """Names and options of the adapters that a stream may mean, the likeliest first."""
+    if "adapter" in metadata:
+        found = [(str(metadata["adapter"]), {name: metadata[name] for name in SENT_OPTIONS if name in metadata})]
+    else:
+        names = [name for name, spec in registry.adapters.items() if spec.codec in (None, codec.name)]
+        found = [(name, {}) for name in sorted(names, key=lambda name: name != DEFAULT_ADAPTER)]
+    own = [(name, {**chosen.options, **options}) for name, options in found if name == chosen.name and chosen.options]
+    return found + own
+
+
+def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:
+    adapter: Adapter = build(f"adapter {name!r}", resolve(registry.adapters[name].build), dict(options), codec)
+    return adapter
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, TaskodecError) else f"{type(error).__name__}: {error}"
