@@ -97,6 +97,6 @@ def avif() -> PillowAnchor:
 
 
 def jpeg2000() -> PillowAnchor:
-    """JPEG 2000 with the irreversible wavelet, at given compression ratios."""
+    """JPEG 2000 with the irreversible wavelet and colour transform, at given compression ratios."""
     levels = (240, 160, 120, 80, 60, 40, 30, 20, 15, 12)
-    return PillowAnchor("jpeg2000", "JPEG2000", levels, {"quality_mode": "rates", "irreversible": True})
+    return PillowAnchor("jpeg2000", "JPEG2000", levels, {"quality_mode": "rates", "irreversible": True, "mct": 1})

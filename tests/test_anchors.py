@@ -112,3 +112,12 @@ def test_a_pillow_without_the_format_is_named(picture: Image.Image, monkeypatch:
     monkeypatch.setattr(features, "check", lambda feature: False)
     with pytest.raises(UsageError, match=r"cannot write avif; install one that can, .*11\.3"):
         ANCHORS["avif"].encode(picture, 50)
+
+
+def test_jpeg2000_uses_its_colour_transform() -> None:
+    """Pillow leaves it out unless asked, and the anchor is then worse than JPEG."""
+    with Image.open(PHOTO) as image:
+        crop = image.convert("RGB").crop((256, 128, 512, 384))
+    files = {name: ANCHORS[name].encode(crop, quality) for name, quality in (("jpeg", 28), ("jpeg2000", 60))}
+    assert len(files["jpeg2000"]) < len(files["jpeg"])
+    assert psnr(ANCHORS["jpeg2000"].decode(files["jpeg2000"]), crop) > psnr(ANCHORS["jpeg"].decode(files["jpeg"]), crop)
