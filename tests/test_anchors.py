@@ -80,7 +80,7 @@ def test_jpeg_halves_its_colours(picture: Image.Image) -> None:
 def test_jpeg2000_keeps_to_its_rate() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
     size = len(ANCHORS["jpeg2000"].encode(noise, 20))
-    assert size == pytest.approx(128 * 128 * 3 / 20, rel=0.1)
+    assert size == pytest.approx(128 * 128 * 3 / 20, rel=0.15)
 
 
 @pytest.mark.parametrize("name", ANCHORS)
