@@ -34,8 +34,12 @@ __all__ = ["Candidate", "Tuned", "Tuner"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
-TUNING_STEP = 6
-"""Number in `STEPS` of the step (1/8) that singular values are rounded to while they are tuned."""
+TUNING_STEP = 10
+"""Number in `STEPS` of the step (1/32) that singular values are rounded to while they are tuned.
+
+Fine enough that the first values to leave zero, many at once, do not wreck the picture; coarser and finer
+ones are tried when the stream is written.
+"""
 
 
 GATES_TRIED = 8
