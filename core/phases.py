@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +51,7 @@ class Variables:
         self, phase: PhaseSettings, start: Point, codec: Codec, adapter: Adapter | None, x: Tensor, quality: float
     ) -> None:
         self.codec, self.x, self.quality = codec, x, quality
-        self.adapter, self.kept_adapter = adapter, start.adapter
+        self.adapter, self.start_adapter = adapter, start.adapter
         weights = _encoder_weights(adapter, start) if "encoder" in phase.train else []
         self.encoder = bool(weights)
         point = start.kept()
@@ -79,10 +79,16 @@ class Variables:
     def point(self) -> Point:
         """The state as it is now, with its graph."""
         if not self.encoder or self.adapter is None:
-            return Point(Latents(self.y, self.z), self.delta, self.kept_adapter)
+            return Point(Latents(self.y, self.z), self.delta, self.start_adapter)
         made = self.codec.analysis(self.x, self.quality)
         z = None if made.z is None or self.z is None else made.z + self.z
-        return Point(Latents(made.y + self.y, z), self.delta, self.adapter.state())
+        return Point(Latents(made.y + self.y, z), self.delta)
+
+    def kept(self) -> Point:
+        """The state as it is now, as a copy that later steps do not change."""
+        with torch.no_grad():
+            point = self.point().kept()
+        return replace(point, adapter=self.adapter.state()) if self.encoder and self.adapter is not None else point
 
     def step(self, cost: Tensor) -> None:
         """One optimiser step down the gradient of the cost."""

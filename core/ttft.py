@@ -41,7 +41,6 @@ Fine enough that the first values to leave zero, many at once, do not wreck the 
 ones are tried when the stream is written.
 """
 
-
 GATES_TRIED = 8
 """So many layers at most are tried without their change, each for a decoding and a loss."""
 
@@ -126,7 +125,7 @@ class _Run:
         self, tuner: Tuner, x: Tensor, time_budget: float | None, progress: Progress | None, steps: int
     ) -> None:
         self.started = time.monotonic()
-        self.tuner, self.codec, self.adapter, self.task = tuner, tuner.codec, tuner.adapter, tuner.task
+        self.codec, self.adapter, self.task = tuner.codec, tuner.adapter, tuner.task
         self.quality = tuner.quality
         self.size = (x.shape[2], x.shape[3])
         self.pixels = x.shape[2] * x.shape[3]
@@ -172,10 +171,12 @@ class _Run:
         layers = [slice(end - size, end) for size, end in zip(groups, accumulate(groups), strict=True)]
         weakest = sorted((layer for layer in layers if values[layer].any()), key=lambda at: int(abs(values[at]).sum()))
         for layer in weakest[:GATES_TRIED]:
-            delta = best.coded.delta or Delta(values, TUNING_STEP)
-            fewer = delta.values.copy()
+            if best.coded.delta is None:  # the last one has been closed
+                break
+            fewer = best.coded.delta.values.copy()
             fewer[layer] = 0
-            best = _cheaper(best, self.candidate(name, point.latents, Delta(fewer, delta.step_index)))
+            delta = Delta(fewer, best.coded.delta.step_index)
+            best = _cheaper(best, self.candidate(name, point.latents, delta))
         return best
 
     @torch.no_grad()
@@ -203,7 +204,7 @@ class _Run:
             self.report(loss, bits, cost)
             late = time.monotonic() > self.deadline
             if i % CHECK_EVERY == CHECK_EVERY - 1 or i == phase.steps - 1 or late:
-                point = variables.point().kept()
+                point = variables.kept()
                 if (now := self.rounded_cost(point)) < best_cost:
                     best, best_cost = point, now
             if late:

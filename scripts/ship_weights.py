@@ -1,6 +1,6 @@
 """Make the file of weights that is shipped out of the one that `taskodec train` wrote.
 
-Matrices and filters are kept in 16 bits (half the size, for about 0.001 dB), everything else in 32.
+Matrices and filters are kept in 16 bits, which halves the file, everything else in 32.
 
     python scripts/ship_weights.py runs/lite/weights.safetensors codecs/weights/lite.safetensors
 """

@@ -137,3 +137,13 @@ def picture(tmp_path, photo):
     path.parent.mkdir()
     to_pil(photo).save(path)
     return path
+
+
+@pytest.fixture
+def pictures(tmp_path, photo):
+    """A folder with two small pictures of different sizes."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    to_pil(photo).save(folder / "one.png")
+    to_pil(photo.flip(2)[..., :50, :70]).save(folder / "two.png")
+    return folder

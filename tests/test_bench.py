@@ -54,15 +54,6 @@ def settings():
     return load_settings(overrides=["codec.name=tiny"])
 
 
-@pytest.fixture
-def pictures(tmp_path, photo):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    to_pil(photo).save(folder / "one.png")
-    to_pil(photo.flip(2)[..., :50, :70]).save(folder / "two.png")
-    return folder
-
-
 def images_in(folder):
     return sources(sorted(folder.iterdir()))
 

@@ -6,7 +6,6 @@ import pytest
 from taskodec import registry
 from taskodec.cli import main
 from taskodec.hookspecs import CodecSpec, hookimpl
-from taskodec.images import to_pil
 from taskodec.registry import Registry
 
 
@@ -23,15 +22,6 @@ def plugins(tiny_codec):
     found.load_builtins()
     found.register(Plugin(), "tests")
     return found
-
-
-@pytest.fixture
-def pictures(tmp_path, photo):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    to_pil(photo).save(folder / "one.png")
-    to_pil(photo.flip(2)[..., :50, :70]).save(folder / "two.png")
-    return folder
 
 
 @pytest.fixture
