@@ -2,8 +2,9 @@
 
 A linear 16×16 transform that starts as a DCT carries the signal; a Swin network beside it, whose last layer
 starts at zero, learns what the DCT cannot do. One model codes at every quality through gains per channel
-(Cui et al. 2021, section 3.1, arXiv:2003.02012). The hyper-synthesis is convolutions and ReLU only and
-speaks in logarithms; it codes in integers, so that no two machines disagree (`taskodec.codecs.integer`).
+(Cui et al. 2021, section 3.1, arXiv:2003.02012). Half of y is predicted by the hyper-synthesis, the other half by a
+context model as well (`taskodec.codecs.checkerboard`). Both are convolutions and ReLU only and speak in logarithms;
+they code in integers, so that no two machines disagree (`taskodec.codecs.integer`).
 """
 
 from __future__ import annotations
@@ -16,22 +17,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from taskodec.codecs.checkerboard import Prediction, decode_checkerboard, encode_checkerboard, estimate_checkerboard
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.dct import dct_filters
 from taskodec.codecs.integer import IntegerHyperSynthesis, between
-from taskodec.codecs.lite_transforms import Analysis, HyperAnalysis, HyperSynthesis, Synthesis, full_precision
+from taskodec.codecs.lite_prediction import FloatPrediction, double, integer_hyper_synthesis
+from taskodec.codecs.lite_transforms import Analysis, Context, HyperAnalysis, HyperSynthesis, Synthesis, full_precision
 from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
-from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables
-from taskodec.priors import (
-    bottleneck_tables,
-    decode_bottleneck,
-    decode_gaussian,
-    encode_bottleneck,
-    encode_gaussian,
-    estimate_bottleneck,
-    estimate_gaussian,
-)
+from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
+from taskodec.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
 
 __all__ = ["LMBDAS", "Lite", "load_lite"]
 
@@ -42,29 +37,34 @@ LMBDAS = (0.0009, 0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
 class Lite(Codec):
     """The default codec; see the module's docstring.
 
-    M, N, D: channels of y, at 1/8 and at 1/16; stem: at 1/4; Z: of z; depth: Swin blocks a stage.
+    M, N, D: channels of y, at 1/8 and at 1/16; stem: at 1/4; Z: of z; C: hidden ones of the context model; depth:
+    Swin blocks a stage.
     """
 
     name = "lite"
     stride = 64
     continuous = True
 
-    def __init__(self, *, M: int = 192, N: int = 96, D: int = 160, stem: int = 48, Z: int = 96, depth: int = 2) -> None:
+    def __init__(
+        self, *, M: int = 192, N: int = 96, D: int = 160, stem: int = 48, Z: int = 96, C: int = 128, depth: int = 2
+    ) -> None:
         super().__init__()
         self.qualities = tuple(float(q) for q in range(1, len(LMBDAS) + 1))
         self.g_a = Analysis(M, N, D, stem, depth)
         self.g_s = Synthesis(M, N, D, stem, depth)
         self.h_a = HyperAnalysis(M, Z)
         self.h_s = HyperSynthesis(M, Z, Z)
+        self.context = Context(M, C)
         self.entropy_bottleneck = EntropyBottleneck(Z, init_scale=4)
         levels = len(LMBDAS)
         self.gain = nn.Parameter(torch.zeros(levels, M))  # in logarithms, like the three below
         self.inverse_gain = nn.Parameter(torch.zeros(levels, M))
         self.embedding_a = nn.Parameter(torch.zeros(levels, Z))
         self.embedding_s = nn.Parameter(torch.zeros(levels, 4 * Z))
-        # largest activations in h_s, for its integer form; zeros until `finish` has measured them
+        # largest activations for the integer form, as it wants them; zeros until `finish` has measured them
+        self.range_sizes = (Z, Z, M, C, M)
         self.ranges: Tensor
-        self.register_buffer("ranges", torch.zeros(2 * Z + M))
+        self.register_buffer("ranges", torch.zeros(sum(self.range_sizes)))
         self._tables: Tables | None = None
         self._integer_h_s: IntegerHyperSynthesis | None = None
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
@@ -81,8 +81,8 @@ class Lite(Codec):
         self.inverse_gain.copy_(steps.log()[:, None])
         for name in ("g_a.dct.bias", "g_s.idct.bias"):
             nn.init.zeros_(self.get_parameter(name))
-        for branch in (self.g_a.net, self.g_s.stem):  # the learned part starts at nothing
-            for parameter in branch[-1].parameters():
+        for layer in (self.g_a.net[-1], self.g_s.stem[-1], self.context.last):  # the learned part starts at nothing
+            for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
     @torch.no_grad()
@@ -90,23 +90,24 @@ class Lite(Codec):
         """Start the scales at every channel's measured spread, and the means at its mean."""
         y = self.g_a(x)
         spread = (y - y.mean((0, 2, 3), keepdim=True)).abs().mean((0, 2, 3)).clamp_min(1e-4)
-        weight, bias = self.h_s.rest[-1].parameters()
+        weight, bias = self.h_s.last.parameters()
         weight.mul_(0.1)
         bias.copy_(torch.cat([spread.log(), y.mean((0, 2, 3))]))
 
     @torch.no_grad()
     def finish(self, x: Tensor) -> None:
-        """Measure the activations in h_s on pictures at all qualities; from then on h_s codes in integers."""
+        """Measure the activations on pictures at all qualities; from then on y is coded by integers."""
         self.ranges.zero_()  # what was measured before belongs to other weights
-        peaks: list[Tensor] = []
-        layers = [layer for layer in self.h_s.rest if isinstance(layer, nn.ReLU)]
-        hooks = [layer.register_forward_hook(lambda *args: peaks.append(args[2].amax((0, 2, 3)))) for layer in layers]
+        _forget(self)
+        relus = [layer for layer in (*self.h_s.body, self.context.relu) if isinstance(layer, nn.ReLU)]
+        hooks, seen = [], [list[Tensor]() for _ in self.range_sizes]
+        for layer, peaks in zip((*relus, self.context.seen), seen, strict=True):
+            hooks.append(layer.register_forward_hook(lambda *args, to=peaks: to.append(args[2].abs().amax((0, 2, 3)))))
         for quality in self.qualities:
             self(x, quality, "hard")
         for hook in hooks:
             hook.remove()
-        measured = [torch.stack(peaks[i :: len(layers)]).amax(0) for i in range(len(layers))]
-        self.ranges.copy_(1.1 * torch.cat(measured))
+        self.ranges.copy_(1.1 * torch.cat([torch.stack(peaks).amax(0) for peaks in seen]))
         _forget(self)
 
     def train(self, mode: bool = True) -> Lite:
@@ -135,36 +136,29 @@ class Lite(Codec):
         with full_precision(y):
             return Latents(y, self.h_a(compressed, self.at(self.embedding_a, quality)))
 
-    def exact_scales_and_means(self, z_hat: Tensor, quality: float) -> tuple[Tensor, Tensor]:
-        """h_s at this quality as it is coded: in integers where these weights have been prepared for it."""
+    def exact_prediction(self, z_hat: Tensor, quality: float) -> Prediction:
+        """Scales and means of y as they are coded: by integers where these weights have been prepared for it."""
         if not bool(self.ranges.any()):
-            return self.scales_and_means(z_hat, quality)
+            return self.prediction(z_hat, quality)
         medians = self.entropy_bottleneck.quantiles[:, 0, 1].detach()
         if self._integer_h_s is None:
-            convs = [layer for layer in (self.h_s.first, *self.h_s.rest) if isinstance(layer, nn.Conv2d)]
-            Z, M = len(medians), self.g_a.dct.out_channels
-            ranges = [part.double().cpu().numpy() for part in torch.split(self.ranges, [Z, Z, M])]
-            self._integer_h_s = IntegerHyperSynthesis(convs, ranges, medians.double().cpu().numpy())
-        tables = (table.detach().double().cpu().numpy() for table in (self.embedding_s, self.gain))
-        embedding, log_gain = (between(table, quality) for table in tables)
+            self._integer_h_s = integer_hyper_synthesis(self.h_s, self.context, self.ranges, self.range_sizes, medians)
+        embedding, log_gain = (between(double(table), quality) for table in (self.embedding_s, self.gain))
         return self._integer_h_s(z_hat - medians.view(1, -1, 1, 1), embedding, log_gain)
 
-    def scales_and_means(self, z_hat: Tensor, quality: Quality) -> tuple[Tensor, Tensor]:
-        """h_s at this quality in floats, differentiable: scales and means of y, each (B, M, h, w)."""
-        with full_precision(z_hat):
-            log_scales, means = self.h_s(z_hat, self.at(self.embedding_s, quality)).chunk(2, 1)
-        gain = self.at(self.gain, quality)
-        log_scales = (log_scales + gain).clamp(math.log(SCALES[0]), math.log(SCALES[-1]))
-        return log_scales.exp(), means * gain.exp()
+    def prediction(self, z_hat: Tensor, quality: Quality) -> Prediction:
+        """Scales and means of y in floats, differentiable."""
+        embedding, log_gain = (self.at(table, quality) for table in (self.embedding_s, self.gain))
+        return FloatPrediction(self.h_s, self.context, z_hat, embedding, log_gain)
 
     def entropy(self, latents: Latents, quality: Quality, rounding: Rounding) -> Entropy:
         assert latents.z is not None
         z_hat, z_likelihoods = estimate_bottleneck(latents.z, self.entropy_bottleneck, rounding)
         if rounding == "hard" and not isinstance(quality, Tensor):
-            scales, means = self.exact_scales_and_means(z_hat, quality)
+            prediction = self.exact_prediction(z_hat, quality)
         else:
-            scales, means = self.scales_and_means(z_hat, quality)
-        y_hat, y_likelihoods = estimate_gaussian(latents.y, scales, means, rounding)
+            prediction = self.prediction(z_hat, quality)
+        y_hat, y_likelihoods = estimate_checkerboard(latents.y, prediction, rounding)
         return Entropy(y_hat, {"y": y_likelihoods, "z": z_likelihoods}, z_hat)
 
     def synthesis(self, y_hat: Tensor, quality: Quality) -> Tensor:
@@ -180,12 +174,12 @@ class Lite(Codec):
     def encode(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
         z_hat = encode_bottleneck(latents.z, self.entropy_bottleneck, self.tables(), coder)
-        return encode_gaussian(latents.y, *self.exact_scales_and_means(z_hat, quality), coder)
+        return encode_checkerboard(latents.y, self.exact_prediction(z_hat, quality), coder)
 
     def decode(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         shape = (size[0] // 64, size[1] // 64)
         z_hat = decode_bottleneck(shape, self.entropy_bottleneck, self.tables(), coder)
-        return decode_gaussian(*self.exact_scales_and_means(z_hat, quality), coder)
+        return decode_checkerboard(self.exact_prediction(z_hat, quality), coder)
 
     def adapter_layers(self, side: Side) -> dict[str, nn.Module]:
         root, module = ("g_a", self.g_a) if side == "encoder" else ("g_s", self.g_s)

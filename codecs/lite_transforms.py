@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taskodec.codecs.checkerboard import CheckerboardConv
 from taskodec.codecs.swin import RSTB
 
-__all__ = ["Analysis", "HyperAnalysis", "HyperSynthesis", "Synthesis", "full_precision"]
+__all__ = ["Analysis", "Context", "HyperAnalysis", "HyperSynthesis", "Synthesis", "full_precision"]
 
 
 def full_precision(like: Tensor) -> torch.autocast:
@@ -84,12 +85,12 @@ class HyperAnalysis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """h_s: z_hat (B, Z, h/4, w/4) to log-scales and means (B, 2M, h, w) at unit gain."""
+    """h_s: z_hat (B, Z, h/4, w/4) to log-scales and means at unit gain (B, 2M, h, w), and features (B, M, h, w)."""
 
     def __init__(self, M: int, Z: int, hidden: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(Z, 4 * hidden, 1)
-        self.rest = nn.Sequential(
+        self.body = nn.Sequential(
             nn.PixelShuffle(2),
             nn.ReLU(),
             nn.Conv2d(hidden, 4 * hidden, 1),
@@ -97,9 +98,25 @@ class HyperSynthesis(nn.Module):
             nn.ReLU(),
             nn.Conv2d(hidden, M, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(M, 2 * M, 1),
         )
+        self.last = nn.Conv2d(M, 2 * M, 1)
 
-    def forward(self, z_hat: Tensor, embedding: Tensor) -> Tensor:
-        parameters: Tensor = self.rest(self.first(z_hat) + embedding)
-        return parameters
+    def forward(self, z_hat: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        features: Tensor = self.body(self.first(z_hat) + embedding)
+        return self.last(features), features
+
+
+class Context(nn.Module):
+    """What y_hat on the black fields of a checkerboard (B, M, h, w) adds to h_s on the white: (B, 2M, h, w)."""
+
+    def __init__(self, M: int, hidden: int) -> None:
+        super().__init__()
+        self.seen = nn.Identity()  # where the range of y_hat is measured
+        self.neighbours = CheckerboardConv(M, hidden)
+        self.features = nn.Conv2d(M, hidden, 1)
+        self.relu = nn.ReLU()
+        self.last = nn.Conv2d(hidden, 2 * M, 1)
+
+    def forward(self, y_hat: Tensor, features: Tensor) -> Tensor:
+        correction: Tensor = self.last(self.relu(self.neighbours(self.seen(y_hat)) + self.features(features)))
+        return correction
