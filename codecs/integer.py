@@ -16,13 +16,23 @@ from decimal import Context, Decimal, localcontext
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taskodec.codecs.checkerboard import anchors
-from taskodec.entropy import SCALES
-
-__all__ = ["Doubles", "IntegerConv", "IntegerHyperSynthesis", "IntegerPrediction", "between", "exact_exp"]
+__all__ = [
+    "ACTIVATIONS",
+    "LOG_FIRST",
+    "LOG_UNIT",
+    "MEAN_UNIT",
+    "Doubles",
+    "IntegerContext",
+    "IntegerConv",
+    "IntegerHyperSynthesis",
+    "Layers",
+    "activation_units",
+    "between",
+    "exact_exp",
+]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -50,7 +60,7 @@ LOG_UNIT = 0.007690924958005241
 MEAN_UNIT = 2.0**-10
 
 
-class IntegerConv:
+class IntegerConv(nn.Module):
     """A convolution on integers: `round((W q + b) / 2^k)`, with W and b integers and k one per output channel.
 
     `weight` (O, I, k, k) and `bias` (O,) are the real ones; input i stands for `q * unit_in[i]`, output o for
@@ -58,112 +68,102 @@ class IntegerConv:
     """
 
     def __init__(self, weight: Doubles, bias: Doubles, unit_in: Doubles, unit_out: Doubles, largest: int) -> None:
+        super().__init__()
         real = weight * unit_in[None, :, None, None] / unit_out[:, None, None, None]
-        self.bias, self.unit_out = bias, unit_out
+        self.real_bias, self.unit_out, self.margin = bias, unit_out, weight.shape[-1] // 2
         rows = [_quantized(row, largest) for row in real]
         whole = np.stack([row for row, _ in rows])
-        self.weight = torch.from_numpy(whole).float()
         self.shift = np.array([shift for _, shift in rows])
         self.room = EXACT - 1 - np.abs(whole).sum((1, 2, 3)) * largest
         self.taps = [(int(row), int(column)) for row, column in np.argwhere(whole.any((0, 1)))]
+        self.matrices: Tensor  # (taps, O, I)
+        self.bias: Tensor  # (O,)
+        self.scale: Tensor  # (O, 1)
+        matrices = [whole[:, :, row, column] for row, column in self.taps]
+        self.register_buffer("matrices", torch.from_numpy(np.array(matrices)).float())
+        self.register_buffer("bias", self.with_bias(0.0))
+        self.register_buffer("scale", torch.from_numpy(np.ldexp(1.0, -self.shift)[:, None]).float())
 
-    def __call__(self, q: Tensor, extra: Doubles | float = 0.0) -> Tensor:
-        """Integers (B, I, h, w) to integers (B, O, h, w), padded to the same size; `extra` adds to the real bias.
+    def with_bias(self, extra: Doubles | float) -> Tensor:
+        """The integers b for a real bias larger by `extra`."""
+        bias = np.rint(np.ldexp((self.real_bias + extra) / self.unit_out, self.shift))
+        return torch.from_numpy(np.clip(bias, -self.room, self.room)).float()
+
+    def forward(self, q: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Integers (B, I, h, w) to integers (B, O, h, w), padded to the same size; `bias` in the place of b.
 
         A sum of matrix products, one for each tap of the filter, since convolutions may be computed by algorithms
         that are not exact on integers (Winograd's has thirds).
         """
-        bias = np.rint(np.ldexp((self.bias + extra) / self.unit_out, self.shift))
-        bias = np.clip(bias, -self.room, self.room)
-        batch, _, height, width = q.shape
-        side = self.weight.shape[-1]
-        padded = F.pad(q.cpu().float(), [side // 2] * 4)
-        total = torch.from_numpy(bias).float()[:, None].repeat(batch, 1, height * width)
-        for row, column in self.taps:
+        height, width = q.shape[2:]
+        padded = F.pad(q, [self.margin] * 4)
+        total = (self.bias if bias is None else bias)[:, None]
+        for matrix, (row, column) in zip(self.matrices, self.taps, strict=True):
             shifted = padded[:, :, row : row + height, column : column + width].flatten(2)  # -> (B, I, h*w)
-            total += self.weight[:, :, row, column] @ shifted
-        scale = torch.from_numpy(np.ldexp(1.0, -self.shift)).float()[:, None]
-        return torch.floor(total * scale + 0.5).view(batch, -1, height, width)  # (B, O, h*w) -> (B, O, h, w)
+            total = total + matrix @ shifted
+        out = torch.floor(total * self.scale + 0.5)
+        return out.reshape(q.shape[0], -1, height, width)  # (B, O, h*w) -> (B, O, h, w)
 
 
-class IntegerHyperSynthesis:
-    """`lite`'s h_s and context model in integers: from symbols of z, and then of y, to log-scales and means.
+class IntegerHyperSynthesis(nn.Module):
+    """`lite`'s h_s in integers; of its four convolutions, the first two are followed by a pixel shuffle.
 
-    `h_s` are the four convolutions of the one, the first two followed by a pixel shuffle; `context` the three of the
-    other, as (weight, bias): of the neighbours, of the features, and the last. `ranges` holds the largest activation
-    seen of every channel behind the first three and behind the hidden layer of the context model, and the largest
-    magnitude of y at unit gain; `medians` (Z,) are added to the symbols of z.
+    `units` are those of the activations behind the first three, in reals, and `medians` (Z,) what is added to the
+    symbols of z.
     """
 
-    def __init__(self, h_s: Layers, context: Layers, ranges: Sequence[Doubles], medians: Doubles) -> None:
-        first, second, third, hidden = (np.maximum(r, 1e-3) / ACTIVATIONS for r in ranges[:4])
-        self.exponents = np.frexp(np.maximum(ranges[4], 1e-3) / ACTIVATIONS)[1]
-        y, last = np.ldexp(1.0, self.exponents), np.repeat([LOG_UNIT, MEAN_UNIT], len(self.exponents))
-        (w1, b1), *others = h_s
-        b1 = np.array([math.fsum((*share, b)) for share, b in zip(w1[:, :, 0, 0] * medians, b1, strict=True)])
-        ones = np.ones(len(medians))
-        units = [(ones, np.repeat(first, 4)), (first, np.repeat(second, 4)), (second, third), (third, last)]
+    def __init__(self, layers: Layers, units: Sequence[Doubles], medians: Doubles) -> None:
+        super().__init__()
+        (weight, bias), *others = layers
+        shares = zip(weight[:, :, 0, 0] * medians, bias, strict=True)
+        first = (weight, np.array([math.fsum((*share, b)) for share, b in shares]))
+        inputs = (np.ones(len(medians)), *units)
+        outputs = (np.repeat(units[0], 4), np.repeat(units[1], 4), units[2], parameter_units(len(units[2])))
         largest = (SYMBOLS, ACTIVATIONS, ACTIVATIONS, ACTIVATIONS)
-        layers = zip([(w1, b1), *others], units, largest, strict=True)
-        self.h_s = [IntegerConv(*layer, *unit, most) for layer, unit, most in layers]
-        units = [(y, hidden), (third, hidden), (hidden, last)]
-        self.context = [IntegerConv(*layer, *unit, ACTIVATIONS) for layer, unit in zip(context, units, strict=True)]
+        convs = zip((first, *others), inputs, outputs, largest, strict=True)
+        self.first, self.second, self.third, self.last = (
+            IntegerConv(*layer, unit_in, unit_out, most) for layer, unit_in, unit_out, most in convs
+        )
 
-    @torch.no_grad()
-    def __call__(self, symbols: Tensor, embedding: Doubles, log_gain: Doubles) -> IntegerPrediction:
-        """What symbols of z (B, Z, h/4, w/4) say of y at this gain.
+    def forward(self, symbols: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-scales and means at unit gain (B, 2M, h, w), and features (B, M, h, w).
 
-        `embedding` (4 Z,) belongs to the first convolution, `log_gain` (M,) to y.
+        From symbols of z (B, Z, h/4, w/4) and the first convolution's bias (4 Z,), which depends on the quality.
         """
-        conv1, conv2, conv3, conv4 = self.h_s
-        q = symbols.cpu().float().round().clamp(-SYMBOLS, SYMBOLS)
-        q = F.pixel_shuffle(conv1(q, embedding), 2).clamp(0, ACTIVATIONS)
-        q = F.pixel_shuffle(conv2(q), 2).clamp(0, ACTIVATIONS)
-        q = conv3(q).clamp(0, ACTIVATIONS)
-        return IntegerPrediction(self, conv4(q), q, log_gain, symbols)
-
-    def correction(self, y: Tensor, features: Tensor) -> Tensor:
-        """What y (B, M, h, w), in units of 2^-16 at unit gain, adds to the output of h_s."""
-        neighbours, of_features, last = self.context
-        scale = torch.from_numpy(np.ldexp(1.0, -16 - self.exponents))[:, None, None]
-        q = torch.floor(y * scale + 0.5).clamp(-ACTIVATIONS, ACTIVATIONS)
-        return last((neighbours(q) + of_features(features)).clamp(0, ACTIVATIONS))
+        q = F.pixel_shuffle(self.first(symbols.clamp(-SYMBOLS, SYMBOLS), bias), 2).clamp(0, ACTIVATIONS)
+        q = F.pixel_shuffle(self.second(q), 2).clamp(0, ACTIVATIONS)
+        features = self.third(q).clamp(0, ACTIVATIONS)
+        return self.last(features), features
 
 
-class IntegerPrediction:
-    """Scales and means of y for one z_hat and gain, each (B, M, h, w), in the type and on the device of `like`.
+class IntegerContext(nn.Module):
+    """`lite`'s context model in integers: its convolutions of the neighbours, of the features, and the last.
 
-    The scales lie between the bounds of the tables, at least half a unit from each, so that their table is beyond
-    doubt. The means are the same on all machines too.
+    `units` are those of y, which are powers of two, of the features and of the hidden layer, in reals.
     """
 
-    def __init__(
-        self, net: IntegerHyperSynthesis, base: Tensor, features: Tensor, log_gain: Doubles, like: Tensor
-    ) -> None:
-        self.net, self.base, self.features, self.like = net, base, features, like
-        self.shift = torch.from_numpy(np.rint((log_gain - LOG_FIRST) / LOG_UNIT)).float()[:, None, None]
-        gain = exact_exp(log_gain)
-        self.gain = torch.from_numpy(gain * MEAN_UNIT)[:, None, None]
-        self.step = torch.from_numpy(np.rint(2**16 / gain))[:, None, None]
+    def __init__(self, layers: Layers, units: Sequence[Doubles]) -> None:
+        super().__init__()
+        y, features, hidden = units
+        pairs = ((y, hidden), (features, hidden), (hidden, parameter_units(len(y))))
+        convs = [IntegerConv(*layer, *pair, ACTIVATIONS) for layer, pair in zip(layers, pairs, strict=True)]
+        self.neighbours, self.features, self.last = convs
 
-    def first(self) -> tuple[Tensor, Tensor]:
-        """From the hyperprior alone."""
-        return self._parameters(self.base)
+    def forward(self, y: Tensor, features: Tensor) -> Tensor:
+        """What y (B, M, h, w), up to ±ACTIVATIONS, adds to the output of h_s (B, 2M, h, w)."""
+        correction: Tensor = self.last((self.neighbours(y) + self.features(features)).clamp(0, ACTIVATIONS))
+        return correction
 
-    @torch.no_grad()
-    def second(self, y_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """With the anchors of y_hat (B, M, h, w)."""
-        _, means = self.first()
-        known = anchors(self.base)
-        symbols = torch.round(y_hat - means).cpu().double()
-        y = symbols * self.step + self.base.chunk(2, 1)[1].double() * (2**16 * MEAN_UNIT)
-        return self._parameters(self.base + self.net.correction(torch.where(known, y, 0.0), self.features))
 
-    def _parameters(self, integers: Tensor) -> tuple[Tensor, Tensor]:
-        logs, means = integers.chunk(2, 1)
-        logs = (logs + self.shift).clamp(0, 16 * (len(SCALES) - 1))
-        scales = torch.exp(LOG_FIRST + (logs.double() - 0.5) * LOG_UNIT)
-        return scales.to(self.like), (means.double() * self.gain).to(self.like)
+def parameter_units(channels: int) -> Doubles:
+    """What an integer log-scale and an integer mean stand for, (2 * channels,)."""
+    return np.repeat([LOG_UNIT, MEAN_UNIT], channels)
+
+
+def activation_units(ranges: Doubles) -> Doubles:
+    """What an integer stands for where the largest real activation of each channel is this."""
+    units: Doubles = np.maximum(ranges, 1e-3) / ACTIVATIONS
+    return units
 
 
 def exact_exp(x: Doubles) -> Doubles:

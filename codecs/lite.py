@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from taskodec.codecs.checkerboard import Prediction, decode_checkerboard, encode_checkerboard, estimate_checkerboard
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.dct import dct_filters
-from taskodec.codecs.integer import IntegerHyperSynthesis, between
-from taskodec.codecs.lite_prediction import FloatPrediction, double, integer_hyper_synthesis
+from taskodec.codecs.integer import between
+from taskodec.codecs.lite_prediction import FloatPrediction, IntegerPredictor, double
 from taskodec.codecs.lite_transforms import Analysis, Context, HyperAnalysis, HyperSynthesis, Synthesis, full_precision
 from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
@@ -66,7 +66,7 @@ class Lite(Codec):
         self.ranges: Tensor
         self.register_buffer("ranges", torch.zeros(sum(self.range_sizes)))
         self._tables: Tables | None = None
-        self._integer_h_s: IntegerHyperSynthesis | None = None
+        self._predictor: IntegerPredictor | None = None
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
         self._start_from_dct()
 
@@ -141,10 +141,10 @@ class Lite(Codec):
         if not bool(self.ranges.any()):
             return self.prediction(z_hat, quality)
         medians = self.entropy_bottleneck.quantiles[:, 0, 1].detach()
-        if self._integer_h_s is None:
-            self._integer_h_s = integer_hyper_synthesis(self.h_s, self.context, self.ranges, self.range_sizes, medians)
+        if self._predictor is None:
+            self._predictor = IntegerPredictor(self.h_s, self.context, self.ranges, self.range_sizes, medians)
         embedding, log_gain = (between(double(table), quality) for table in (self.embedding_s, self.gain))
-        return self._integer_h_s(z_hat - medians.view(1, -1, 1, 1), embedding, log_gain)
+        return self._predictor(z_hat - medians.view(1, -1, 1, 1), embedding, log_gain)
 
     def prediction(self, z_hat: Tensor, quality: Quality) -> Prediction:
         """Scales and means of y in floats, differentiable."""
@@ -214,4 +214,4 @@ def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lit
 
 def _forget(codec: Lite, *_: object) -> None:
     """Drop what was made from weights that are no longer there."""
-    codec._tables = codec._integer_h_s = None
+    codec._tables = codec._predictor = None
