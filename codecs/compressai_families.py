@@ -2,7 +2,7 @@
 
 Each takes over the transforms of a CompressAI network under their own names, so that CompressAI's checkpoints
 fit as they are, and codes through `taskodec.priors`. CompressAI's own coder and its `update()` are never used.
-What decides on scales runs in float64 where it codes (see `taskodec.codecs.precise` for what that leaves open).
+What decides on scales runs in float64 where it codes, and under a guard (see `taskodec.codecs.precise`).
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from compressai.models import CompressionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taskodec.codecs.precise import PreciseCodec
+from taskodec.codecs.precise import EXACT, PreciseCodec
 from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
+from taskodec.guard import read_guard, write_guard
 from taskodec.priors import (
     bottleneck_tables,
     decode_bottleneck,
-    decode_gaussian,
+    decode_guarded,
+    decode_indexed,
     encode_bottleneck,
-    encode_gaussian,
+    encode_guarded,
+    encode_indexed,
     estimate_bottleneck,
     estimate_gaussian,
     quantize,
@@ -141,11 +145,19 @@ class Hyperprior(CompressAICodec):
     def write(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
         z_hat = self.encode_z(latents.z, quality, coder)
-        return self.encode_y(latents.y, *self.scales_and_means(z_hat), quality, coder)
+        scales, means = self.scales_and_means(z_hat)
+        tolerance = self.tolerance(scales, z_hat, lambda codec, z: codec.scales_and_means(z)[0])
+        gain = self.gain(quality)
+        steps = (latents.y - means) * gain
+        steps = encode_guarded(steps, scales * gain, torch.zeros_like(means), tolerance * gain, coder)
+        return self.in_units(steps, scales, means, gain)
 
     def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         z_hat = self.decode_z((size[0] // 64, size[1] // 64), quality, coder)
-        return self.decode_y(*self.scales_and_means(z_hat), quality, coder)
+        scales, means = self.scales_and_means(z_hat)
+        gain = self.gain(quality)
+        steps = decode_guarded(scales * gain, torch.zeros_like(means), coder)
+        return self.in_units(steps, scales, means, gain)
 
     # y as it is coded at one quality; models of variable rate have their own three.
 
@@ -155,13 +167,13 @@ class Hyperprior(CompressAICodec):
         """Quantised y and the likelihood of every element."""
         return estimate_gaussian(y, scales, means, rounding)
 
-    def encode_y(self, y: Tensor, scales: Tensor, means: Tensor, quality: float, coder: SymbolEncoder) -> Tensor:
-        """Write y; returns y_hat."""
-        return encode_gaussian(y, scales, means, coder)
+    def gain(self, quality: Quality) -> Tensor:
+        """Steps per unit of y, a scalar."""
+        return torch.ones(())
 
-    def decode_y(self, scales: Tensor, means: Tensor, quality: float, coder: SymbolDecoder) -> Tensor:
-        """Read y_hat."""
-        return decode_gaussian(scales, means, coder)
+    def in_units(self, steps: Tensor, scales: Tensor, means: Tensor, gain: Tensor) -> Tensor:
+        """Whole steps around the mean to values of y."""
+        return steps + means
 
 
 class ScaleHyperprior(Hyperprior):
@@ -186,6 +198,7 @@ class Autoregressive(Hyperprior):
     not quite what the coder's loop sees. Its rates and y_hat are therefore close to the coded ones, not equal.
     """
 
+    guards = ("exact",)  # scales follow from the y_hat before them, and what float32 adds up to is not measured
     entropy_parameters: nn.Module
     context_prediction: nn.Conv2d
 
@@ -208,18 +221,30 @@ class Autoregressive(Hyperprior):
 
     def write(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
-        y, params = latents.y, self.h_s(self.encode_z(latents.z, quality, coder))
+        y, params, gain = latents.y, self.h_s(self.encode_z(latents.z, quality, coder)), self.gain(quality)
+        all_steps, all_scales = torch.empty_like(y), torch.empty_like(y)
 
         def code(i: int, j: int, scales: Tensor, means: Tensor) -> Tensor:
-            return self.encode_y(y[:, :, i : i + 1, j : j + 1], scales, means, quality, coder)
+            steps = torch.round((y[:, :, i : i + 1, j : j + 1] - means) * gain)
+            all_steps[:, :, i, j], all_scales[:, :, i, j] = steps[:, :, 0, 0], (scales * gain)[:, :, 0, 0]
+            return self.in_units(steps, scales, means, gain)
 
-        return self._in_turn(params, quality, code)
+        y_hat = self._in_turn(params, quality, code)  # the guard, which goes first, needs the scales of all positions
+        own = all_scales.numpy()
+        indexes = write_guard(own, EXACT * np.abs(own), coder).indexes(own)
+        for i, j in np.ndindex(*own.shape[2:]):
+            at = (slice(None), slice(None), slice(i, i + 1), slice(j, j + 1))
+            encode_indexed(all_steps[at], torch.zeros_like(all_steps[at]), indexes[at], coder)
+        return y_hat
 
     def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
-        params = self.h_s(self.decode_z((size[0] // 64, size[1] // 64), quality, coder))
+        params, gain = self.h_s(self.decode_z((size[0] // 64, size[1] // 64), quality, coder)), self.gain(quality)
+        guard = read_guard((1, self.context_prediction.in_channels, *params.shape[2:]), coder)
 
-        def code(_i: int, _j: int, scales: Tensor, means: Tensor) -> Tensor:
-            return self.decode_y(scales, means, quality, coder)
+        def code(i: int, j: int, scales: Tensor, means: Tensor) -> Tensor:
+            sides = guard.sides[:, :, i : i + 1, j : j + 1]
+            indexes = guard.indexes((scales * gain).double().numpy(), sides)
+            return self.in_units(decode_indexed(torch.zeros_like(means), indexes, coder), scales, means, gain)
 
         return self._in_turn(params, quality, code)
 

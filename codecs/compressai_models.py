@@ -57,6 +57,7 @@ class Loader:
         pretrained: bool = False,
         metric: str = "mse",
         seed: int = 0,
+        guard: str = "exact",
     ) -> CompressAICodec:
         """The codec in evaluation mode.
 
@@ -66,8 +67,9 @@ class Loader:
             pretrained: download CompressAI's weights, or take them from torch's cache.
             metric: what the downloaded weights were trained on, `mse` or `ms-ssim`.
             seed: of the random weights, when there are no others.
+            guard: `exact`, or `portable` for decoders that compute scales in float32; not for context models.
 
-        Raises UsageError if there is no such quality, WeightsError if the weights cannot be had or do not fit.
+        Raises UsageError if there is no such quality or guard, WeightsError if the weights cannot be had or do not fit.
         """
         self._check_quality(quality)
         if checkpoint is not None:
@@ -81,10 +83,10 @@ class Loader:
                 "codec.options.pretrained=true.",
                 stacklevel=2,
             )
-            return self._build(quality, self._published_sizes(quality), seed=seed).eval()
+            return self._build(quality, self._published_sizes(quality), seed=seed).use_guard(guard).eval()
         codec = self._build(quality, _sizes(state) or self._published_sizes(quality), state)
         load_tensors(codec, state, source)
-        return codec.eval()
+        return codec.use_guard(guard).eval()
 
     @property
     def variable(self) -> bool:

@@ -16,9 +16,7 @@ from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables
 from taskodec.priors import (
     bottleneck_tables,
     decode_bottleneck,
-    decode_gaussian,
     encode_bottleneck,
-    encode_gaussian,
     estimate_bottleneck,
     estimate_gaussian,
     quantize,
@@ -84,19 +82,9 @@ class Variable(Hyperprior):
         steps, likelihoods = estimate_gaussian((y - means) * gain, scales * gain, torch.zeros_like(y), rounding)
         if rounding == "noise":  # no value is zero then, and there is nothing to move
             return steps / gain + means, likelihoods
-        return self._in_units(steps, scales, means, gain), likelihoods
+        return self.in_units(steps, scales, means, gain), likelihoods
 
-    def encode_y(self, y: Tensor, scales: Tensor, means: Tensor, quality: float, coder: SymbolEncoder) -> Tensor:
-        gain = self.gain(quality)
-        steps = encode_gaussian((y - means) * gain, scales * gain, torch.zeros_like(y), coder)
-        return self._in_units(steps, scales, means, gain)
-
-    def decode_y(self, scales: Tensor, means: Tensor, quality: float, coder: SymbolDecoder) -> Tensor:
-        gain = self.gain(quality)
-        steps = decode_gaussian(scales * gain, torch.zeros_like(means), coder)
-        return self._in_units(steps, scales, means, gain)
-
-    def _in_units(self, steps: Tensor, scales: Tensor, means: Tensor, gain: Tensor) -> Tensor:
+    def in_units(self, steps: Tensor, scales: Tensor, means: Tensor, gain: Tensor) -> Tensor:
         """Whole steps to values of y, those that are not zero moved towards it."""
         deviation = (scales * gain).clamp_min(float(SCALES[0]))
         inputs = torch.stack((deviation, gain.expand_as(deviation)), dim=-1)  # (B, M, h, w, 2)

@@ -25,9 +25,9 @@ from taskodec.lora import SVDLoRA, build_svd_lora
 from taskodec.priors import (
     bottleneck_tables,
     decode_bottleneck,
-    decode_gaussian,
+    decode_guarded,
     encode_bottleneck,
-    encode_gaussian,
+    encode_guarded,
     estimate_bottleneck,
     estimate_gaussian,
 )
@@ -42,8 +42,8 @@ class TIC(PreciseCodec):
     """Swin transformers and strided convolutions, with a mean-scale hyperprior.
 
     Equal to the reference on heights and widths that are multiples of 256, the only ones it takes. Here any
-    multiple of 64 works: where a stage is no multiple of its window, the windows are padded (see `swin`). Scales and
-    means are coded from float64 (see `precise`), which is not yet the same as on every machine.
+    multiple of 64 works: where a stage is no multiple of its window, the windows are padded (see `swin`). It codes in
+    float64 and under a guard (see `precise`), so that all machines choose the same tables.
 
     Args:
         N: channels of the transforms and of z.
@@ -111,12 +111,14 @@ class TIC(PreciseCodec):
     def write(self, latents: Latents, quality: float, coder: SymbolEncoder) -> Tensor:
         assert latents.z is not None
         z_hat = encode_bottleneck(latents.z, self.entropy_bottleneck, self.tables(), coder)
-        return encode_gaussian(latents.y, *self.scales_and_means(z_hat), coder)
+        scales, means = self.scales_and_means(z_hat)
+        tolerance = self.tolerance(scales, z_hat, lambda codec, z: codec.scales_and_means(z)[0])
+        return encode_guarded(latents.y, scales, means, tolerance, coder)
 
     def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         shape = (size[0] // self.stride, size[1] // self.stride)
         z_hat = decode_bottleneck(shape, self.entropy_bottleneck, self.tables(), coder)
-        return decode_gaussian(*self.scales_and_means(z_hat), coder)
+        return decode_guarded(*self.scales_and_means(z_hat), coder)
 
     def tables(self) -> Tables:
         """Integer tables of z, made at first use."""
@@ -139,7 +141,7 @@ class TIC(PreciseCodec):
         return loss
 
 
-def load_tic(quality: float = 3, checkpoint: str | Path | None = None, seed: int = 0) -> TIC:
+def load_tic(quality: float = 3, checkpoint: str | Path | None = None, seed: int = 0, guard: str = "exact") -> TIC:
     """TIC in evaluation mode.
 
     Args:
@@ -147,12 +149,13 @@ def load_tic(quality: float = 3, checkpoint: str | Path | None = None, seed: int
         checkpoint: a file in the reference's format or in this project's; an SVD-LoRA checkpoint gives its
             base weights. Without one the weights are random, of `seed`, and a warning says so.
         seed: of the random weights.
+        guard: `exact`, or `portable` for decoders that compute scales in float32.
 
-    Raises WeightsError if the checkpoint does not fit, UsageError if there is no such quality.
+    Raises WeightsError if the checkpoint does not fit, UsageError if there is no such quality or guard.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        codec = TIC(quality=quality)
+        codec = TIC(quality=quality).use_guard(guard)
     if checkpoint is not None:
         load_state(codec, checkpoint, reference_name)
     else:

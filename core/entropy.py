@@ -59,6 +59,11 @@ class SymbolEncoder:
             raise UsageError(f"value {value} does not fit in {bits} bits; valid: 0 to {(1 << bits) - 1}")
         self._raw(np.array([value]), bits)
 
+    def encode_bits(self, values: IntArray, bits: int) -> None:
+        """Write (n,) integers below 2**bits as they are, `bits` up to 32: all lower halves before all upper ones."""
+        self._raw(values & 0xFFFF, min(bits, 16))
+        self._raw(values >> 16, max(bits - 16, 0))
+
     def getvalue(self) -> bytes:
         """The shortest bytes that decode to everything written so far; more can be written afterwards.
 
@@ -86,9 +91,7 @@ class SymbolEncoder:
         self._coder.encode(classes.astype(np.int32), escape_table().model(0))
         self._bits += escape_table().cost(classes, np.zeros_like(classes))
         for length, where in _groups(lengths):
-            rest = distances[where] - (1 << length)
-            self._raw(rest & 0xFFFF, min(length, 16))
-            self._raw(rest >> 16, max(length - 16, 0))
+            self.encode_bits(distances[where] - (1 << length), length)
 
 
 class SymbolDecoder:
@@ -124,6 +127,12 @@ class SymbolDecoder:
         _check_width(bits)
         return int(self._raw(1, bits)[0])
 
+    def decode_bits(self, count: int, bits: int) -> IntArray:
+        """Read `count` integers of up to 32 bits. Raises DamagedStreamError."""
+        values = self._raw(count, min(bits, 16))
+        values += self._raw(count, max(bits - 16, 0)) << 16
+        return values
+
     def _take(self, model: Any, count: int) -> IntArray:
         try:
             values: IntArray = self._coder.decode(model, count)
@@ -143,9 +152,7 @@ class SymbolDecoder:
             raise DamagedStreamError(DAMAGED)
         distances = np.empty(len(indexes), dtype=np.int64)
         for length, where in _groups(lengths):
-            low = self._raw(len(where), min(length, 16))
-            high = self._raw(len(where), max(length - 16, 0))
-            distances[where] = (1 << length) + low + (high << 16)
+            distances[where] = (1 << length) + self.decode_bits(len(where), length)
         symbols = tables.beyond(distances, above, indexes)
         if symbols.min() < INT32.min or symbols.max() > INT32.max:
             raise DamagedStreamError(DAMAGED)

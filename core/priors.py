@@ -19,14 +19,19 @@ from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Annealed, Rounding
 from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables, gaussian_tables
 from taskodec.errors import WeightsError
+from taskodec.guard import read_guard, write_guard
 
 __all__ = [
     "anneal",
     "bottleneck_tables",
     "decode_bottleneck",
     "decode_gaussian",
+    "decode_guarded",
+    "decode_indexed",
     "encode_bottleneck",
     "encode_gaussian",
+    "encode_guarded",
+    "encode_indexed",
     "estimate_bottleneck",
     "estimate_gaussian",
     "quantize",
@@ -141,15 +146,46 @@ def scale_indexes(scales: Tensor) -> npt.NDArray[Any]:
 
 def encode_gaussian(y: Tensor, scales: Tensor, means: Tensor, coder: SymbolEncoder) -> Tensor:
     """Write y; returns y_hat. WeightsError for values that no stream can hold."""
-    symbols = torch.round(y - means)
-    coder.encode(_integers(symbols, "y"), scale_indexes(scales), gaussian_tables())
-    return _as_decoded(symbols + means)
+    return encode_indexed(y, means, scale_indexes(scales), coder)
 
 
 def decode_gaussian(scales: Tensor, means: Tensor, coder: SymbolDecoder) -> Tensor:
     """Read y_hat, of the shape of `means`."""
-    symbols = coder.decode(scale_indexes(scales), gaussian_tables())
+    return decode_indexed(means, scale_indexes(scales), coder)
+
+
+def encode_guarded(y: Tensor, scales: Tensor, means: Tensor, tolerance: Tensor, coder: SymbolEncoder) -> Tensor:
+    """Write y so that a decoder whose scales are off by up to `tolerance` chooses the same tables; returns y_hat.
+
+    All tensors are of the same shape. See `taskodec.guard`.
+    """
+    own = _doubles(scales)
+    guard = write_guard(own, _doubles(tolerance), coder)
+    return encode_indexed(y, means, guard.indexes(own), coder)
+
+
+def decode_guarded(scales: Tensor, means: Tensor, coder: SymbolDecoder) -> Tensor:
+    """Read y_hat, of the shape of `means`, as `encode_guarded` wrote it."""
+    guard = read_guard(tuple(scales.shape), coder)
+    return decode_indexed(means, guard.indexes(_doubles(scales)), coder)
+
+
+def encode_indexed(y: Tensor, means: Tensor, indexes: npt.NDArray[Any], coder: SymbolEncoder) -> Tensor:
+    """Write y with these Gaussian tables; returns y_hat. WeightsError for values that no stream can hold."""
+    symbols = torch.round(y - means)
+    coder.encode(_integers(symbols, "y"), indexes, gaussian_tables())
+    return _as_decoded(symbols + means)
+
+
+def decode_indexed(means: Tensor, indexes: npt.NDArray[Any], coder: SymbolDecoder) -> Tensor:
+    """Read y_hat, of the shape of `means`, with these Gaussian tables."""
+    symbols = coder.decode(indexes, gaussian_tables())
     return _as_decoded(torch.from_numpy(symbols).to(means) + means)
+
+
+def _doubles(values: Tensor) -> npt.NDArray[np.float64]:
+    doubles: npt.NDArray[np.float64] = values.detach().double().cpu().numpy()
+    return doubles
 
 
 def _integers(symbols: Tensor, what: str) -> npt.NDArray[np.int32]:

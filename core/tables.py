@@ -50,6 +50,10 @@ class Tables:
         if np.abs(self.offsets).max() > 2**30:
             raise UsageError("table offsets must lie within ±2**30")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tables:
+        """Itself: it never changes, and the range coder's models cannot be copied."""
+        return self
+
     @classmethod
     def from_pmfs(cls, pmfs: Sequence[IntArray], offsets: IntArray) -> Tables:
         """Rows of the given probabilities; what is missing to 1 goes to the escape, which is added as last entry.

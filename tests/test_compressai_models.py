@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from taskodec import priors
 from taskodec.codecs import compressai_models
 from taskodec.codecs.compressai_families import CompressAICodec
 from taskodec.codecs.compressai_models import LMBDAS, Loader
@@ -53,19 +52,19 @@ SCALED = sorted(LOADERS.keys() - FACTORIZED)
 
 @pytest.mark.parametrize("name", SCALED)
 @torch.no_grad()
-def test_tables_are_chosen_in_float64(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that reaches the choice of a table, on both sides, is of the precise copy."""
+def test_tables_are_chosen_in_float64(name: str) -> None:
+    """What the scales come from runs, on both sides, in the precise copy alone."""
     _, codec = tiny(name)
+    part = "entropy_parameters" if name in AUTOREGRESSIVE else "h_s"
     kinds = []
-    choose = priors.scale_indexes
-
-    def spy(scales: Tensor) -> Any:
-        kinds.append((scales.dtype, scales.device.type))
-        return choose(scales)
-
-    monkeypatch.setattr(priors, "scale_indexes", spy)
-    data, y_hat = code(codec, lively(codec.analysis(picture((64, 64)), 3.0)), 3.0)
+    latents = lively(codec.analysis(picture((64, 64)), 3.0))
+    for owner in (codec, codec.precise()):
+        owner.get_submodule(part).register_forward_hook(
+            lambda *args: kinds.append((args[2].dtype, args[2].device.type))
+        )
+    data, y_hat = code(codec, latents, 3.0)
     codec.decode((64, 64), 3.0, SymbolDecoder(data))
+    assert len(kinds) >= 2
     assert set(kinds) == {(torch.float64, "cpu")}
     assert y_hat.dtype == torch.float32
 
