@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -140,11 +141,23 @@ class Lite(Codec):
         """Scales and means of y as they are coded: by integers where these weights have been prepared for it."""
         if not bool(self.ranges.any()):
             return self.prediction(z_hat, quality)
-        medians = self.entropy_bottleneck.quantiles[:, 0, 1].detach()
-        if self._predictor is None:
-            self._predictor = IntegerPredictor(self.h_s, self.context, self.ranges, self.range_sizes, medians)
         embedding, log_gain = (between(double(table), quality) for table in (self.embedding_s, self.gain))
-        return self._predictor(z_hat - medians.view(1, -1, 1, 1), embedding, log_gain)
+        return self.predictor()(z_hat - self.medians().view(1, -1, 1, 1), embedding, log_gain)
+
+    def predictor(self) -> IntegerPredictor:
+        """h_s and the context model in integers, made once."""
+        if self._predictor is None:
+            self._predictor = IntegerPredictor(self.h_s, self.context, self.ranges, self.range_sizes, self.medians())
+        return self._predictor
+
+    def medians(self) -> Tensor:
+        """What is added to the symbols of z, (Z,)."""
+        return self.entropy_bottleneck.quantiles[:, 0, 1].detach()
+
+    def coding_networks(self) -> Mapping[str, nn.Module]:
+        if not bool(self.ranges.any()):
+            return {"h_s": self.h_s, "context": self.context}
+        return {"h_s": self.predictor().h_s, "context": self.predictor().context}
 
     def prediction(self, z_hat: Tensor, quality: Quality) -> Prediction:
         """Scales and means of y in floats, differentiable."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
 
 import torch
@@ -97,6 +97,10 @@ class PreciseCodec(Codec):
             found = scales_of(single.to(memory_format=layout), z_hat.float().contiguous(memory_format=layout))
             worst = torch.maximum(worst, (found.double() - scales).abs().amax((2, 3), keepdim=True))
         return torch.maximum(SAFETY * worst.expand_as(scales), PORTABLE * scales.abs())
+
+    def coding_networks(self) -> Mapping[str, nn.Module]:
+        decisive = ("h_s", "context_prediction", "entropy_parameters")
+        return {name: part for name, part in self.precise().named_children() if name in decisive}
 
     def train(self, mode: bool = True) -> Self:
         """Training changes the weights, so the copy is dropped."""

@@ -143,6 +143,13 @@ class Codec(nn.Module, ABC):
         """The names out of `adapter_layers` that are adapted when the user chooses none."""
         return tuple(self.adapter_layers(side))
 
+    def coding_networks(self) -> Mapping[str, nn.Module]:
+        """The networks in use whose outputs decide how symbols are coded, for checks that runtimes agree on them.
+
+        None by default. They are the ones that `encode` and `decode` call, not copies.
+        """
+        return {}
+
     def check_quality(self, quality: float) -> float:
         """The level as a float, or a UsageError that says which ones exist."""
         first, last = self.qualities[0], self.qualities[-1]
