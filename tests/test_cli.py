@@ -156,14 +156,14 @@ def test_config_prints_what_is_resolved(run):
 
 
 def test_train_writes_weights_and_resumes(run, picture, tmp_path):
-    sizes = [f"--set=train.{key}" for key in ("crop=32", "late_crop=32", "batch=2", "checkpoint_minutes=9")]
+    sizes = [f"--set=train.{key}" for key in ("stages=[{until: 1, crop: 32}]", "batch=2", "checkpoint_minutes=9")]
     call = ["train", "--codec", "tiny", "--data", picture.parent, "-o", tmp_path / "run", *sizes]
     code, out, err = run(*call, "--set", "train.steps=2")
     assert (code, err) == (0, "")
     assert out.strip() == str(tmp_path / "run" / "weights.safetensors")
     assert (tmp_path / "run" / "weights.safetensors").exists()
     stored = json.loads((tmp_path / "run" / "settings.json").read_text())
-    assert (stored["codec"]["name"], stored["train"]["crop"]) == ("tiny", 32)
+    assert (stored["codec"]["name"], stored["train"]["batch"]) == ("tiny", 2)
     code, _, err = run(*call, "--set", "train.steps=4")
     assert code == 2
     assert "--resume" in err
