@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from taskodec.cli_train import train as train_command
+from taskodec.contracts import Latents
 from taskodec.errors import SettingsError, UsageError, WeightsError
 from taskodec.images import save_image
 from taskodec.settings import StageSettings, TrainSettings
@@ -237,3 +238,12 @@ def test_pictures_that_vanish_end_a_run_with_an_error(tiny_codec, picture, tmp_p
     no_cache = settings.model_copy(update={"cache_mb": 0})
     with pytest.warns(UserWarning, match="passed over"), pytest.raises(UsageError, match=r"100 pictures .*photo\.png"):
         train(tiny_codec, [picture], tmp_path / "run", no_cache, progress=remove)
+
+
+def test_the_entropy_model_computes_in_32_bits(tiny_codec, photo):
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        latents = tiny_codec.analysis(photo, 2.0)
+        likelihoods = tiny_codec(photo, 2.0, "ste").likelihoods
+    exact = tiny_codec.entropy(Latents(latents.y.float(), latents.z.float()), 2.0, "ste").likelihoods
+    assert latents.z.dtype == torch.bfloat16
+    assert all(torch.equal(likelihoods[name], exact[name]) for name in ("y", "z"))
