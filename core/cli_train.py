@@ -22,7 +22,9 @@ __all__ = ["train"]
 
 def train(
     *,
-    data: Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of images; may be repeated.")],
+    data: Annotated[
+        list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")],
     codec: Annotated[str | None, typer.Option(help="Codec to train.")] = None,
     validation: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Images held out; repeatable.")] = None,

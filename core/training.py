@@ -103,9 +103,7 @@ def train(
     if not codec.continuous:
         raise UsageError(f"codec {codec.name!r} has one fixed rate; training needs a variable one, such as 'lite'")
     check_batch(settings, world_size())
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / "checkpoint.pt").exists() and not resume:
-        raise UsageError(f"{out} already holds a run; continue it with --resume or choose another folder")
+    _make_folder(out, resume)
     device = next(codec.parameters()).device
     workers = (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
     dataset = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers))
@@ -128,6 +126,12 @@ def train(
         _finish(run, dataset, device)
     wait_for_all(device)
     return out / "weights.safetensors"
+
+
+def _make_folder(out: Path, resume: bool) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "checkpoint.pt").exists() and not resume:
+        raise UsageError(f"{out} already holds a run; continue it with --resume or choose another folder")
 
 
 def _start(run: TrainingState, dataset: CropDataset, device: torch.device, fresh: bool) -> None:
