@@ -33,6 +33,8 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Progress | None]:
 
         def update(step: int, total: int, info: dict[str, float]) -> None:
             text = " ".join(f"{key} {value:.4g}" for key, value in info.items())
+            if bar.tasks[0].total is None:  # a resumed run starts in the middle, which tells nothing of its speed
+                bar.reset(task, completed=step, total=total, info=text)
             bar.update(task, completed=step, total=total, info=text)
 
         yield update

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +12,19 @@ from taskodec import cli_common as common
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import UsageError
 
+if TYPE_CHECKING:
+    from taskodec.contracts import Codec
+    from taskodec.registry import Registry
+    from taskodec.settings import CodecSettings
+
 __all__ = ["train"]
 
 
 def train(
     *,
-    data: Annotated[list[Path], typer.Option("--data", metavar="DIR", help="Folder of images; may be repeated.")],
+    data: Annotated[
+        list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")],
     codec: Annotated[str | None, typer.Option(help="Codec to train.")] = None,
     validation: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Images held out; repeatable.")] = None,
@@ -30,33 +38,49 @@ def train(
     """Train a codec on images; a run that was stopped goes on with --resume."""
     settings = common.resolve_settings(config, overrides, {"codec.name": codec, "codec.checkpoint": init})
     registry = common.load_registry(plugin)
-    from taskodec.handover import build
-    from taskodec.hookspecs import resolve
-    from taskodec.loading import choose_device
+    import torch
+
+    from taskodec.parallel import process_group, rank, training_device
     from taskodec.training import train as run
 
     name = settings.codec.name
-    spec = registry.codecs[name]
+    device = training_device(settings.device)
+    with process_group(device):
+        first = rank() == 0
+        torch.manual_seed(settings.train.seed)  # of the first weights
+        with progress_bar(f"train {name}", quiet or not first) as progress:
+            try:
+                weights = run(
+                    _model(registry, settings.codec).to(device),
+                    data,
+                    output,
+                    settings.train,
+                    validation=validation or (),
+                    resume=resume,
+                    fresh=settings.codec.checkpoint is None,
+                    progress=progress,
+                    resolved=settings.model_dump(mode="json"),
+                )
+                stopped = ""
+            except KeyboardInterrupt as stop:
+                stopped = str(stop) or "stopped; what is not in a checkpoint is lost"
+    if first and (stopped or not quiet):
+        print(stopped or weights, file=sys.stderr if stopped else sys.stdout)
+    if stopped:
+        raise typer.Exit(130)
+
+
+def _model(registry: Registry, chosen: CodecSettings) -> Codec:
+    """The codec with random weights, or with those of its checkpoint."""
+    from taskodec.handover import build
+    from taskodec.hookspecs import resolve
+
+    spec = registry.codecs[chosen.name]
     if spec.create is None:
-        raise UsageError(f"codec {name!r} cannot be trained: it has no way to be made without weights")
-    device = choose_device(settings.device)
-    what, options = f"codec {name!r}", settings.codec.options
-    if settings.codec.checkpoint is None:
-        model = build(what, resolve(spec.create), options)
+        raise UsageError(f"codec {chosen.name!r} cannot be trained: it has no way to be made without weights")
+    what = f"codec {chosen.name!r}"
+    if chosen.checkpoint is None:
+        codec: Codec = build(what, resolve(spec.create), chosen.options)
     else:
-        model = build(what, resolve(spec.load), {**options, "checkpoint": settings.codec.checkpoint})
-    model.to(device)
-    with progress_bar(f"train {name}", quiet) as progress:
-        weights = run(
-            model,
-            data,
-            output,
-            settings.train,
-            validation=validation or (),
-            resume=resume,
-            fresh=settings.codec.checkpoint is None,
-            progress=progress,
-            resolved=settings.model_dump(mode="json"),
-        )
-    if not quiet:
-        print(weights)
+        codec = build(what, resolve(spec.load), {**chosen.options, "checkpoint": chosen.checkpoint})
+    return codec

@@ -170,9 +170,19 @@ class Codec(nn.Module, ABC):
         return torch.zeros(())
 
     def forward(self, x: Tensor, quality: Quality, rounding: Rounding = "noise") -> CodecOutput:
-        """Analysis, entropy model and synthesis in one differentiable pass."""
-        coded = self.entropy(self.analysis(x, quality), quality, rounding)
+        """Analysis, entropy model and synthesis in one differentiable pass.
+
+        Under autocast the entropy model still computes in 32 bits: rates are differences of nearly equal numbers.
+        """
+        latents = self.analysis(x, quality)
+        with torch.autocast(x.device.type, enabled=False):
+            latents = Latents(_at_least_32_bits(latents.y), None if latents.z is None else _at_least_32_bits(latents.z))
+            coded = self.entropy(latents, quality, rounding)
         return CodecOutput(self.synthesis(coded.y_hat, quality), coded.y_hat, coded.likelihoods)
+
+
+def _at_least_32_bits(v: Tensor) -> Tensor:
+    return v.float() if v.dtype.itemsize < 4 else v
 
 
 class Adapter(nn.Module, ABC):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from taskodec.bitstream import MAX_PIXELS
 from taskodec.errors import SettingsError
@@ -24,6 +24,7 @@ __all__ = [
     "LimitSettings",
     "PhaseSettings",
     "Settings",
+    "StageSettings",
     "TTFTSettings",
     "TaskSettings",
     "TrainSettings",
@@ -121,27 +122,47 @@ class LimitSettings(_Model):
     max_pixels: Size = MAX_PIXELS
 
 
-class TrainSettings(_Model):
-    """Training of a codec. `lr_scales` maps glob patterns of parameter names to factors of `lr`.
+class StageSettings(_Model):
+    """One part of a training run, up to `until` of its steps: how large crops are, and how latents are rounded.
 
-    The last `late_share` of the steps uses crops of `late_crop` in full precision. `ema` is the decay of the
-    moving average that becomes the weights.
+    `bf16` computes analysis and synthesis in mixed precision; entropy model and hyper-synthesis never are.
     """
 
+    until: Annotated[float, Field(gt=0, le=1)]
     crop: Size = 128
+    rounding: Literal["noise", "ste", "mixed"] = "mixed"
+    bf16: bool = False
+
+
+class TrainSettings(_Model):
+    """Training of a codec, in stages. `lr_scales` maps glob patterns of parameter names to factors of `lr`.
+
+    `batch` is the crops of a step in the first stage, over all processes; later stages have as many pixels. `ema` is
+    the decay of the moving average that becomes the weights. `workers` processes per training process read pictures
+    ahead, of which `cache_mb` megabytes are kept decoded; None means none on the CPU, four on a GPU.
+    """
+
+    stages: tuple[StageSettings, ...] = (StageSettings(until=0.9), StageSettings(until=1, crop=256))
     batch: Size = 16
     steps: Size = 5000
     lr: Positive = 1e-3
     final_lr: Positive = 1e-5
     lr_scales: dict[str, float] = {}
-    late_crop: Size = 256
-    late_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     clip: Positive = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    seed: int = 0
+    seed: Count = 0
     checkpoint_minutes: Positive = 5.0
     validate_every: Size = 500
-    bf16: bool = False
+    workers: Count | None = None
+    cache_mb: Count = 2000
+
+    @field_validator("stages")
+    @classmethod
+    def _check_stages(cls, stages: tuple[StageSettings, ...]) -> tuple[StageSettings, ...]:
+        ends = [stage.until for stage in stages]
+        if not ends or ends != sorted(set(ends)) or ends[-1] != 1:
+            raise ValueError(f"until must ascend from stage to stage and end at 1, found {ends}")
+        return stages
 
 
 class Settings(_Model):

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -156,18 +157,36 @@ def test_config_prints_what_is_resolved(run):
 
 
 def test_train_writes_weights_and_resumes(run, picture, tmp_path):
-    sizes = [f"--set=train.{key}" for key in ("crop=32", "late_crop=32", "batch=2", "checkpoint_minutes=9")]
+    sizes = [f"--set=train.{key}" for key in ("stages=[{until: 1, crop: 32}]", "batch=2", "checkpoint_minutes=9")]
     call = ["train", "--codec", "tiny", "--data", picture.parent, "-o", tmp_path / "run", *sizes]
     code, out, err = run(*call, "--set", "train.steps=2")
     assert (code, err) == (0, "")
     assert out.strip() == str(tmp_path / "run" / "weights.safetensors")
     assert (tmp_path / "run" / "weights.safetensors").exists()
     stored = json.loads((tmp_path / "run" / "settings.json").read_text())
-    assert (stored["codec"]["name"], stored["train"]["crop"]) == ("tiny", 32)
+    assert (stored["codec"]["name"], stored["train"]["batch"]) == ("tiny", 2)
     code, _, err = run(*call, "--set", "train.steps=4")
     assert code == 2
     assert "--resume" in err
     assert run(*call, "--set", "train.steps=4", "--resume")[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_training_with_one_line(run, tiny_codec, picture, tmp_path, number):
+    aux_loss = tiny_codec.aux_loss
+
+    def interrupted():
+        os.kill(os.getpid(), number)
+        return aux_loss()
+
+    tiny_codec.aux_loss = interrupted
+    sizes = ("--set=train.stages=[{until: 1, crop: 32}]", "--set=train.batch=2", "--set=train.steps=5")
+    call = ["train", "--codec", "tiny", "--data", picture.parent, "-o", tmp_path / "run", *sizes]
+    code, out, err = run(*call)
+    assert (code, out) == (130, "")
+    assert err == f"stopped after step 1 of 5; the same command with --resume goes on from {tmp_path / 'run'}\n"
+    tiny_codec.aux_loss = aux_loss
+    assert run(*call, "--resume")[0] == 0
 
 
 def test_version_and_help(run):

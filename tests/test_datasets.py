@@ -3,8 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from taskodec.datasets import CropDataset, list_images
+from taskodec.datasets import CropDataset, StepDataset, list_images, step_loader
 from taskodec.errors import ImageError, UsageError
+from taskodec.settings import StageSettings, TrainSettings
 
 
 @pytest.fixture
@@ -28,26 +29,50 @@ def test_nothing_to_train_on(tmp_path):
         list_images([tmp_path])
 
 
+def test_folders_are_searched_to_the_bottom_but_not_hidden_ones(folder):
+    for place in ("n01/val", ".cache"):
+        (folder / place).mkdir(parents=True)
+        Image.open(folder / "0.png").save(folder / place / "5.jpeg")
+    Image.open(folder / "0.png").save(folder / "._0.png")
+    found = [str(p.relative_to(folder)) for p in list_images([folder])]
+    assert found == ["0.png", "1.png", "2.png", "n01/val/5.jpeg"]
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
 def test_crops_are_pieces_of_large_enough_pictures(folder):
-    with pytest.warns(UserWarning, match="1 of 3 training images are left out: .* less than 32 pixels"):
-        dataset = CropDataset(list_images([folder]), 32)
-    assert len(dataset.pictures) == 2
-    generator = torch.Generator().manual_seed(0)
-    crops = [dataset.crop(16, generator) for _ in range(8)]
-    assert all(crop.shape == (3, 16, 16) and crop.min() >= 0 and crop.max() <= 1 for crop in crops)
-    assert len({crop.sum().item() for crop in crops}) == 8
+    dataset = CropDataset(list_images([folder]), 10**6)
+    with pytest.warns(UserWarning, match="1 of 3 training images .* less than 32 pixels"):
+        dataset.check(32)
+    crops = [dataset.crop(32, rng(i)) for i in range(8)]
+    assert all(crop.shape == (3, 32, 32) and crop.dtype == torch.uint8 for crop in crops)
+    assert len({int(crop.sum()) for crop in crops}) == 8
+    dataset.check(20)
 
 
-def test_crops_come_from_the_generator_alone(folder):
-    dataset = CropDataset(list_images([folder]), 16)
-    first, second = (dataset.crop(16, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert torch.equal(first, second)
+def test_crops_come_from_seed_and_number_alone(folder):
+    dataset = CropDataset(list_images([folder]), 0)
+    whole = dataset.crops(16, range(4), 7, 1)
+    assert torch.equal(whole[2:], CropDataset(dataset.paths, 10**6).crops(16, range(2, 4), 7, 1))
+    assert not torch.equal(whole, dataset.crops(16, range(4), 7, 2))
+    assert not torch.equal(whole, dataset.crops(16, range(4), 8, 1))
+
+
+def test_the_cache_keeps_what_fits(folder):
+    paths = list_images([folder])
+    small, large = CropDataset(paths, 3 * 64 * 32), CropDataset(paths, 10**6)
+    for i in range(30):
+        assert torch.equal(small.crop(16, rng(i)), large.crop(16, rng(i)))
+    assert len(large.cache) == 3
+    assert sum(p.numel() for p in small.cache.values()) <= 3 * 64 * 32
 
 
 def test_crops_hold_the_pixels_of_the_file(folder):
-    dataset = CropDataset([folder / "0.png"], 40)
+    dataset = CropDataset([folder / "0.png"], 10**6)
     pixels = np.asarray(Image.open(folder / "0.png")).transpose(2, 0, 1)
-    crop = (dataset.crop(40, torch.Generator().manual_seed(0)) * 255).round().byte().numpy()
+    crop = dataset.crop(40, rng()).numpy()
     pieces = [pixels[:, :, x : x + 40] for x in range(11)]
     assert any(np.array_equal(crop, piece) or np.array_equal(crop, piece[..., ::-1]) for piece in pieces)
 
@@ -57,7 +82,7 @@ def test_pictures_are_turned_as_they_are_shown(tmp_path):
     exif = picture.getexif()
     exif[274] = 6  # a camera held upright
     picture.save(tmp_path / "a.jpg", exif=exif)
-    assert CropDataset([tmp_path / "a.jpg"], 16).pictures[0].shape == (3, 40, 20)
+    assert CropDataset([tmp_path / "a.jpg"], 0).picture(0).shape == (3, 40, 20)
 
 
 def test_all_suffixes_that_compress_takes(folder):
@@ -70,7 +95,52 @@ def test_all_suffixes_that_compress_takes(folder):
 def test_bad_pictures_are_named(folder, content):
     (folder / "1.png").write_bytes(content)
     with pytest.raises(ImageError, match=r"1\.png"):
-        CropDataset(list_images([folder]), 16)
-    (folder / "1.png").unlink()
-    with pytest.raises(UsageError, match="both sides of 500 pixels"):
-        CropDataset(list_images([folder]), 500)
+        CropDataset(list_images([folder]), 0).check(16)
+
+
+def test_pictures_that_break_while_training_are_passed_over(folder):
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:300])  # its header is whole
+    dataset = CropDataset(list_images([folder]), 10**6)
+    dataset.check(16)
+    with pytest.warns(UserWarning, match=r"1\.png.*passed over"):
+        dataset.crops(16, range(8), 0)
+    assert 1 not in dataset.cache
+
+
+def test_nothing_large_enough(folder):
+    dataset = CropDataset(list_images([folder]), 10**6)
+    with pytest.raises(UsageError, match="none of 3 images has both sides of 500 pixels"):
+        dataset.check(500)
+    with pytest.raises(UsageError, match="100 pictures in a row give no crop of 500 pixels"):
+        dataset.crop(500, rng())
+
+
+@pytest.fixture
+def settings():
+    stages = [{"until": 0.5, "crop": 16}, {"until": 1, "crop": 20}]
+    return TrainSettings(stages=stages, batch=7, steps=6)
+
+
+def test_batches_cover_the_range_of_qualities(folder, settings):
+    crops, quality = StepDataset(CropDataset(list_images([folder]), 10**6), settings, (1.0, 7.0))[0]
+    assert crops.shape == (7, 3, 16, 16)
+    assert sorted(int((q - 1) / 6 * 7) for q in quality.tolist()) == list(range(7))
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_parts_make_the_whole_batch(folder, settings, step):
+    crops = CropDataset(list_images([folder]), 10**6)
+    whole = StepDataset(crops, settings, (1.0, 7.0))[step]
+    parts = [StepDataset(crops, settings, (1.0, 7.0), (rank, 3))[step] for rank in range(3)]
+    for i in range(2):
+        assert torch.equal(whole[i], torch.cat([part[i] for part in parts]))
+
+
+def test_the_loader_begins_at_a_step_and_hands_errors_on(folder, settings):
+    crops = CropDataset(list_images([folder]), 10**6)
+    dataset = StepDataset(crops, settings, (1.0, 7.0))
+    batches = list(step_loader(dataset, 4, 0))
+    assert [torch.equal(batch[0], dataset[step][0]) for step, batch in zip((4, 5), batches, strict=True)] == [True] * 2
+    large = settings.model_copy(update={"stages": (StageSettings(until=1, crop=500),)})
+    (error,) = step_loader(StepDataset(crops, large, (1.0, 7.0)), 5, 0)
+    assert isinstance(error, UsageError)

@@ -72,6 +72,14 @@ def test_the_printed_configuration_reads_back(tmp_path):
         ("ttft.phases=[{train: [], steps: 1}]", ["ttft.phases.0.train", "at least 1"]),
         ("ttft.phases=[{train: [latents]}]", ["ttft.phases.0.steps is missing"]),
         ("ttft.phases=[{train: [latents], steps: 1, stps: 2}]", ["ttft.phases.0.stps = 2", "did you mean 'steps'"]),
+        ("train.late_crop=64", ["unknown key train.late_crop = 64", "stages"]),
+        (
+            "train.stages=[{until: 1, rounding: hard}]",
+            ["train.stages.0.rounding = 'hard'", "'noise', 'ste' or 'mixed'"],
+        ),
+        ("train.stages=[{until: 0.5}]", ["train.stages", "until must ascend", "end at 1, found [0.5]"]),
+        ("train.stages=[{until: 1}, {until: 1}]", ["train.stages", "until must ascend"]),
+        ("train.stages=[]", ["train.stages = []", "end at 1"]),
         ("codec.nmae=lite", ["codec.nmae", "did you mean 'name'", "checkpoint"]),
     ],
 )
