@@ -152,7 +152,8 @@ class Lite(Codec):
 
     def medians(self) -> Tensor:
         """What is added to the symbols of z, (Z,)."""
-        return self.entropy_bottleneck.quantiles[:, 0, 1].detach()
+        medians: Tensor = self.entropy_bottleneck.quantiles[:, 0, 1].detach()
+        return medians
 
     def coding_networks(self) -> Mapping[str, nn.Module]:
         if not bool(self.ranges.any()):
