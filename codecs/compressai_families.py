@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taskodec.codecs.precise import EXACT, PreciseCodec
-from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side
+from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.guard import read_guard, write_guard
 from taskodec.priors import (
@@ -46,6 +46,7 @@ class CompressAICodec(PreciseCodec):
         lmbdas: the trade-off of each of them.
     """
 
+    tiling = Tiling(align=64, analysis=256, synthesis=192)  # of cheng2020-attn, whose kernels reach farthest
     g_a: nn.Module
     g_s: nn.Module
     entropy_bottleneck: Any

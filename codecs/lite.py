@@ -25,7 +25,7 @@ from taskodec.codecs.integer import between
 from taskodec.codecs.lite_prediction import FloatPrediction, IntegerPredictor, double
 from taskodec.codecs.lite_transforms import Analysis, Context, HyperAnalysis, HyperSynthesis, Synthesis, full_precision
 from taskodec.compressai_import import EntropyBottleneck
-from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side
+from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
 
@@ -45,6 +45,7 @@ class Lite(Codec):
     name = "lite"
     stride = 64
     continuous = True
+    tiling = Tiling(align=128, analysis=256, synthesis=128)  # exact for a depth of 2; docs/large_images.md
 
     def __init__(
         self, *, M: int = 192, N: int = 96, D: int = 160, stem: int = 48, Z: int = 96, C: int = 128, depth: int = 2

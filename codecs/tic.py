@@ -18,7 +18,7 @@ from taskodec.codecs.checkpoints import load_state, read_checkpoint
 from taskodec.codecs.precise import PreciseCodec
 from taskodec.codecs.swin import RSTB
 from taskodec.compressai_import import EntropyBottleneck
-from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side
+from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.errors import UsageError, WeightsError
 from taskodec.lora import SVDLoRA, build_svd_lora
@@ -53,6 +53,7 @@ class TIC(PreciseCodec):
 
     name = "tic"
     stride = 64
+    tiling = Tiling(align=256, analysis=256, synthesis=256)  # falls short of the receptive field: docs/large_images.md
 
     def __init__(self, N: int = 128, M: int = 192, quality: float = 3) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taskodec.api import Compressor, Decompressor, Result, compress, decompress
-    from taskodec.contracts import Adapter, Codec, CodecOutput, Entropy, Latents, Task
+    from taskodec.contracts import Adapter, Codec, CodecOutput, Entropy, Latents, Task, Tiling
     from taskodec.errors import (
         DamagedStreamError,
         ImageError,
@@ -53,6 +53,7 @@ __all__ = [
     "TaskError",
     "TaskSpec",
     "TaskodecError",
+    "Tiling",
     "UnsupportedStreamError",
     "UsageError",
     "WeightsError",
@@ -67,7 +68,7 @@ __all__ = [
 
 _HOMES = {
     "taskodec.api": ("Compressor", "Decompressor", "Result", "compress", "decompress"),
-    "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task"),
+    "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task", "Tiling"),
     "taskodec.hookspecs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "hookimpl"),
     "taskodec.registry": ("register_adapter", "register_codec", "register_task"),
 }

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from taskodec.bitstream import Header, Stream
-from taskodec.coding import quantize_quality, read_latents
+from taskodec.coding import padded, quantize_quality, read_latents
 from taskodec.contracts import Adapter, Codec, Task
 from taskodec.errors import (
     DamagedStreamError,
@@ -38,6 +38,7 @@ from taskodec.metrics import psnr
 from taskodec.phases import steps_of
 from taskodec.registry import Registry, default_registry
 from taskodec.settings import AdapterSettings, PhaseSettings, Settings, load_settings
+from taskodec.tiles import Tiles
 from taskodec.ttft import Progress, Tuned, Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
@@ -66,6 +67,8 @@ class Result:
         """All figures by name. Rates are `8 * bytes / pixels` of the file; costs are `lmbda * loss + bpp`."""
         best, untuned = self.tuned.best, self.tuned.untuned
         pixels = self.x.shape[2] * self.x.shape[3]
+        before = self.task.metrics(untuned.x_hat, self.x), psnr(untuned.x_hat, self.x)
+        after = before if best is untuned else (self.task.metrics(best.x_hat, self.x), psnr(best.x_hat, self.x))
         return {
             "codec": self.settings.codec.name,
             "task": self.task.name,
@@ -83,10 +86,10 @@ class Result:
             "cost_before": untuned.cost,
             "cost_after": best.cost,
             "lmbda": self.tuned.lmbda,
-            "metrics_before": self.task.metrics(untuned.x_hat, self.x),
-            "metrics_after": self.task.metrics(best.x_hat, self.x),
-            "psnr_before": psnr(untuned.x_hat, self.x),
-            "psnr": psnr(best.x_hat, self.x),
+            "metrics_before": before[0],
+            "metrics_after": after[0],
+            "psnr_before": before[1],
+            "psnr": after[1],
             "steps": self.tuned.steps,
             "seconds": round(self.tuned.seconds, 3),
             "chosen": best.name,
@@ -121,6 +124,7 @@ class Compressor:
             lmbda=settings.task.lmbda,
             seed=settings.ttft.seed,
             metadata=adapter_metadata(settings.adapter),
+            tiles=Tiles(settings.limits.tile),
         )
 
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
@@ -156,12 +160,15 @@ class Decompressor:
         self._codecs: list[Codec] = []
 
     @torch.no_grad()
-    def decompress(self, data: bytes) -> Image.Image:
-        """The picture of a stream; StreamError and its subclasses say why there is none."""
+    def decompress(self, data: bytes, progress: Progress | None = None) -> Image.Image:
+        """The picture of a stream; StreamError and its subclasses say why there is none.
+
+        `progress` is told of every tile of a large picture.
+        """
         stream = Stream.from_bytes(data, max_pixels=self.settings.limits.max_pixels)
         codec = self._codec(stream.header)
         try:
-            return self._picture(stream, codec)
+            return self._picture(stream, codec, progress)
         except StreamError:
             raise
         except ImageError as error:
@@ -169,7 +176,7 @@ class Decompressor:
         except TaskodecError as error:
             raise MismatchError(f"codec {codec.name!r}, as it is here, cannot decode the stream: {error}") from error
 
-    def _picture(self, stream: Stream, codec: Codec) -> Image.Image:
+    def _picture(self, stream: Stream, codec: Codec, progress: Progress | None) -> Image.Image:
         header = stream.header
         adapter = None
         if header.adapter_fingerprint is not None:
@@ -179,7 +186,10 @@ class Decompressor:
             y_hat, delta = read_latents(stream, codec, adapter)
             if adapter is not None:
                 adapter.set_delta(delta.tensor(y_hat) if delta else None)
-            return to_pil(crop_to(codec.synthesis(y_hat, header.quality), header.height, header.width))
+            full = (padded(header.height, codec.stride), padded(header.width, codec.stride))
+            tiles = Tiles(self.settings.limits.tile).counted(progress, codec, full, analysis=False)
+            x_hat = tiles.synthesis(codec, y_hat, header.quality, full)
+            return to_pil(crop_to(x_hat, header.height, header.width))
         finally:
             if adapter is not None:
                 adapter.detach()

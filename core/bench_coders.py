@@ -20,6 +20,7 @@ from taskodec.hookspecs import Anchor, resolve
 from taskodec.images import load_image, pad_to
 from taskodec.registry import Registry
 from taskodec.settings import CodecSettings, Settings, TaskSettings, TTFTSettings
+from taskodec.tiles import Tiles
 
 __all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries"]
 
@@ -127,11 +128,12 @@ class CodecEntry:
             self._load(quality)
             codec = self.compressor.codec
         device, limit = self.compressor.device, self.settings.limits.max_pixels
+        tiles = Tiles(self.settings.limits.tile)
 
         @torch.no_grad()
         def encode(image: Image.Image) -> bytes:
             x = load_image(image, max_pixels=limit).x.to(device)
-            latents = codec.analysis(pad_to(x, codec.stride), quality)
+            latents = tiles.analysis(codec, pad_to(x, codec.stride), quality)
             return StreamWriter(codec, None, quality, (x.shape[2], x.shape[3])).write(latents, None).stream
 
         version = f"taskodec {taskodec.__version__}, weights {codec_fingerprint(codec).hex()}"

@@ -107,7 +107,8 @@ def decompress(
         start = time.perf_counter()
         common.make_folder(job)
         data = _read(job.source)
-        image = decompressor.decompress(data)
+        with progress_bar(job.source.name, quiet) as progress:
+            image = decompressor.decompress(data, progress=progress)
         save_image(image, job.target)
         seconds = round(time.perf_counter() - start, 3)
         about = {"bytes": len(data), "width": image.width, "height": image.height, "seconds": seconds}

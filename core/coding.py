@@ -18,6 +18,7 @@ from taskodec.delta import STEPS, decode_delta, encode_delta
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import MismatchError, WeightsError
 from taskodec.images import crop_to
+from taskodec.tiles import WHOLE, Tiles
 from taskodec.weights import lasting_state
 
 __all__ = ["Coded", "Delta", "StreamWriter", "codec_fingerprint", "decoded_picture", "quantize_quality", "read_latents"]
@@ -142,9 +143,10 @@ def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple
 
 
 @torch.no_grad()
-def decoded_picture(codec: Codec, y_hat: Tensor, quality: float, size: tuple[int, int]) -> Tensor:
+def decoded_picture(codec: Codec, y_hat: Tensor, quality: float, size: tuple[int, int], tiles: Tiles = WHOLE) -> Tensor:
     """The picture (1, 3, height, width) of decoded latents, not yet clamped; WeightsError if it is not finite."""
-    x_hat = crop_to(codec.synthesis(y_hat, quality), *size)
+    full = (padded(size[0], codec.stride), padded(size[1], codec.stride))
+    x_hat = crop_to(tiles.synthesis(codec, y_hat, quality, full), *size)
     if not bool(torch.isfinite(x_hat).all()):
         raise WeightsError(
             f"codec {codec.name!r} makes a picture of NaN or infinite values; its weights are damaged or do not belong "

@@ -30,6 +30,7 @@ __all__ = [
     "Rounding",
     "Side",
     "Task",
+    "Tiling",
     "total_bits",
 ]
 
@@ -85,6 +86,22 @@ class CodecOutput:
     likelihoods: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """How a codec's transforms may be cut into tiles that overlap, in pixels of the picture.
+
+    The first row and column of a tile are multiples of `align`, itself a multiple of the codec's stride (and of the
+    windows of its attention, so that they fall on those of the whole picture). `analysis` is how far beyond the
+    latents y and z that are kept the picture is looked at, `synthesis` how far beyond the pixels that are kept y_hat
+    is. Margins that cover the receptive field make tiles that equal the whole but for rounding; a border of zeros
+    or a mask at the edge of a picture is right there.
+    """
+
+    align: int
+    analysis: int
+    synthesis: int
+
+
 def total_bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
     """Sum of -log2 of all likelihoods of each sample, (B,)."""
     return sum((-torch.log(p).flatten(1).sum(1) / math.log(2) for p in likelihoods.values()), start=torch.zeros(()))
@@ -106,6 +123,8 @@ class Codec(nn.Module, ABC):
     """The levels this instance can code at, ascending; low is a small file."""
     continuous: bool = False
     """Whether any value between the first and the last level is valid too."""
+    tiling: Tiling | None = None
+    """How `analysis` and `synthesis` of a large picture may be done in tiles (`taskodec.tiles`); None for never."""
 
     @abstractmethod
     def lmbda(self, quality: float) -> float:

@@ -112,14 +112,18 @@ class TTFTSettings(_Model):
 
 
 class LimitSettings(_Model):
-    """What is refused before memory is allocated, in pixels per image.
+    """What keeps memory bounded, in pixels.
 
-    Tuning keeps activations of codec and task network: about 2 kB a pixel for `cls`, 0.4 kB for `human`.
+    Images beyond `max_pixels`, and for tuning beyond `max_tuning_pixels`, are refused. Tuning keeps activations of
+    codec and task network: about 2 kB a pixel for `cls`, 0.4 kB for `human`. Transforms without a gradient work on at
+    most `tile` pixels at once, where the codec can be tiled.
     """
 
     max_tuning_pixels: Size = 2**22
 
     max_pixels: Size = MAX_PIXELS
+
+    tile: Size = 2**22
 
 
 class StageSettings(_Model):

@@ -26,6 +26,7 @@ from taskodec.delta import STEPS
 from taskodec.delta_rate import laplace_bits, quantize_ste
 from taskodec.images import crop_to, pad_to, to_8bit
 from taskodec.phases import Point, Variables, rounding_at
+from taskodec.tiles import WHOLE, Tiles
 
 if TYPE_CHECKING:
     from taskodec.settings import PhaseSettings
@@ -75,7 +76,7 @@ class Tuner:
     """Tunes images for one task with one codec and adapter, at one quality.
 
     `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`. The codec is frozen and the
-    adapter returns to its state after every image.
+    adapter returns to its state after every image. `tiles` is for all that needs no gradient.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Tuner:
         lmbda: float | None = None,
         seed: int = 0,
         metadata: dict[str, Any] | None = None,
+        tiles: Tiles = WHOLE,
     ) -> None:
         self.codec = codec.eval().requires_grad_(False)
         self.adapter, self.task, self.quality = adapter, task, quality
-        self.lmbda, self.seed, self.metadata = lmbda, seed, metadata
+        self.lmbda, self.seed, self.metadata, self.tiles = lmbda, seed, metadata, tiles
 
     def tune(
         self,
@@ -101,7 +103,10 @@ class Tuner:
         time_budget: float | None = None,
         progress: Progress | None = None,
     ) -> Tuned:
-        """Tune for the image x (1, 3, H, W) in [0, 1]; raises TaskError when the task's loss is unfit."""
+        """Tune for the image x (1, 3, H, W) in [0, 1]; raises TaskError when the task's loss is unfit.
+
+        `progress` is told of every step, or, where there are none, of every tile.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             run = _Run(self, x, time_budget, progress, sum(p.steps for p in phases))
@@ -135,8 +140,10 @@ class _Run:
         self.writer = StreamWriter(self.codec, self.adapter, self.quality, self.size, tuner.metadata)
         lmbda = tuner.lmbda if tuner.lmbda is not None else self.task.lmbda(self.codec, self.quality)
         if lmbda is None:
-            lmbda = calibrate_lmbda(self.codec, self.task, x, self.reference, self.quality)
+            lmbda = calibrate_lmbda(self.codec, self.task, x, self.reference, self.quality, tuner.tiles)
         self.lmbda = lmbda
+        full = (self.padded.shape[2], self.padded.shape[3])
+        self.tiles = tuner.tiles if steps else tuner.tiles.counted(progress, self.codec, full)
         self.deadline = self.started + time_budget if time_budget else float("inf")
         self.progress, self.total, self.done = progress, steps, 0
 
@@ -144,7 +151,9 @@ class _Run:
         """All phases; the cheapest stream of all that came up."""
         groups = self.adapter.delta_groups if self.adapter is not None else ()
         with torch.no_grad():
-            point = Point(self.codec.analysis(self.padded, self.quality), self.padded.new_zeros(sum(groups)))
+            point = Point(
+                self.tiles.analysis(self.codec, self.padded, self.quality), self.padded.new_zeros(sum(groups))
+            )
         untuned = self.candidate("untuned", point.latents, None)
         candidates = [untuned]
         for phase in phases:
@@ -185,7 +194,7 @@ class _Run:
         coded = self.writer.write(latents, delta)
         if self.adapter is not None:
             self.adapter.set_delta(coded.delta.tensor(coded.y_hat) if coded.delta else None)
-        x_hat = to_8bit(decoded_picture(self.codec, coded.y_hat, self.quality, self.size))
+        x_hat = to_8bit(decoded_picture(self.codec, coded.y_hat, self.quality, self.size, self.tiles))
         loss = float(checked_loss(self.task, x_hat, self.reference))
         bpp = 8 * len(coded.stream) / self.pixels
         return Candidate(name, coded, x_hat, loss, bpp, self.lmbda * loss + bpp)

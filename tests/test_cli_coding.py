@@ -1,5 +1,6 @@
 import json
 import os
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 
 from taskodec.bitstream import Header, Stream
+from taskodec.contracts import Tiling
 
 LOSS = "def loss(x_hat, x):\n    return (x_hat - x).square().mean()\n"
 
@@ -109,3 +111,34 @@ def test_the_readable_report_and_silence(run, picture):
     assert "cost" in out
     code, out, err = compress(run, picture, "--force", "--quiet")
     assert (code, out, err) == (0, "", "")
+
+
+def test_large_pictures_show_their_tiles_and_silence_does_not(run, picture, tmp_path, tiny_codec, monkeypatch):
+    """A limit of 48 x 48 makes the small picture a large one; the file is the same but for rounding."""
+    tiny_codec.tiling = Tiling(16, 16, 16)
+    drawn = []
+
+    @contextmanager
+    def bar(label, quiet):
+        yield None if quiet else lambda step, total, info: drawn.append((label, step, total))
+
+    monkeypatch.setattr("taskodec.cli_coding.progress_bar", bar)
+    stream, image, limit = tmp_path / "a.tkd", tmp_path / "a.png", ("--set", "limits.tile=2304")
+    plain = ("compress", picture, "--codec", "tiny", "--steps", "0", "-o")
+    assert run(*plain, stream, *limit)[0] == 0
+    total = drawn[-1][2]
+    assert total > 2
+    assert drawn == [("photo.png", i + 1, total) for i in range(total)]
+    assert run("decompress", stream, "-o", image, *limit)[0] == 0
+    decoding = drawn[total:]
+    assert decoding == [("a.tkd", i + 1, len(decoding)) for i in range(len(decoding))]
+    assert 1 < len(decoding) < total
+    drawn.clear()
+    assert run(*plain, stream, *limit, "--force", "--quiet") == (0, "", "")
+    assert run(*plain, tmp_path / "whole.tkd")[0] == 0
+    assert drawn == []
+    assert stream.stat().st_size == pytest.approx((tmp_path / "whole.tkd").stat().st_size, abs=4)
+    run("decompress", stream, "-o", tmp_path / "whole.png")
+    with Image.open(image) as tiled, Image.open(tmp_path / "whole.png") as whole:
+        difference = np.asarray(tiled).astype(int) - np.asarray(whole)
+    assert abs(difference).max() <= 1

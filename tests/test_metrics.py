@@ -24,6 +24,22 @@ def test_ms_ssim_of_a_large_picture_is_the_standard_one():
     assert float(ms_ssim_loss(x_hat, x)) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [(1000, 1100), (1031, 1021)])
+def test_ms_ssim_in_strips_is_the_standard_one(size):
+    x = picture(*size)
+    x_hat = (x + 0.1 * picture(*size, seed=1)).clamp(0, 1)
+    expected = 1 - float(ms_ssim(x_hat, x, data_range=1.0))
+    assert expected > 0.001
+    assert float(ms_ssim_loss(x_hat, x)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_large_picture_has_a_gradient_too():
+    x = picture(1024, 1025)
+    x_hat = (0.9 * x).requires_grad_()
+    ms_ssim_loss(x_hat, x).backward()
+    assert float(x_hat.grad.abs().sum()) > 0
+
+
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 40), (2, 3), (16, 16), (32, 200), (33, 33), (64, 48), (160, 160), (161, 161)]
 )
