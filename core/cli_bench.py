@@ -10,6 +10,7 @@ import typer
 
 from taskodec import cli_common as common
 from taskodec.cli_bench_call import BenchCall
+from taskodec.cli_bench_determinism import DeterminismFlag, bench_determinism
 from taskodec.cli_bench_speed import Rounds, SpeedFlag, Threads, bench_speed
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import UsageError
@@ -47,6 +48,7 @@ def bench(
         list[Path] | None,
         typer.Option(metavar="FILE.json|DIR", help="Results of CompressAI to draw as not measured here; repeatable."),
     ] = None,
+    determinism: DeterminismFlag = False,
     speed: SpeedFlag = False,
     rounds: Rounds = None,
     threads: Threads = None,
@@ -59,7 +61,8 @@ def bench(
     """Measure codecs on images, untuned and by real files, and compare them with anchors.
 
     Every point goes to OUTDIR/points.jsonl as it is measured; a repeated call measures only what is missing.
-    OUTDIR gets summary.md and plots as well. With --speed it gets speed.md and speed.json only.
+    OUTDIR gets summary.md and plots as well. With --speed or --determinism it gets only speed or determinism, .md and
+    .json.
     """
     names = codec or []
     only = names[0].partition("=")[0] if len(names) == 1 else None
@@ -69,10 +72,16 @@ def bench(
     call = BenchCall(paths, names, anchors, output, settings, common.load_registry(plugin), as_json, quiet)
     if not speed:
         _refuse("only with --speed", {"--rounds": rounds, "--threads": threads})
-        _bench_rates(call, levels, published or ())
-    else:
-        _refuse("not with --speed, which measures no rates", {"--published": published})
+    if speed or determinism:
+        _refuse("not with --speed or --determinism, which measure no rates", {"--published": published})
+    if speed and determinism:
+        raise UsageError("--speed and --determinism are benchmarks of their own; give one of them")
+    if determinism:
+        bench_determinism(call, levels)
+    elif speed:
         bench_speed(call, levels, rounds, threads)
+    else:
+        _bench_rates(call, levels, published or ())
 
 
 def _refuse(why: str, options: Mapping[str, object]) -> None:
