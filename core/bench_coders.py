@@ -21,8 +21,8 @@ from taskodec.hookspecs import Anchor, resolve
 from taskodec.images import load_image, pad_to
 from taskodec.registry import Registry
 from taskodec.settings import CodecSettings, Settings, TaskSettings, TTFTSettings
-from taskodec.tiles import Tiles
 from taskodec.stages import Stage, Staged
+from taskodec.tiles import Tiles
 
 __all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries"]
 
