@@ -2,7 +2,7 @@
 
 The codecs of the same names in `taskodec.codecs.compressai_models` predict in float64 and code with this project's
 coder; these are what CompressAI itself would run. Weights are random: seconds do not depend on them but for the
-entropy coding, which has less to write than with trained ones.
+entropy coding of y, which is zero nearly everywhere.
 """
 
 from __future__ import annotations
