@@ -125,13 +125,20 @@ def test_an_adapter_is_built_only_if_something_needs_it(plugins, tiny_codec):
         adapter_for_tuning(plugins, AdapterSettings(name="mien"), tiny_codec, [LATENTS])
 
 
-def test_what_a_stream_says_of_its_adapter():
-    assert adapter_metadata(AdapterSettings()) == {}
-    assert adapter_metadata(AdapterSettings(options={"encoder_layers": ["g_a.0"]})) == {}
-    assert adapter_metadata(AdapterSettings(name="mine")) == {"adapter": "mine"}
+def test_what_a_stream_says_of_its_adapter(plugins):
+    default = {"name": DEFAULT_ADAPTER}
+    assert adapter_metadata(plugins, AdapterSettings(**default)) == {}
+    assert adapter_metadata(plugins, AdapterSettings(**default, options={"encoder_layers": ["g_a.0"]})) == {}
+    assert adapter_metadata(plugins, AdapterSettings(name="mine")) == {"adapter": "mine"}
+    assert adapter_metadata(plugins, AdapterSettings(name="trained")) == {}
+    assert adapter_metadata(plugins, AdapterSettings(name="trained", options={"rank": 2})) == {
+        "adapter": "trained",
+        "rank": 2,
+    }
+    assert adapter_metadata(plugins, AdapterSettings(name="mine.safetensors")) == {}
     options = {"rank": 2, "decoder_layers": ("g_s.0",), "encoder_layers": [], "path": "x"}
     said = {"adapter": "svd-lora", "rank": 2, "decoder_layers": ["g_s.0"]}
-    assert adapter_metadata(AdapterSettings(options=options)) == said
+    assert adapter_metadata(plugins, AdapterSettings(**default, options=options)) == said
     assert unsent_options(AdapterSettings(options=options)) == ["path"]
 
 
