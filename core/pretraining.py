@@ -30,7 +30,7 @@ from taskodec.images import load_image
 from taskodec.lora import LowRankAdapter, attached
 from taskodec.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
 from taskodec.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
-from taskodec.training import BEFORE, Progress, make_folder, run_steps, seed_step, unit
+from taskodec.training import BEFORE, Progress, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training_state import TrainingState
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def pretrain(
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
     device = next(codec.parameters()).device
-    workers = (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
+    workers = worker_count(settings, device)
     read = _read(data, validation, settings, workers)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
     if resume:
@@ -226,6 +226,12 @@ def _start(run: Pretraining, data: _Data, lmbda: float | None, device: torch.dev
         (run.out / "log.jsonl").unlink(missing_ok=True)  # of a run that never came to a checkpoint
     broadcast_weights(run.model)
     run.start_average()
+
+
+def _write_settings(run: Pretraining, resolved: Mapping[str, Any]) -> None:
+    """The settings, and what was measured of the codec without adapter."""
+    used = {**resolved, "balance": run.balance.state(), "untuned": run.untuned}
+    write_atomic(run.out / "settings.json", json.dumps(used, indent=1).encode())
 
 
 def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:

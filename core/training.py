@@ -34,7 +34,7 @@ from taskodec.weights import save_weights
 if TYPE_CHECKING:
     from taskodec.settings import TrainSettings
 
-__all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate"]
+__all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate", "worker_count"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -106,7 +106,7 @@ def train(
     check_batch(settings, world_size())
     make_folder(out, resume)
     device = next(codec.parameters()).device
-    workers = (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
+    workers = worker_count(settings, device)
     dataset = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers))
     held_out = list_images(validation) if validation else []
     if rank() == 0:
@@ -118,10 +118,9 @@ def train(
     else:
         _start(run, dataset, device, fresh)
     if rank() == 0:
-        used = json.dumps(resolved or settings.model_dump(mode="json"), indent=1)
-        write_atomic(out / "settings.json", used.encode())
+        write_atomic(out / "settings.json", json.dumps(resolved or settings.model_dump(mode="json"), indent=1).encode())
     if not run.ended:
-        points = (lambda: _validate_average(run, held_out)) if held_out else None
+        points = partial(_validate_average, run, held_out) if held_out else None
         steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
         run_steps(run, steps, workers, partial(_advance, run), points, progress)
     if rank() == 0:
@@ -207,6 +206,11 @@ def _advance(run: TrainingState[Codec], x: Tensor, quality: Tensor) -> dict[str,
     rate = learning_rate(run.step, run.settings)
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
     return {**dict(zip(("loss", "bpp", "psnr"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
+
+
+def worker_count(settings: TrainSettings, device: torch.device) -> int:
+    """How many processes read ahead: on a CPU they would take its cores from training."""
+    return (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
 
 
 def seed_step(seed: int, step: int) -> None:
