@@ -14,10 +14,12 @@ from taskodec.loading import (
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
+    choose_adapter,
     choose_device,
     codec_for_stream,
     load_codec,
     unsent_options,
+    untrained,
 )
 from taskodec.lora import build_svd_lora
 from taskodec.registry import Registry
@@ -166,3 +168,31 @@ def test_no_number_in_a_stream_is_too_large_to_refuse(plugins, tiny_codec, rank,
     header = replace(HEADER, metadata={"adapter": "svd-lora", "rank": rank, "alpha": alpha})
     with pytest.raises(MismatchError, match=r"'svd-lora' cannot be made: .*rank must be a whole number from 1"):
         adapter_for_stream(plugins, header, tiny_codec, AdapterSettings())
+
+
+def test_auto_passes_over_what_cannot_be_made(plugins, tiny_codec):
+    def broken(codec):
+        raise RuntimeError("no file")
+
+    class Plugin:
+        @hookimpl
+        def register_adapters(self):
+            return [
+                AdapterSpec("a-broken", broken, codec="tiny", task="edges"),
+                AdapterSpec("b-fine", build_svd_lora, codec="tiny", task="edges"),
+                AdapterSpec("c-other", build_svd_lora, codec="lite", task="faces"),
+                AdapterSpec("d-broken", broken, codec="tiny", task="faces"),
+            ]
+
+    plugins.register(Plugin(), "more")
+    auto = AdapterSettings()
+    assert choose_adapter(plugins, auto, tiny_codec, "edges") == (AdapterSettings(name="b-fine"), ())
+    chosen, (note,) = choose_adapter(plugins, auto, tiny_codec, "faces")
+    assert chosen == AdapterSettings(name=DEFAULT_ADAPTER)
+    assert note == "adapter 'd-broken', trained for 'faces', is left out: RuntimeError: no file"
+    optioned = AdapterSettings(options={"rank": 2})
+    assert choose_adapter(plugins, optioned, tiny_codec, "edges")[0] == untrained(optioned)
+    assert untrained(optioned) == AdapterSettings(name=DEFAULT_ADAPTER, options={"rank": 2})
+    named = AdapterSettings(name="mine")
+    assert choose_adapter(plugins, named, tiny_codec, "edges") == (named, ())
+    assert untrained(named) == named
