@@ -55,6 +55,18 @@ ANCHORS = (
     AnchorSpec("webp", "taskodec.codecs.anchors:webp", "WebP, method 6"),
     AnchorSpec("avif", "taskodec.codecs.anchors:avif", "AVIF, 4:2:0, speed 4"),
     AnchorSpec("jpeg2000", "taskodec.codecs.anchors:jpeg2000", "JPEG 2000, irreversible wavelet"),
+    AnchorSpec(
+        "compressai-bmshj2018-hyperprior",
+        "taskodec.codecs.compressai_native:bmshj2018_hyperprior",
+        "CompressAI's own scale hyperprior at quality 3, random weights",
+        fidelity=False,
+    ),
+    AnchorSpec(
+        "compressai-mbt2018-mean",
+        "taskodec.codecs.compressai_native:mbt2018_mean",
+        "CompressAI's own mean-scale hyperprior at quality 3, random weights",
+        fidelity=False,
+    ),
 )
 
 
@@ -66,5 +78,5 @@ def register_codecs() -> Sequence[CodecSpec]:
 
 @hookimpl
 def register_anchors() -> Sequence[AnchorSpec]:
-    """The classical codecs that Pillow writes."""
+    """The classical codecs that Pillow writes, and models as CompressAI runs them, for timing only."""
     return ANCHORS

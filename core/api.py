@@ -163,6 +163,11 @@ class Decompressor:
         self.device = choose_device(self.settings.device)
         self._codecs: list[Codec] = []
 
+    @property
+    def codecs(self) -> Sequence[Codec]:
+        """Those that streams have needed so far."""
+        return tuple(self._codecs)
+
     @torch.no_grad()
     def decompress(self, data: bytes, progress: Progress | None = None) -> Image.Image:
         """The picture of a stream; StreamError and its subclasses say why there is none.

@@ -24,7 +24,7 @@ from taskodec.files import write_atomic
 from taskodec.images import MAX_PIXELS, load_image, to_pil
 from taskodec.metrics import ms_ssim_loss, psnr
 
-__all__ = ["Metric", "Point", "PointFile", "Source", "load_lpips", "run_bench", "sources"]
+__all__ = ["Metric", "Point", "PointFile", "Source", "check_once", "load_lpips", "run_bench", "sources"]
 
 Metric = Callable[[Tensor, Tensor], float]
 """A figure of a decoded and an original picture, (1, 3, H, W) in [0, 1]."""
@@ -130,6 +130,13 @@ def sources(paths: Sequence[Path]) -> list[Source]:
         raise UsageError(f"cannot open {error.filename}: {error.strerror or error}") from error
 
 
+def check_once(entries: Sequence[Entry]) -> None:
+    """UsageError if two entries have one name."""
+    names = [entry.name for entry in entries]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{', '.join(repeated)} would be measured twice: name every codec and anchor once")
+
+
 def load_lpips() -> Metric | None:
     """LPIPS with AlexNet (Zhang et al. 2018) if the package `lpips` is installed and finds its weights."""
     if importlib.util.find_spec("lpips") is None:
@@ -159,9 +166,12 @@ def run_bench(
     Each is in the file before the next begins. The first failure ends the benchmark: means over different
     images could not be compared.
     """
-    names = [entry.name for entry in entries]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"{', '.join(repeated)} would be measured twice: name every codec and anchor once")
+    check_once(entries)
+    if senseless := [entry.name for entry in entries if not entry.fidelity]:
+        raise UsageError(
+            f"{', '.join(senseless)}: for timing only, its pictures and rates mean nothing; leave it out, or measure "
+            "seconds with --speed"
+        )
     points: list[Point] = []
     total = len(images) * sum(len(entry.qualities) for entry in entries)
     for entry in entries:

@@ -14,12 +14,14 @@ from PIL import Image
 import taskodec
 from taskodec.api import Compressor, Decompressor
 from taskodec.coding import StreamWriter, codec_fingerprint, quantize_quality
+from taskodec.contracts import Codec
 from taskodec.errors import PluginError, TaskodecError
 from taskodec.handover import build
 from taskodec.hookspecs import Anchor, resolve
 from taskodec.images import load_image, pad_to
 from taskodec.registry import Registry
 from taskodec.settings import CodecSettings, Settings, TaskSettings, TTFTSettings
+from taskodec.stages import Stage, Staged
 from taskodec.tiles import Tiles
 
 __all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries"]
@@ -35,6 +37,8 @@ class Coder:
     """All that the bytes depend on beside the picture and the quality, as text."""
     device: str
     """All that the seconds depend on, as far as it is known."""
+    stages: Callable[[], Sequence[Stage]] = tuple
+    """The methods between which the time divides, once both directions have run; none if they are not known."""
 
 
 class Entry(Protocol):
@@ -42,6 +46,8 @@ class Entry(Protocol):
 
     name: str
     anchor: bool
+    fidelity: bool
+    """Whether its pictures and rates mean anything."""
     qualities: Sequence[float]
 
     def at(self, quality: float) -> Coder: ...
@@ -58,7 +64,7 @@ class AnchorEntry:
     def __init__(self, name: str, registry: Registry) -> None:
         self.name, self.owner = name, ""
         spec = registry.anchors[name]
-        self.owner = registry.anchors.owner(name)
+        self.owner, self.fidelity = registry.anchors.owner(name), spec.fidelity
         with self._blamed():
             self.codec: Anchor = build(f"anchor {name!r}", resolve(spec.load), {})
             if not isinstance(self.codec, Anchor):
@@ -84,7 +90,17 @@ class AnchorEntry:
                     raise TypeError(f"decode returned a {type(image).__name__}, expected a PIL image")
                 return image
 
-        return Coder(encode, decode, self.codec.version, "cpu")
+        return Coder(encode, decode, self.codec.version, "cpu", self._stages)
+
+    def _stages(self) -> Sequence[Stage]:
+        """What the anchor says its stages are, if it says so."""
+        if not isinstance(self.codec, Staged):
+            return ()
+        with self._blamed():
+            stages = list(self.codec.stages())
+            for stage in stages:
+                stage.check()
+            return stages
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
@@ -106,6 +122,7 @@ class CodecEntry:
     """
 
     anchor = False
+    fidelity = True
 
     def __init__(
         self, name: str, settings: Settings, registry: Registry, qualities: Sequence[float] | None = None
@@ -129,6 +146,7 @@ class CodecEntry:
             codec = self.compressor.codec
         device, limit = self.compressor.device, self.settings.limits.max_pixels
         tiles = Tiles(self.settings.limits.tile)
+        decompressor = self.decompressor
 
         @torch.no_grad()
         def encode(image: Image.Image) -> bytes:
@@ -139,7 +157,7 @@ class CodecEntry:
         version = f"taskodec {taskodec.__version__}, weights {codec_fingerprint(codec).hex()}"
         threads = torch.get_num_threads()
         where = f"{device}, {threads} thread{'s' * (threads > 1)}"
-        return Coder(encode, self.decompressor.decompress, version, where)
+        return Coder(encode, decompressor.decompress, version, where, lambda: _stages(codec, decompressor.codecs))
 
     def _load(self, quality: float) -> None:
         """Load the codec twice, for the two sides know nothing of each other."""
@@ -151,6 +169,14 @@ class CodecEntry:
         settings = self.settings.model_copy(update=changes)
         self.compressor = Compressor(settings, self.registry)
         self.decompressor = Decompressor(settings, self.registry)
+
+
+def _stages(codec: Codec, decoding: Sequence[Codec]) -> list[Stage]:
+    """The stages of the encoder's codec and of the decoder's."""
+    stages = [Stage("analysis", codec, "analysis"), Stage("entropy", codec, "encode")]
+    for each in decoding:
+        stages += [Stage("entropy", each, "decode"), Stage("synthesis", each, "synthesis")]
+    return stages
 
 
 def learned_entries(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taskodec import cli_common as common
+from taskodec.cli_bench_call import BenchCall
+from taskodec.cli_bench_determinism import DeterminismFlag, bench_determinism
+from taskodec.cli_bench_speed import Rounds, SpeedFlag, Threads, bench_speed
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import UsageError
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-NONE = "none"
+ANCHORS = "jpeg,webp,avif,jpeg2000"
 
 
 def bench(
@@ -35,12 +38,20 @@ def bench(
         str | None, typer.Option(metavar="1,2,3", help="Qualities of the codecs; all they have without it.")
     ] = None,
     anchors: Annotated[
-        str, typer.Option(metavar="NAMES|none", help="Anchors to compare with, of those `plugins` lists.")
-    ] = "jpeg,webp,avif,jpeg2000",
+        str | None,
+        typer.Option(
+            metavar="NAMES|none",
+            help=f"Anchors to compare with, of those `plugins` lists; {ANCHORS} without it, or those of --speed.",
+        ),
+    ] = None,
     published: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE.json|DIR", help="Results of CompressAI to draw as not measured here; repeatable."),
     ] = None,
+    determinism: DeterminismFlag = False,
+    speed: SpeedFlag = False,
+    rounds: Rounds = None,
+    threads: Threads = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
@@ -50,25 +61,44 @@ def bench(
     """Measure codecs on images, untuned and by real files, and compare them with anchors.
 
     Every point goes to OUTDIR/points.jsonl as it is measured; a repeated call measures only what is missing.
-    OUTDIR gets summary.md and plots as well.
+    OUTDIR gets summary.md and plots as well. With --speed or --determinism it gets only speed or determinism, .md and
+    .json.
     """
     names = codec or []
     only = names[0].partition("=")[0] if len(names) == 1 else None
     settings = common.resolve_settings(config, overrides, {"codec.name": only})
     levels = None if qualities is None else _numbers(qualities)
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
-    registry = common.load_registry(plugin)
-    from taskodec.bench import sources
-    from taskodec.bench_coders import AnchorEntry, learned_entries
+    call = BenchCall(paths, names, anchors, output, settings, common.load_registry(plugin), as_json, quiet)
+    if not speed:
+        _refuse("only with --speed", {"--rounds": rounds, "--threads": threads})
+    if speed or determinism:
+        _refuse("not with --speed or --determinism, which measure no rates", {"--published": published})
+    if speed and determinism:
+        raise UsageError("--speed and --determinism are benchmarks of their own; give one of them")
+    if determinism:
+        bench_determinism(call, levels)
+    elif speed:
+        bench_speed(call, levels, rounds, threads)
+    else:
+        _bench_rates(call, levels, published or ())
+
+
+def _refuse(why: str, options: Mapping[str, object]) -> None:
+    """UsageError if any of these options of another kind of benchmark was given."""
+    if given := [name for name, value in options.items() if value]:
+        raise UsageError(f"{', '.join(given)}: {why}; leave it out")
+
+
+def _bench_rates(call: BenchCall, levels: Sequence[float] | None, published: Sequence[Path]) -> None:
+    """Measure rates and fidelity, and compare them."""
     from taskodec.published import read_published
 
-    drawn = read_published(published or ())
-    classical = [] if anchors == NONE else [AnchorEntry(name.strip(), registry) for name in anchors.split(",")]
-    images = sources(paths)
-    entries: list[Entry] = [*learned_entries(names, settings, registry, levels), *classical]
-    summary = _measure(images, entries, output, settings, quiet)
-    _write(summary, drawn, output)
-    _show(summary, as_json, quiet)
+    drawn = read_published(published)
+    images = call.images()
+    summary = _measure(images, call.entries(call.settings, levels, ANCHORS), call.output, call.settings, call.quiet)
+    _write(summary, drawn, call.output)
+    _show(summary, call.as_json, call.quiet)
 
 
 def _measure(

@@ -31,6 +31,8 @@ def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False)
     for entry in listing["adapters"]:
         spec = registry.adapters[entry["name"]]
         entry.update(codec=spec.codec, task=spec.task)
+    for entry in listing["anchors"]:
+        entry["fidelity"] = registry.anchors[entry["name"]].fidelity
     if as_json:
         common.print_json({**listing, "failures": registry.failures})
         return
@@ -38,7 +40,8 @@ def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False)
     for title, entries in listing.items():
         print(f"{title}:")
         for entry in entries:
-            print(f"  {entry['name']:<{width}}  {entry['description']} [{entry['owner']}]")
+            limits = "" if entry.get("fidelity", True) else " (for timing only)"
+            print(f"  {entry['name']:<{width}}  {entry['description']}{limits} [{entry['owner']}]")
     if registry.failures:
         print("failed to load:")
         for name, reason in registry.failures.items():

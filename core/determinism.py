@@ -7,9 +7,9 @@ that encoder and decoder choose for every symbol, and the symbols.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.errors import StreamError
 from taskodec.images import pad_to
 from taskodec.onnx_graphs import OnnxFunction, check_onnx, export_graph
+from taskodec.report_tables import Table
 from taskodec.tables import IntArray
 
-__all__ = ["RUNTIMES", "Agreement", "check_agreement"]
+__all__ = ["RUNTIMES", "Agreement", "as_json", "check_agreement", "tables"]
 
 Function = Callable[..., Any]
 
@@ -41,7 +42,6 @@ class Agreement:
     wrong_symbols: int = 0
     failed: int = 0
     mean_shift: float = 0.0
-    note: str = ""
 
 
 class _Encoder(SymbolEncoder):
@@ -212,3 +212,19 @@ def check_agreement(
                 if progress is not None:
                     progress(done, total, {"wrong": float(sum(r.result.wrong_indexes for r in every))})
     return [runtime.result for runtime in every]
+
+
+def as_json(results: Mapping[str, Sequence[Agreement]]) -> dict[str, Any]:
+    """Every codec's counts as plain values."""
+    return {"codecs": {name: [asdict(result) for result in rows] for name, rows in results.items()}}
+
+
+def tables(results: Mapping[str, Sequence[Agreement]]) -> list[Table]:
+    """A table for every codec."""
+    header = ("runtime", "streams", "tables chosen", "wrong", "wrong symbols", "streams failed", "shift of y_hat")
+    return [Table(name, header, [_cells(result) for result in rows]) for name, rows in results.items()]
+
+
+def _cells(result: Agreement) -> tuple[str, ...]:
+    counts = (result.streams, result.indexes, result.wrong_indexes, result.wrong_symbols, result.failed)
+    return (result.runtime, *map(str, counts), f"{result.mean_shift:.1g}")

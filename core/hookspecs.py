@@ -84,11 +84,16 @@ class Anchor(Protocol):
 
 @dataclass(frozen=True)
 class AnchorSpec:
-    """An anchor of benchmarks by name. `load()` returns an `Anchor`."""
+    """An anchor of benchmarks by name. `load()` returns an `Anchor`.
+
+    `fidelity` is False for one whose pictures and rates mean nothing, such as a network with random weights: it is
+    for timing only (`taskodec bench --speed`).
+    """
 
     name: str
     load: Callable[[], Anchor] | str
     description: str = ""
+    fidelity: bool = True
 
 
 @hookspec

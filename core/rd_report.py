@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskodec.files import write_atomic
 from taskodec.rd import METRICS, Comparison, Curve, Summary
+from taskodec.report_tables import Table, markdown_tables, print_report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +24,6 @@ BD_NOTE = (
 )
 
 PUBLISHED_MARKERS = "x+^v<>12"
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
@@ -52,30 +45,12 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 def print_tables(summary: Summary) -> None:
     """The summary on standard output."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
-    for table in _tables(summary):
-        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for number, head in enumerate(table.header):
-            shown.add_column(head, justify="left" if number == 0 else "right")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
-    for note in _notes(summary):
-        console.print(note, markup=False)
+    print_report(_tables(summary), _notes(summary))
 
 
 def markdown(summary: Summary, plots: Sequence[Path] = (), published: Sequence[PublishedCurve] = ()) -> str:
     """The summary as Markdown, with the plots in it."""
-    parts = ["# Benchmark"]
-    for table in _tables(summary):
-        lines = [table.header, ("---", *["---:"] * (len(table.header) - 1)), *table.rows]
-        parts += [f"## {table.title}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    parts = ["# Benchmark", *markdown_tables(_tables(summary))]
     notes = _notes(summary)
     if published:
         listed = ", ".join(f"{curve.name} ({curve.file.name})" for curve in published)
@@ -85,8 +60,8 @@ def markdown(summary: Summary, plots: Sequence[Path] = (), published: Sequence[P
     return "\n\n".join(parts) + "\n"
 
 
-def _tables(summary: Summary) -> list[_Table]:
-    rates = _Table(
+def _tables(summary: Summary) -> list[Table]:
+    rates = Table(
         f"Means over {summary.images} image{'s' * (summary.images != 1)}",
         ("codec", "quality", "bpp", "PSNR dB", "MS-SSIM", "MS-SSIM dB", "LPIPS", "encode s", "decode s"),
         [
@@ -105,7 +80,7 @@ def _tables(summary: Summary) -> list[_Table]:
             for p in curve.points
         ],
     )
-    deltas = _Table(
+    deltas = Table(
         "BD-rates",
         ("codec", "against", "by", "per image", "images", "mean curve", "over dB"),
         [_delta(each) for each in summary.comparisons],

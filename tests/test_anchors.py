@@ -12,7 +12,7 @@ from taskodec.codecs.plugin import register_anchors
 from taskodec.errors import ImageError, UsageError
 from taskodec.hookspecs import Anchor, resolve
 
-ANCHORS = {spec.name: resolve(spec.load)() for spec in register_anchors()}
+ANCHORS = {spec.name: resolve(spec.load)() for spec in register_anchors() if spec.fidelity}
 PHOTO = Path(__file__).parents[1] / "docs" / "images" / "kodim23.png"
 
 

@@ -63,6 +63,7 @@ class Counting:
 
     def __init__(self, entry):
         self.entry, self.name, self.anchor, self.qualities = entry, entry.name, entry.anchor, entry.qualities
+        self.fidelity = entry.fidelity
         self.coded = 0
 
     def at(self, quality):

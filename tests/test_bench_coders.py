@@ -7,6 +7,7 @@ from taskodec.bench_coders import AnchorEntry
 from taskodec.errors import ImageError, PluginError, UsageError
 from taskodec.hookspecs import AnchorSpec, hookimpl
 from taskodec.registry import Registry
+from taskodec.stages import Stage
 
 PICTURE = Image.new("RGB", (5, 4), "teal")
 
@@ -67,6 +68,30 @@ def test_a_broken_anchor_is_named_with_its_owner(changes, words):
     with pytest.raises(PluginError, match="anchor 'raw' of somebody failed: ") as caught:
         code_with(registry_with(**changes))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        (lambda: [Stage("analysis", b"", "decode")], "no method 'decode' to measure in bytes"),
+        (
+            lambda: [Stage("analysis", SimpleNamespace(), "forward")],
+            "no method 'forward' to measure in SimpleNamespace",
+        ),
+        (lambda: None, "TypeError"),
+    ],
+)
+def test_stages_that_are_not_there_are_named_with_the_anchor(stages, words):
+    with pytest.raises(PluginError, match="anchor 'raw' of somebody failed: ") as caught:
+        AnchorEntry("raw", registry_with(stages=stages)).at(1).stages()
+    assert words in str(caught.value)
+
+
+def test_an_anchor_may_say_what_its_stages_are():
+    one = SimpleNamespace(forward=len)
+    stage = Stage("analysis", one, "forward")
+    assert AnchorEntry("raw", registry_with(stages=lambda: [stage])).at(1).stages() == [stage]
+    assert AnchorEntry("raw", registry_with()).at(1).stages() == ()
 
 
 def test_an_error_of_the_project_stays_what_it_is():

@@ -51,6 +51,11 @@ def test_anchors_exist_and_are_described() -> None:
         assert spec.description
 
 
+def test_anchors_with_random_weights_are_for_timing_only() -> None:
+    timed = {spec.name for spec in plugin.register_anchors() if not spec.fidelity}
+    assert timed == {"compressai-bmshj2018-hyperprior", "compressai-mbt2018-mean"}
+
+
 def test_slow_codecs_say_so() -> None:
     slow = {spec.name for spec in plugin.register_codecs() if "slow" in spec.description}
     assert slow == {"mbt2018", "cheng2020-anchor", "cheng2020-attn", "mbt2018-vbr"}
