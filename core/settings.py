@@ -193,8 +193,8 @@ class PretrainSettings(TrainSettings):
     stages: tuple[StageSettings, ...] = (StageSettings(until=1, crop=256),)
     batch: Size = 4
     steps: Size = 2000
-    lr: Positive = 2e-3
-    final_lr: Positive = 2e-5
+    lr: Positive = 5e-3
+    final_lr: Positive = 5e-5
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     validate_every: Size = 200
     calibration_crops: Size = 16
