@@ -17,12 +17,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from taskodec.coding import codec_fingerprint
 from taskodec.contracts import Codec, Side
 from taskodec.errors import WeightsError
 from taskodec.files import write_atomic
 from taskodec.lora import LoRA, LowRankAdapter, SVDLoRA
 
-__all__ = ["load_adapter", "load_adapter_state", "load_reference_tensors", "read_card", "save_adapter"]
+__all__ = ["adapter_from", "load_adapter", "load_adapter_state", "load_reference_tensors", "read_card", "save_adapter"]
 
 FORMAT = "taskodec-adapter-1"
 KINDS: Mapping[str, type[LowRankAdapter]] = {"svd-lora": SVDLoRA, "lora": LoRA}
@@ -42,7 +43,8 @@ class _About:
 def save_adapter(path: str | Path, adapter: LowRankAdapter, card: Mapping[str, str]) -> None:
     """Write the adapter's factors, and the card that says what it is for.
 
-    The card is free, but should name `codec` (checked by `load_adapter`), `task` and the licence of the data.
+    The card is free, but should name `codec` and `codec_fingerprint` (both checked by `load_adapter`), `task` and
+    the licence of the data.
     """
     about = _About(adapter.kind, adapter.rank, adapter.alpha, **adapter.names)
     metadata = {"format": FORMAT, "adapter": json.dumps(asdict(about)), "card": json.dumps(dict(card))}
@@ -69,16 +71,30 @@ def load_adapter_state(path: str | Path, adapter: LowRankAdapter) -> dict[str, s
     return card
 
 
-def load_adapter(path: str | Path, codec: Codec) -> LowRankAdapter:
-    """The adapter a file describes, for this codec, not attached. WeightsError if it is for another codec."""
+def load_adapter(path: str | Path, codec: Codec, *, other_weights: bool = False) -> LowRankAdapter:
+    """The adapter a file describes, for this codec, not attached.
+
+    WeightsError if it is for another codec, or, unless `other_weights` is set, was trained on other weights of it.
+    """
     about, card, _ = _read(path)
     if card.get("codec", codec.name) != codec.name:
         raise WeightsError(f"{path}: made for codec {card['codec']!r}, but this codec is {codec.name!r}")
+    mine = codec_fingerprint(codec).hex()
+    if card.get("codec_fingerprint", mine) != mine and not other_weights:
+        raise WeightsError(
+            f"{path}: trained on weights {card['codec_fingerprint']} of codec {codec.name!r}, but these are {mine}; "
+            "give those with codec.checkpoint=FILE, or go on training from the file with `taskodec pretrain --init`"
+        )
     encoder = _named_layers(path, codec, "encoder", about.encoder)
     decoder = _named_layers(path, codec, "decoder", about.decoder)
     adapter = KINDS[about.kind](encoder, decoder, about.rank, about.alpha)
     load_adapter_state(path, adapter)
     return adapter
+
+
+def adapter_from(codec: Codec, *, path: str | Path) -> LowRankAdapter:
+    """`load_adapter` in the form that adapters are registered in."""
+    return load_adapter(Path(path).expanduser(), codec)
 
 
 def load_reference_tensors(adapter: LowRankAdapter, layers: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -23,4 +23,7 @@ def register_adapters() -> Sequence[AdapterSpec]:
             "taskodec.lora:build_lora",
             "low-rank updates U Vᵀ; nothing travels, so tuning can use the encoder's side only",
         ),
+        AdapterSpec(
+            "file", "taskodec.adapter_files:adapter_from", "an adapter that `taskodec pretrain` wrote (options: path)"
+        ),
     )

@@ -26,9 +26,11 @@ from taskodec.errors import (
 )
 from taskodec.images import ImageInput, crop_to, load_image, to_pil
 from taskodec.loading import (
+    DEFAULT_ADAPTER,
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
+    choose_adapter,
     choose_device,
     codec_for_stream,
     load_codec,
@@ -94,7 +96,7 @@ class Result:
             "seconds": round(self.tuned.seconds, 3),
             "chosen": best.name,
             **({"notes": list(self.notes)} if self.notes else {}),
-            "settings": self.settings.model_dump(mode="json", exclude={"train"}),
+            "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain"}),
         }
 
 
@@ -111,7 +113,9 @@ class Compressor:
         self.codec = load_codec(registry, settings.codec, self.quality).to(self.device)
         given = task or settings.task.name
         self.task: Task = registry.task_from(given, **settings.task.options).to(self.device)
-        self.notes = _notes(settings, self.quality)
+        adapter, passed_over = choose_adapter(registry, settings.adapter, self.codec, self.task.name)
+        settings = settings.model_copy(update={"adapter": adapter})
+        self.notes = [*_notes(settings, self.quality), *passed_over]
         self.phases = steps_of(settings.ttft.phases, settings.ttft.steps)
         self.adapter = self._adapter(registry, settings)
         used = settings.task.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
@@ -123,7 +127,7 @@ class Compressor:
             self.quality,
             lmbda=settings.task.lmbda,
             seed=settings.ttft.seed,
-            metadata=adapter_metadata(settings.adapter),
+            metadata=adapter_metadata(registry, settings.adapter),
             tiles=Tiles(settings.limits.tile),
         )
 
@@ -143,7 +147,7 @@ class Compressor:
             latents = [
                 phase.model_copy(update={"train": ("latents",)}) for phase in self.phases if "latents" in phase.train
             ]
-            if settings.adapter != AdapterSettings() or not latents:
+            if settings.adapter != AdapterSettings(name=DEFAULT_ADAPTER) or not latents:
                 raise
             self.phases = steps_of(latents, settings.ttft.steps)
             self.notes.append(f"only latents are tuned, codec {self.codec.name!r} cannot have an adapter: {error}")

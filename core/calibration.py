@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +17,38 @@ from taskodec.errors import TaskError
 from taskodec.images import pad_to, to_8bit
 from taskodec.tiles import WHOLE, Tiles
 
-__all__ = ["calibrate_lmbda"]
+__all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss"]
+
+Point = tuple[float, float]
+"""Bits per pixel, and the task's loss."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """At each quality, the weight of a task's loss, and the cost `lmbda * loss + bpp` of the untuned codec.
+
+    Between two qualities both follow a power law.
+    """
+
+    qualities: tuple[float, ...]
+    lmbdas: tuple[float, ...]
+    costs: tuple[float, ...]
+
+    def lmbda(self, quality: Tensor) -> Tensor:
+        """Weights for qualities (B,)."""
+        return self._between(quality, self.lmbdas)
+
+    def cost(self, quality: Tensor) -> Tensor:
+        """Costs of the untuned codec at qualities (B,)."""
+        return self._between(quality, self.costs)
+
+    def state(self) -> dict[str, list[float]]:
+        """The same numbers as plain lists."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    def _between(self, quality: Tensor, values: tuple[float, ...]) -> Tensor:
+        known = np.exp(np.interp(quality.cpu().numpy(), self.qualities, np.log(values)))
+        return torch.from_numpy(known).to(torch.float32)
 
 
 def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality: float, tiles: Tiles = WHOLE) -> float:
@@ -24,26 +58,68 @@ def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality
     any unit, is weighed as the codec weighs distortion. A codec with one fixed rate has no slope; there the
     loss of the untuned picture gets the weight of its rate.
     """
+    slope = _slope([rate_and_loss(codec, task, x, reference, q, tiles) for q in _around(codec, quality)])
+    return slope or _weight_of_rate(task, rate_and_loss(codec, task, x, reference, quality, tiles))
+
+
+def measure_balance(codec: Codec, task: Task, crops: Tensor, lmbda: float | None = None) -> Balance:
+    """The balance of the untuned codec over crops (B, 3, S, S), at all its qualities.
+
+    The weights are `lmbda` if given, else the task's own, else the slopes of the mean rate-loss curve, as in
+    `calibrate_lmbda`. TaskError when no weight can be derived.
+    """
+    levels = tuple(codec.qualities)
+    own = [lmbda if lmbda is not None else task.lmbda(codec, q) for q in levels]
+    needed = {q for q, weight in zip(levels, own, strict=True) if weight is None for q in _around(codec, q)}
+    means = _means(codec, task, crops, sorted({*levels, *needed}))
+    weights = [
+        weight or _slope([means[near] for near in _around(codec, q)]) or _weight_of_rate(task, means[q])
+        for q, weight in zip(levels, own, strict=True)
+    ]
+    costs = tuple(weight * means[q][1] + means[q][0] for q, weight in zip(levels, weights, strict=True))
+    return Balance(levels, tuple(weights), costs)
+
+
+@torch.no_grad()
+def _means(codec: Codec, task: Task, crops: Tensor, qualities: Sequence[float]) -> dict[float, Point]:
+    """Mean rate and loss over the crops, by quality."""
+    points = np.zeros((len(qualities), 2))
+    for x in crops:
+        reference = task.prepare(x[None])
+        points += [rate_and_loss(codec, task, x[None], reference, q) for q in qualities]
+    return {q: (bpp, loss) for q, (bpp, loss) in zip(qualities, (points / len(crops)).tolist(), strict=True)}
+
+
+@torch.no_grad()
+def rate_and_loss(
+    codec: Codec, task: Task, x: Tensor, reference: Any, quality: float, tiles: Tiles = WHOLE
+) -> tuple[float, float]:
+    """Estimated bits per pixel of an image (1, 3, H, W), and the task's loss on its decoded 8-bit picture."""
+    height, width = x.shape[2:]
+    padded = pad_to(x, codec.stride)
+    coded = codec.entropy(tiles.analysis(codec, padded, quality), quality, "hard")
+    x_hat = to_8bit(decoded_picture(codec, coded.y_hat, quality, (height, width), tiles))
+    return float(coded.bits) / (height * width), float(checked_loss(task, x_hat, reference))
+
+
+def _around(codec: Codec, quality: float) -> tuple[float, ...]:
+    """Two qualities between which the slope is taken, or the only one there is."""
     first, last = codec.qualities[0], codec.qualities[-1]
-    around = (max(first, quality - 0.5), min(last, quality + 0.5)) if codec.continuous else (quality,)
-    points = [_rate_and_loss(codec, task, x, reference, q, tiles) for q in around]
+    return (max(first, quality - 0.5), min(last, quality + 0.5)) if codec.continuous else (quality,)
+
+
+def _slope(points: list[Point]) -> float | None:
+    """Rate for loss between two points; None where there is no trade-off."""
     if len(points) == 2 and points[1][0] > points[0][0] and points[0][1] > points[1][1]:
         return (points[1][0] - points[0][0]) / (points[0][1] - points[1][1])
-    bpp, loss = _rate_and_loss(codec, task, x, reference, quality, tiles)
+    return None
+
+
+def _weight_of_rate(task: Task, point: Point) -> float:
+    bpp, loss = point
     if loss <= 0:
         raise TaskError(
             f"task {task.name!r}: its loss is {loss:g} before tuning, so no weight can be derived from it; "
             "set task.lmbda"
         )
     return bpp / loss
-
-
-@torch.no_grad()
-def _rate_and_loss(
-    codec: Codec, task: Task, x: Tensor, reference: Any, quality: float, tiles: Tiles
-) -> tuple[float, float]:
-    height, width = x.shape[2:]
-    padded = pad_to(x, codec.stride)
-    coded = codec.entropy(tiles.analysis(codec, padded, quality), quality, "hard")
-    x_hat = to_8bit(decoded_picture(codec, coded.y_hat, quality, (height, width), tiles))
-    return float(coded.bits) / (height * width), float(checked_loss(task, x_hat, reference))

@@ -36,6 +36,7 @@ def compress(
     preset: Annotated[str | None, typer.Option(help="Tuning preset, such as quick or paper.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the tuning.")] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of tuning per image.")] = None,
+    adapter: common.AdapterChoice = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
@@ -56,6 +57,7 @@ def compress(
         "ttft.preset": preset,
         "ttft.seed": seed,
         "ttft.time_budget": time_budget,
+        "adapter.name": adapter,
     }
     settings = common.resolve_settings(config, overrides, flags)
     jobs = common.plan(inputs, output, ".tkd", suffixes=common.IMAGE_SUFFIXES, force=force)
@@ -81,6 +83,7 @@ def decompress(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")
     ] = None,
+    adapter: common.AdapterChoice = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
@@ -93,9 +96,9 @@ def decompress(
     Outputs are named after their inputs, with the suffix .png, beside them or in the folder of -o. The suffix
     of a file given with -o chooses its format. Files that exist are kept unless --force is given. A stream
     made with other codec weights needs them: --set codec.checkpoint=FILE. It and codec.options are for the
-    codec that the stream names.
+    codec that the stream names. So does a stream made with an adapter's file: --adapter FILE.
     """
-    settings = common.resolve_settings(config, overrides, {})
+    settings = common.resolve_settings(config, overrides, {"adapter.name": adapter})
     jobs = common.plan(inputs, output, ".png", suffixes=STREAM_SUFFIXES, force=force)
     registry = common.load_registry(plugin)
     from taskodec.api import Decompressor

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "AdapterChoice",
     "ConfigFiles",
     "Force",
     "Job",
@@ -44,6 +45,10 @@ ConfigFiles = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as ttft.steps=80; repeatable.")
+]
+AdapterChoice = Annotated[
+    str | None,
+    typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
 ]
 PluginFiles = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="File with plugin hooks; may be repeated.")

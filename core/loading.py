@@ -16,19 +16,27 @@ from taskodec.registry import Registry
 from taskodec.settings import AdapterSettings, CodecSettings, PhaseSettings
 
 __all__ = [
+    "AUTO_ADAPTER",
     "DEFAULT_ADAPTER",
+    "FILE_ADAPTER",
     "SENT_OPTIONS",
     "adapter_for_stream",
     "adapter_for_tuning",
     "adapter_metadata",
+    "build_adapter",
+    "choose_adapter",
     "choose_device",
     "codec_for_stream",
     "load_codec",
     "unsent_options",
+    "untrained",
 ]
 
 DEFAULT_ADAPTER = "svd-lora"
 """What a stream means that needs an adapter and names none; part of the format."""
+
+AUTO_ADAPTER, FILE_ADAPTER = "auto", "file"
+"""Not adapters of their own: whichever fits best, and one in a file."""
 
 SENT_OPTIONS = ("rank", "alpha", "seed", "decoder_layers")
 """The options of an adapter that a stream may set, so that no stream reaches anything else; part of the format."""
@@ -80,21 +88,58 @@ def codec_for_stream(registry: Registry, header: Header, chosen: CodecSettings) 
         ) from error
 
 
+def choose_adapter(
+    registry: Registry, chosen: AdapterSettings, codec: Codec, task: str
+) -> tuple[AdapterSettings, tuple[str, ...]]:
+    """What `auto` stands for, and notes on adapters that were passed over; any other choice as it is.
+
+    It is the registered adapter that was trained for this codec, with these weights, and this task; without one, or
+    where the user sets options, an untrained one.
+    """
+    if chosen.name != AUTO_ADAPTER:
+        return chosen, ()
+    notes = []
+    specs = [] if chosen.options else registry.adapters.items()
+    for name, spec in specs:
+        if (spec.codec, spec.task) == (codec.name, task):
+            try:
+                _build_adapter(registry, name, codec, {})
+            except Exception as error:  # any plugin's code
+                notes.append(f"adapter {name!r}, trained for {task!r}, is left out: {_reason(error)}")
+            else:
+                return AdapterSettings(name=name), ()
+    return untrained(chosen), tuple(notes)
+
+
 def adapter_for_tuning(
     registry: Registry, chosen: AdapterSettings, codec: Codec, phases: Sequence[PhaseSettings]
 ) -> Adapter | None:
     """The adapter of the settings; None when no phase would train it and it was not trained beforehand either."""
     trained = {part for phase in phases if phase.steps for part in phase.train}
-    if registry.adapters[chosen.name].codec is None and not trained & {"encoder", "decoder"}:
+    if not _is_trained(registry, chosen.name) and not trained & {"encoder", "decoder"}:
         return None
+    return build_adapter(registry, chosen, codec)
+
+
+def untrained(chosen: AdapterSettings) -> AdapterSettings:
+    """What pre-training starts from: as `choose_adapter`, but never trained beforehand."""
+    return chosen.model_copy(update={"name": DEFAULT_ADAPTER}) if chosen.name == AUTO_ADAPTER else chosen
+
+
+def build_adapter(registry: Registry, chosen: AdapterSettings, codec: Codec) -> Adapter:
+    """The adapter of the settings, not attached."""
     return _build_adapter(registry, chosen.name, codec, chosen.options)
 
 
-def adapter_metadata(chosen: AdapterSettings) -> dict[str, Any]:
-    """What a stream must say of its adapter; nothing for the default one."""
+def adapter_metadata(registry: Registry, chosen: AdapterSettings) -> dict[str, Any]:
+    """What a stream must say of its adapter.
+
+    Nothing for the default one, and for those trained beforehand: they are found by their fingerprint.
+    """
     sent = {name: chosen.options[name] for name in SENT_OPTIONS if name in chosen.options}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in sent.items()}
-    return {"adapter": chosen.name, **plain} if plain or chosen.name != DEFAULT_ADAPTER else {}
+    known = chosen.name == DEFAULT_ADAPTER or _is_trained(registry, chosen.name)
+    return {"adapter": chosen.name, **plain} if plain or not known else {}
 
 
 def unsent_options(chosen: AdapterSettings) -> list[str]:
@@ -121,7 +166,7 @@ def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen:
     wanted = (header.adapter_fingerprint or b"").hex()
     raise MismatchError(
         f"the stream needs adapter {wanted} of codec {codec.name!r}, and none here is it ({'; '.join(tried)}); "
-        "install or load (--plugin) the plugin that provides it"
+        "install or load (--plugin) the plugin that provides it, or give its file with --adapter"
     )
 
 
@@ -132,10 +177,16 @@ def _candidates(
     if "adapter" in metadata:
         found = [(str(metadata["adapter"]), {name: metadata[name] for name in SENT_OPTIONS if name in metadata})]
     else:
-        names = [name for name, spec in registry.adapters.items() if spec.codec in (None, codec.name)]
+        names = [n for n, spec in registry.adapters.items() if spec.codec in (None, codec.name) and n != FILE_ADAPTER]
         found = [(name, {}) for name in sorted(names, key=lambda name: name != DEFAULT_ADAPTER)]
-    own = [(name, {**chosen.options, **options}) for name, options in found if name == chosen.name and chosen.options]
-    return found + own
+    mine = DEFAULT_ADAPTER if chosen.name == AUTO_ADAPTER else chosen.name
+    own = [(name, {**chosen.options, **options}) for name, options in found if name == mine and chosen.options]
+    return found + own + ([(FILE_ADAPTER, dict(chosen.options))] if mine == FILE_ADAPTER else [])
+
+
+def _is_trained(registry: Registry, name: str) -> bool:
+    """Whether an adapter was trained beforehand."""
+    return name == FILE_ADAPTER or registry.adapters[name].codec is not None
 
 
 def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:

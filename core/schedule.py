@@ -33,8 +33,8 @@ def check_batch(settings: TrainSettings, processes: int) -> None:
     for number, stage in enumerate(settings.stages, 1):
         if (crops := crops_of(stage, settings)) < processes:
             raise UsageError(
-                f"stage {number} of train.stages has {crops} crops a step, fewer than the {processes} processes: raise "
-                "train.batch, make its crop smaller, or start fewer processes"
+                f"stage {number} of the run has {crops} crops a step, fewer than the {processes} processes: raise "
+                "the batch, make its crop smaller, or start fewer processes"
             )
 
 

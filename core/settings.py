@@ -1,7 +1,7 @@
 """All settings, validated, and where they come from.
 
-Layers, later wins: packaged `configs/default.yaml`; presets by name (`codec/`, `train/` by codec, `task/`,
-`ttft/`); the user's files in order; arguments and command-line flags; `--set key=value`.
+Layers, later wins: packaged `configs/default.yaml`; presets by name (`codec/`, `train/` by codec, `pretrain/`
+and `task/` by task, `ttft/`); the user's files in order; arguments and command-line flags; `--set key=value`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "CodecSettings",
     "LimitSettings",
     "PhaseSettings",
+    "PretrainSettings",
     "Settings",
     "StageSettings",
     "TTFTSettings",
@@ -63,9 +64,21 @@ class CodecSettings(_Named):
 
 
 class AdapterSettings(_Named):
-    """Which adapter method, and what it is built with."""
+    """Which adapter, and what it is built with.
 
-    name: str = "svd-lora"
+    `auto` is the one trained beforehand for the codec and the task, else untrained SVD-LoRA. A name that ends in
+    `.safetensors` is the file of an adapter.
+    """
+
+    name: str = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, value: Any) -> Any:
+        name = value.get("name") if isinstance(value, dict) else value
+        if not isinstance(name, str) or not name.endswith(".safetensors"):
+            return value
+        return {**(value if isinstance(value, dict) else {}), "name": "file", "options": {"path": name}}
 
 
 class TaskSettings(_Named):
@@ -169,6 +182,26 @@ class TrainSettings(_Model):
         return stages
 
 
+class PretrainSettings(TrainSettings):
+    """Pre-training of an adapter for a task: as `TrainSettings`, and what decides which weights are kept.
+
+    `calibration_crops` training crops measure what the untuned codec costs, and the weight of the loss where neither
+    task nor settings have one. Of the held-out images, `validation_images` are used, their middle as large as the
+    largest crop. After `patience` validations without a lower cost the run ends; 0 never ends it early.
+    """
+
+    stages: tuple[StageSettings, ...] = (StageSettings(until=1, crop=256),)
+    batch: Size = 4
+    steps: Size = 2000
+    lr: Positive = 5e-3
+    final_lr: Positive = 5e-5
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    validate_every: Size = 200
+    calibration_crops: Size = 16
+    validation_images: Size = 24
+    patience: Count = 5
+
+
 class Settings(_Model):
     """Everything that can be set. Frozen; `load_settings` puts it together."""
 
@@ -180,6 +213,7 @@ class Settings(_Model):
     limits: LimitSettings = LimitSettings()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
+    pretrain: PretrainSettings = PretrainSettings()
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML that `load_settings` reads back."""
@@ -223,7 +257,7 @@ def _with_presets(user: Layers) -> Layers:
     for section in ("codec", "task"):
         layers.add({section: user.name(section, layers.name(section))}, "default.yaml")
     codec, task = layers.name("codec"), layers.name("task")
-    for kind, name in (("codec", codec), ("train", codec), ("task", task)):
+    for kind, name in (("codec", codec), ("train", codec), ("pretrain", "default"), ("pretrain", task), ("task", task)):
         layers.add(preset(kind, name), f"{kind}/{name}.yaml")
     chosen = user.values.get("ttft")
     ttft = (chosen if isinstance(chosen, dict) else {}).get("preset", layers.values["ttft"]["preset"])

@@ -39,11 +39,11 @@ class TrainLog:
                 self.board.add_scalar(f"train/{name}", value, step)
 
     def validation(self, step: int, seconds: float, points: Sequence[Mapping[str, float]]) -> None:
-        """Mean rate and PSNR of the held-out images at each quality."""
+        """Means over the held-out images at each quality: rate and PSNR, or whatever the run is about."""
         self._write(step, seconds, {"validation": points})
         if self.board:
             for point in points:
-                for name in ("bpp", "psnr"):
+                for name in point.keys() - {"quality"}:
                     self.board.add_scalar(f"validation_{name}/q{point['quality']:g}", point[name], step)
 
     def _write(self, step: int, seconds: float, content: Mapping[str, Any]) -> None:

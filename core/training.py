@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,13 @@ from taskodec.metrics import psnr
 from taskodec.parallel import any_rank, broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
 from taskodec.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
 from taskodec.train_log import TrainLog
-from taskodec.training_state import TrainingState
+from taskodec.training_state import TrainedT, TrainingState
 from taskodec.weights import save_weights
 
 if TYPE_CHECKING:
     from taskodec.settings import TrainSettings
 
-__all__ = ["rd_loss", "train", "validate"]
+__all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate", "worker_count"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -103,24 +104,25 @@ def train(
     if not codec.continuous:
         raise UsageError(f"codec {codec.name!r} has one fixed rate; training needs a variable one, such as 'lite'")
     check_batch(settings, world_size())
-    _make_folder(out, resume)
+    make_folder(out, resume)
     device = next(codec.parameters()).device
-    workers = (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
+    workers = worker_count(settings, device)
     dataset = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers))
     held_out = list_images(validation) if validation else []
     if rank() == 0:
         dataset.check(largest_crop(settings))
     codec.train().to(memory_format=torch.channels_last)
-    run = TrainingState(codec, settings, out)
+    run = TrainingState[Codec](codec, settings, out)
     if resume:
         run.load()
     else:
         _start(run, dataset, device, fresh)
     if rank() == 0:
-        used = json.dumps(resolved or settings.model_dump(mode="json"), indent=1)
-        write_atomic(out / "settings.json", used.encode())
-    if run.step < settings.steps:
-        _loop(run, dataset, held_out, workers, progress)
+        write_atomic(out / "settings.json", json.dumps(resolved or settings.model_dump(mode="json"), indent=1).encode())
+    if not run.ended:
+        points = partial(_validate_average, run, held_out) if held_out else None
+        steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
+        run_steps(run, steps, workers, partial(_advance, run), points, progress)
     if rank() == 0:
         run.save()
         _finish(run, dataset, device)
@@ -128,30 +130,40 @@ def train(
     return out / "weights.safetensors"
 
 
-def _make_folder(out: Path, resume: bool) -> None:
+def make_folder(out: Path, resume: bool) -> None:
+    """The folder of a run; a UsageError when it holds one that is not to be resumed."""
     out.mkdir(parents=True, exist_ok=True)
     if (out / "checkpoint.pt").exists() and not resume:
         raise UsageError(f"{out} already holds a run; continue it with --resume or choose another folder")
 
 
-def _start(run: TrainingState, dataset: CropDataset, device: torch.device, fresh: bool) -> None:
+def _start(run: TrainingState[Codec], dataset: CropDataset, device: torch.device, fresh: bool) -> None:
     """Step 0: the weights of process 0 for all."""
     settings = run.settings
     torch.manual_seed(settings.seed)
     if rank() == 0:
         if fresh:
             numbers = range(min(64, 4 * settings.batch))
-            run.codec.calibrate(_unit(dataset.crops(settings.stages[0].crop, numbers, settings.seed, BEFORE), device))
+            run.model.calibrate(unit(dataset.crops(settings.stages[0].crop, numbers, settings.seed, BEFORE), device))
         (run.out / "log.jsonl").unlink(missing_ok=True)  # of a run that never came to a checkpoint
-    broadcast_weights(run.codec)
+    broadcast_weights(run.model)
     run.start_average()
 
 
-def _loop(
-    run: TrainingState, dataset: CropDataset, held_out: Sequence[Path], workers: int, progress: Progress | None
+def run_steps(
+    run: TrainingState[TrainedT],
+    steps: StepDataset,
+    workers: int,
+    advance: Callable[[Tensor, Tensor], dict[str, float]],
+    validation: Callable[[], list[dict[str, float]]] | None,
+    progress: Progress | None,
 ) -> None:
-    settings, device = run.settings, next(run.codec.parameters()).device
-    steps = StepDataset(dataset, settings, run.codec.qualities, (rank(), world_size()))
+    """The steps of a run from where it stands until it has ended: the log, validation, checkpoints, a clean stop.
+
+    `advance` does one step on this process's crops (B, 3, S, S) in [0, 1] and their qualities (B,), and returns
+    figures; `validation` gives figures at each quality.
+    """
+    settings, device = run.settings, next(run.model.parameters()).device
     batches = step_loader(steps, run.step, workers, pinned=device.type == "cuda")
     written = TrainLog(run.out, run.step) if rank() == 0 else nullcontext()
     saved = ticked = time.monotonic()
@@ -159,7 +171,7 @@ def _loop(
         for batch in batches:
             if isinstance(batch, TaskodecError):
                 raise batch
-            report = _advance(run, _unit(batch[0], device), batch[1])
+            report = advance(unit(batch[0], device), batch[1])
             now = time.monotonic()
             run.seconds += now - ticked
             ticked = now
@@ -167,26 +179,27 @@ def _loop(
                 progress(run.step, settings.steps, report)
             if log and run.step % REPORT_EVERY == 0:
                 log.report(run.step, run.seconds, report)
-            if any_rank(interrupted(), device) and run.step < settings.steps:
+            if any_rank(interrupted(), device) and not run.ended:
                 _stop(run)
-            if held_out and run.step % settings.validate_every == 0:
-                points = _validate_average(run, held_out)
+            if validation and run.step % settings.validate_every == 0:
+                points = validation()
                 if log:
                     log.validation(run.step, run.seconds, points)
+                if run.ended:
+                    break
             if rank() == 0 and now - saved > settings.checkpoint_minutes * 60:
                 run.save()
                 saved = time.monotonic()
 
 
-def _advance(run: TrainingState, x: Tensor, quality: Tensor) -> dict[str, float]:
+def _advance(run: TrainingState[Codec], x: Tensor, quality: Tensor) -> dict[str, float]:
     """One step on this process's part of the batch; figures of the whole batch."""
     stage = stage_at(run.step, run.settings)
-    seed = np.random.SeedSequence((run.settings.seed, run.step, rank())).generate_state(1)
-    torch.manual_seed(int(seed[0]))  # of the noise: each process has its own
+    seed_step(run.settings.seed, run.step)
 
     def forward() -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
-            loss, parts = rd_loss(run.codec, x, quality, stage.rounding)
+            loss, parts = rd_loss(run.model, x, quality, stage.rounding)
         fidelity = -10 * parts["mse"].clamp_min(1e-10).log10()
         return loss, torch.stack([loss.detach(), parts["bpp"].mean(), fidelity.mean()])
 
@@ -195,12 +208,22 @@ def _advance(run: TrainingState, x: Tensor, quality: Tensor) -> dict[str, float]
     return {**dict(zip(("loss", "bpp", "psnr"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
 
 
-def _unit(crops: Tensor, device: torch.device) -> Tensor:
+def worker_count(settings: TrainSettings, device: torch.device) -> int:
+    """How many processes read ahead: on a CPU they would take its cores from training."""
+    return (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed the noise of a step: each process has its own."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, rank())).generate_state(1)[0]))
+
+
+def unit(crops: Tensor, device: torch.device) -> Tensor:
     """Bytes (B, 3, H, W) to floats in [0, 1] on the device."""
     return crops.to(device, non_blocking=True).float().div(255).to(memory_format=torch.channels_last)
 
 
-def _stop(run: TrainingState) -> None:
+def _stop(run: TrainingState[TrainedT]) -> None:
     if rank() == 0:
         run.save()
     raise KeyboardInterrupt(
@@ -209,22 +232,22 @@ def _stop(run: TrainingState) -> None:
 
 
 @torch.no_grad()
-def _finish(run: TrainingState, dataset: CropDataset, device: torch.device) -> None:
+def _finish(run: TrainingState[Codec], dataset: CropDataset, device: torch.device) -> None:
     """The averaged weights as they are shipped: prepared by `Codec.finish` on crops of the training images."""
-    codec, settings = run.codec, run.settings
+    codec, settings = run.model, run.settings
     codec.load_state_dict({**codec.state_dict(), **run.ema})
     codec.eval()
-    codec.finish(_unit(dataset.crops(largest_crop(settings), range(16), settings.seed, AFTER), device))
+    codec.finish(unit(dataset.crops(largest_crop(settings), range(16), settings.seed, AFTER), device))
     save_weights(codec, codec.state_dict(), run.out / "weights.safetensors", {"step": str(run.step)})
 
 
-def _validate_average(run: TrainingState, paths: Sequence[Path]) -> list[dict[str, float]]:
+def _validate_average(run: TrainingState[Codec], paths: Sequence[Path]) -> list[dict[str, float]]:
     """Validate the averaged weights, then put the trained ones back."""
-    current = {n: v.detach().clone() for n, v in run.codec.state_dict().items()}
-    run.codec.load_state_dict({**current, **run.ema})
-    run.codec.eval()
+    current = {n: v.detach().clone() for n, v in run.model.state_dict().items()}
+    run.model.load_state_dict({**current, **run.ema})
+    run.model.eval()
     try:
-        return validate(run.codec, paths, run.codec.qualities)
+        return validate(run.model, paths, run.model.qualities)
     finally:
-        run.codec.load_state_dict(current)
-        run.codec.train()
+        run.model.load_state_dict(current)
+        run.model.train()

@@ -6,12 +6,11 @@ import io
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from taskodec.contracts import Codec
 from taskodec.errors import WeightsError
 from taskodec.files import write_atomic
 from taskodec.parallel import sum_gradients
@@ -19,39 +18,49 @@ from taskodec.schedule import learning_rate
 from taskodec.weights import fill, lasting_state, save_weights
 
 if TYPE_CHECKING:
+    from taskodec.contracts import Codec
     from taskodec.settings import TrainSettings
 
-__all__ = ["TrainingState", "parameter_groups"]
+__all__ = ["TrainedT", "TrainingState", "parameter_groups"]
+
+TrainedT = TypeVar("TrainedT", bound=nn.Module)
 
 
-class TrainingState:
-    """Weights, their moving average, optimisers, and the steps done.
+class TrainingState(Generic[TrainedT]):
+    """Weights of what is trained, their moving average, optimisers, and the steps done.
 
     `checkpoint.pt` in the folder `out` holds all of it; it does not depend on the device or the number of processes.
+    What is trained is a codec; a subclass for something else says how that is saved (`save_average`).
     """
 
-    def __init__(self, codec: Codec, settings: TrainSettings, out: Path) -> None:
-        self.codec, self.settings, self.out = codec, settings, out
-        self.quantiles = [p for n, p in codec.named_parameters() if n.endswith("quantiles")]
-        self.parameters = [p for n, p in codec.named_parameters() if p.requires_grad and not n.endswith("quantiles")]
-        self.optimizer = torch.optim.Adam(parameter_groups(codec, settings), lr=settings.lr)
+    def __init__(self, model: TrainedT, settings: TrainSettings, out: Path) -> None:
+        self.model, self.settings, self.out = model, settings, out
+        self.quantiles = [p for n, p in model.named_parameters() if n.endswith("quantiles")]
+        self.parameters = [p for n, p in model.named_parameters() if p.requires_grad and not n.endswith("quantiles")]
+        self.optimizer = torch.optim.Adam(parameter_groups(model, settings), lr=settings.lr)
         self.aux_optimizer = torch.optim.Adam(self.quantiles, lr=1e-3) if self.quantiles else None
         self.ema: dict[str, Tensor] = {}
         self.start_average()
         self.step = 0
         self.seconds = 0.0
 
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or more of them would be in vain."""
+        return self.step >= self.settings.steps
+
     def start_average(self) -> None:
         """Let the moving average begin at the weights as they are."""
-        lasting = lasting_state(self.codec)
+        lasting = lasting_state(self.model)
         self.ema = {n: v.detach().clone() for n, v in lasting.items() if v.is_floating_point()}
 
     def save(self) -> None:
-        """Write `checkpoint.pt`, and the moving average as `weights.safetensors`."""
+        """Write `checkpoint.pt`, and the weights as they would be used now."""
         state = {
+            **self.extras(),
             "step": self.step,
             "seconds": self.seconds,
-            "codec": self.codec.state_dict(),
+            "codec": self.model.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
             "aux_optimizer": self.aux_optimizer.state_dict() if self.aux_optimizer else {},
@@ -59,7 +68,19 @@ class TrainingState:
         content = io.BytesIO()
         torch.save(state, content)
         write_atomic(self.out / "checkpoint.pt", content.getvalue())
-        save_weights(self.codec, self.ema, self.out / "weights.safetensors", {"step": str(self.step)})
+        self.save_average()
+
+    def save_average(self) -> None:
+        """Write the moving average as `weights.safetensors`."""
+        codec = cast("Codec", self.model)
+        save_weights(codec, self.ema, self.out / "weights.safetensors", {"step": str(self.step)})
+
+    def extras(self) -> dict[str, Any]:
+        """What else a checkpoint holds; nothing by default."""
+        return {}
+
+    def take_extras(self, state: dict[str, Any]) -> None:
+        """Go on with what `extras` gave; a WeightsError if that is of another run."""
 
     def load(self) -> None:
         """Go on from `checkpoint.pt`; a WeightsError when it is missing or of another run."""
@@ -68,7 +89,8 @@ class TrainingState:
             raise WeightsError(f"nothing to resume: {path} does not exist; start without --resume")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            fill(self.codec, state["codec"], str(path))
+            self.take_extras(state)
+            fill(self.model, state["codec"], str(path))
             averaged = state["ema"]
             self.ema = {n: averaged[n].to(v.device) for n, v in self.ema.items() if n in averaged}
             self.optimizer.load_state_dict(state["optimizer"])
@@ -80,7 +102,7 @@ class TrainingState:
         except Exception as error:  # a damaged or foreign file can raise nearly anything
             raise WeightsError(
                 f"{path} is no checkpoint of a run like this one ({type(error).__name__}: "
-                f"{str(error).partition(chr(10))[0]}); resume with the codec and the train.lr_scales it began with, "
+                f"{str(error).partition(chr(10))[0]}); resume with the codec and the lr_scales it began with, "
                 "or start anew in another folder"
             ) from error
 
@@ -98,7 +120,7 @@ class TrainingState:
         (loss * share).backward()  # type: ignore[no-untyped-call]
         if self.aux_optimizer:
             self.aux_optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(self.codec.aux_loss() * share, inputs=self.quantiles)
+            torch.autograd.backward(cast("Codec", self.model).aux_loss() * share, inputs=self.quantiles)
         figures = sum_gradients([*self.parameters, *self.quantiles], figures * share)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         if torch.isfinite(norm):  # one bad batch must not end a run of hours
@@ -112,15 +134,15 @@ class TrainingState:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.codec.state_dict().items():
+        for name, value in self.model.state_dict().items():
             if name in self.ema:
                 self.ema[name].lerp_(value, 1 - decay)
 
 
-def parameter_groups(codec: Codec, settings: TrainSettings) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
     """Parameters by learning-rate factor: `lr_scales` maps glob patterns of names to factors, the first match wins."""
     groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in codec.named_parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad and not name.endswith("quantiles"):
             scale = next((f for pattern, f in settings.lr_scales.items() if fnmatch(name, pattern)), 1.0)
             groups.setdefault(scale, []).append(parameter)

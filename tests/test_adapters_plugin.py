@@ -5,7 +5,7 @@ import sys
 
 import pluggy
 
-from taskodec import adapters_plugin, hookspecs, lora
+from taskodec import adapter_files, adapters_plugin, hookspecs, lora
 
 
 def test_methods_are_found_through_the_hook() -> None:
@@ -16,6 +16,7 @@ def test_methods_are_found_through_the_hook() -> None:
     assert {s.name: hookspecs.resolve(s.build) for s in specs} == {
         "svd-lora": lora.build_svd_lora,
         "lora": lora.build_lora,
+        "file": adapter_files.adapter_from,
     }
 
 

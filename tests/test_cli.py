@@ -193,7 +193,7 @@ def test_version_and_help(run):
     assert run("--version")[1].startswith("taskodec ")
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("compress", "decompress", "info", "plugins", "config", "train"):
+    for command in ("compress", "decompress", "info", "plugins", "config", "train", "pretrain"):
         assert command in out
         assert run(command, "--help")[0] == 0
 

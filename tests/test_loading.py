@@ -14,10 +14,12 @@ from taskodec.loading import (
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
+    choose_adapter,
     choose_device,
     codec_for_stream,
     load_codec,
     unsent_options,
+    untrained,
 )
 from taskodec.lora import build_svd_lora
 from taskodec.registry import Registry
@@ -125,13 +127,20 @@ def test_an_adapter_is_built_only_if_something_needs_it(plugins, tiny_codec):
         adapter_for_tuning(plugins, AdapterSettings(name="mien"), tiny_codec, [LATENTS])
 
 
-def test_what_a_stream_says_of_its_adapter():
-    assert adapter_metadata(AdapterSettings()) == {}
-    assert adapter_metadata(AdapterSettings(options={"encoder_layers": ["g_a.0"]})) == {}
-    assert adapter_metadata(AdapterSettings(name="mine")) == {"adapter": "mine"}
+def test_what_a_stream_says_of_its_adapter(plugins):
+    default = {"name": DEFAULT_ADAPTER}
+    assert adapter_metadata(plugins, AdapterSettings(**default)) == {}
+    assert adapter_metadata(plugins, AdapterSettings(**default, options={"encoder_layers": ["g_a.0"]})) == {}
+    assert adapter_metadata(plugins, AdapterSettings(name="mine")) == {"adapter": "mine"}
+    assert adapter_metadata(plugins, AdapterSettings(name="trained")) == {}
+    assert adapter_metadata(plugins, AdapterSettings(name="trained", options={"rank": 2})) == {
+        "adapter": "trained",
+        "rank": 2,
+    }
+    assert adapter_metadata(plugins, AdapterSettings(name="mine.safetensors")) == {}
     options = {"rank": 2, "decoder_layers": ("g_s.0",), "encoder_layers": [], "path": "x"}
     said = {"adapter": "svd-lora", "rank": 2, "decoder_layers": ["g_s.0"]}
-    assert adapter_metadata(AdapterSettings(options=options)) == said
+    assert adapter_metadata(plugins, AdapterSettings(**default, options=options)) == said
     assert unsent_options(AdapterSettings(options=options)) == ["path"]
 
 
@@ -159,3 +168,31 @@ def test_no_number_in_a_stream_is_too_large_to_refuse(plugins, tiny_codec, rank,
     header = replace(HEADER, metadata={"adapter": "svd-lora", "rank": rank, "alpha": alpha})
     with pytest.raises(MismatchError, match=r"'svd-lora' cannot be made: .*rank must be a whole number from 1"):
         adapter_for_stream(plugins, header, tiny_codec, AdapterSettings())
+
+
+def test_auto_passes_over_what_cannot_be_made(plugins, tiny_codec):
+    def broken(codec):
+        raise RuntimeError("no file")
+
+    class Plugin:
+        @hookimpl
+        def register_adapters(self):
+            return [
+                AdapterSpec("a-broken", broken, codec="tiny", task="edges"),
+                AdapterSpec("b-fine", build_svd_lora, codec="tiny", task="edges"),
+                AdapterSpec("c-other", build_svd_lora, codec="lite", task="faces"),
+                AdapterSpec("d-broken", broken, codec="tiny", task="faces"),
+            ]
+
+    plugins.register(Plugin(), "more")
+    auto = AdapterSettings()
+    assert choose_adapter(plugins, auto, tiny_codec, "edges") == (AdapterSettings(name="b-fine"), ())
+    chosen, (note,) = choose_adapter(plugins, auto, tiny_codec, "faces")
+    assert chosen == AdapterSettings(name=DEFAULT_ADAPTER)
+    assert note == "adapter 'd-broken', trained for 'faces', is left out: RuntimeError: no file"
+    optioned = AdapterSettings(options={"rank": 2})
+    assert choose_adapter(plugins, optioned, tiny_codec, "edges")[0] == untrained(optioned)
+    assert untrained(optioned) == AdapterSettings(name=DEFAULT_ADAPTER, options={"rank": 2})
+    named = AdapterSettings(name="mine")
+    assert choose_adapter(plugins, named, tiny_codec, "edges") == (named, ())
+    assert untrained(named) == named

@@ -23,7 +23,7 @@ def test_later_stages_have_as_many_pixels_and_two_crops_at_least(settings):
 
 def test_no_process_goes_without_crops(settings):
     check_batch(settings, 2)
-    with pytest.raises(UsageError, match=r"stage 3 .* 2 crops a step, fewer than the 3 processes: raise train.batch"):
+    with pytest.raises(UsageError, match=r"stage 3 .* 2 crops a step, fewer than the 3 processes: raise the batch"):
         check_batch(settings, 3)
 
 

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from taskodec.errors import SettingsError
 from taskodec.layering import preset_names
-from taskodec.settings import PhaseSettings, Settings, load_settings
+from taskodec.settings import PhaseSettings, PretrainSettings, Settings, load_settings
 
 
 def write(path, text):
@@ -17,7 +17,7 @@ def test_the_defaults_resolve():
     assert (settings.codec.name, settings.task.name, settings.quality) == ("lite", "human", 3)
     assert settings.ttft.preset == "default"
     assert "latents" in settings.ttft.phases[0].train
-    assert settings.adapter.name == "svd-lora"
+    assert settings.adapter.name == "auto"
 
 
 @pytest.mark.parametrize("name", preset_names("ttft"))
@@ -120,3 +120,15 @@ def test_settings_are_frozen():
 
 def test_plain_names_work_in_python_too():
     assert Settings(codec="tic", task="cls").codec.name == "tic"
+
+
+def test_an_adapter_may_be_a_file(tmp_path):
+    file = write(tmp_path / "mine.yaml", "adapter: runs/cls/adapter.safetensors")
+    for settings in (load_settings([file]), load_settings(flags={"adapter.name": "runs/cls/adapter.safetensors"})):
+        assert (settings.adapter.name, settings.adapter.options) == ("file", {"path": "runs/cls/adapter.safetensors"})
+        assert load_settings([write(tmp_path / "printed.yaml", settings.to_yaml())]) == settings
+
+
+def test_pretraining_has_a_preset():
+    settings = load_settings(overrides=["pretrain.steps=7"])
+    assert settings.pretrain == PretrainSettings(steps=7)

@@ -1,0 +1,98 @@
+"""`taskodec pretrain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taskodec import cli_common as common
+from taskodec.cli_progress import progress_bar
+
+if TYPE_CHECKING:
+    from taskodec.contracts import Adapter, Codec
+    from taskodec.pretraining import Pretraining
+    from taskodec.registry import Registry
+    from taskodec.settings import Settings
+
+__all__ = ["pretrain"]
+
+
+def pretrain(
+    *,
+    data: Annotated[
+        list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")],
+    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
+    codec: Annotated[str | None, typer.Option(help="Codec whose adapter is trained.")] = None,
+    validation: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Images held out; repeatable.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Adapter to start from, not an untrained one.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUNDIR.")] = False,
+    config: common.ConfigFiles = None,
+    overrides: common.Overrides = None,
+    plugin: common.PluginFiles = None,
+    quiet: common.Quiet = False,
+) -> None:
+    """Train a codec's adapter for a task on images; a run that was stopped goes on with --resume.
+
+    RUNDIR/adapter.safetensors is the result, for `taskodec compress --adapter`.
+    """
+    settings = common.resolve_settings(config, overrides, {"task.name": task, "codec.name": codec})
+    registry = common.load_registry(plugin)
+    from taskodec.coding import quantize_quality
+    from taskodec.loading import load_codec
+    from taskodec.parallel import process_group, rank, training_device
+    from taskodec.pretraining import pretrain as run
+
+    device = training_device(settings.device)
+    with process_group(device):
+        first = rank() == 0
+        model = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
+        judge = registry.task_from(settings.task.name, **settings.task.options).to(device)
+        stopped = ""
+        with progress_bar(f"pretrain {judge.name}", quiet or not first) as progress:
+            try:
+                done = run(
+                    model,
+                    _adapter(registry, settings, model, init),
+                    judge,
+                    data,
+                    output,
+                    settings.pretrain,
+                    lmbda=settings.task.lmbda,
+                    validation=validation or (),
+                    resume=resume,
+                    progress=progress,
+                    resolved=settings.model_dump(mode="json"),
+                )
+            except KeyboardInterrupt as stop:
+                stopped = str(stop) or "stopped; what is not in a checkpoint is lost"
+    if stopped:
+        if first:
+            print(stopped, file=sys.stderr)
+        raise typer.Exit(130)
+    if first and not quiet:
+        print(_summary(done))
+
+
+def _adapter(registry: Registry, settings: Settings, codec: Codec, init: Path | None) -> Adapter:
+    """Where training starts: a file, also one that was trained on other weights of the codec, or the settings."""
+    from taskodec.adapter_files import load_adapter
+    from taskodec.loading import build_adapter, untrained
+
+    if init is not None:
+        return load_adapter(init, codec, other_weights=True)
+    return build_adapter(registry, untrained(settings.adapter), codec)
+
+
+def _summary(run: Pretraining) -> str:
+    file = str(run.out / "adapter.safetensors")
+    if not run.best:
+        return file
+    ended = "" if run.step >= run.settings.steps else f"; ended early at step {run.step}"
+    return f"{file}: cost {run.best_cost:.1%} of that without adapter, from step {run.best_step}{ended}"

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from taskodec.calibration import Balance, calibrate_lmbda, measure_balance, rate_and_loss
+from taskodec.contracts import FunctionTask
+from taskodec.errors import TaskError
+from taskodec.tasks.human import Human
+
+MSE = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean())
+
+
+@pytest.fixture
+def crops(photo):
+    return torch.cat([photo[..., :32, :32], photo[..., 32:64, 32:64]])
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_on_one_crop_the_weights_are_those_of_tuning(tiny_codec, crops, continuous):
+    tiny_codec.continuous = continuous
+    x = crops[:1]
+    balance = measure_balance(tiny_codec, MSE, x)
+    assert balance.qualities == tiny_codec.qualities
+    for quality, lmbda, cost in zip(balance.qualities, balance.lmbdas, balance.costs, strict=True):
+        assert lmbda == pytest.approx(calibrate_lmbda(tiny_codec, MSE, x, x, quality))
+        bpp, loss = rate_and_loss(tiny_codec, MSE, x, x, quality)
+        assert cost == pytest.approx(lmbda * loss + bpp)
+
+
+def test_the_balance_is_that_of_the_mean_over_the_crops(tiny_codec, crops):
+    balance = measure_balance(tiny_codec, MSE, crops, lmbda=7.0)
+    assert balance.lmbdas == (7.0,) * 4
+    for quality, cost in zip(balance.qualities, balance.costs, strict=True):
+        points = [rate_and_loss(tiny_codec, MSE, x[None], x[None], quality) for x in crops]
+        assert cost == pytest.approx(sum(7 * loss + bpp for bpp, loss in points) / 2)
+
+
+def test_a_task_keeps_its_own_weights(tiny_codec, crops):
+    expected = tuple(tiny_codec.lmbda(quality) * 255**2 for quality in tiny_codec.qualities)
+    assert measure_balance(tiny_codec, Human(), crops).lmbdas == pytest.approx(expected)
+
+
+def test_between_qualities_lies_a_power_law():
+    balance = Balance((1.0, 2.0), (1.0, 4.0), (0.5, 2.0))
+    asked = torch.tensor([1.0, 1.5, 2.0])
+    assert balance.lmbda(asked).tolist() == pytest.approx([1, 2, 4])
+    assert balance.cost(asked).tolist() == pytest.approx([0.5, 1, 2])
+
+
+def test_a_loss_of_zero_gives_no_weight(tiny_codec, crops):
+    with pytest.raises(TaskError, match=r"set task\.lmbda"):
+        measure_balance(tiny_codec, FunctionTask("none", lambda x_hat, x: 0 * x_hat.mean()), crops)
