@@ -187,12 +187,7 @@ def pretrain(
     else:
         _start(run, read, lmbda, device)
     if rank() == 0:
-        used = {
-            **(resolved or settings.model_dump(mode="json")),
-            "balance": run.balance.state(),
-            "untuned": run.untuned,
-        }
-        write_atomic(out / "settings.json", json.dumps(used, indent=1).encode())
+        _write_settings(run, resolved or settings.model_dump(mode="json"))
     if not run.ended:
         steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
         check = partial(_validate_average, run, read.held_out) if read.held_out else None
