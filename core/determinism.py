@@ -7,6 +7,7 @@ that encoder and decoder choose for every symbol, and the symbols.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -116,6 +117,14 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration")  # oneDNN talks of GPUs that are not meant here
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+
+
 REPLACEMENTS: dict[str, Callable[[nn.Module], Function]] = {
     "float32": _in_precision(torch.float32),
     "float64": _in_precision(torch.float64),
@@ -128,7 +137,7 @@ REPLACEMENTS: dict[str, Callable[[nn.Module], Function]] = {
 SETTINGS: dict[str, Callable[[], Any]] = {
     "1 thread": lambda: _threads(1),
     "2 threads": lambda: _threads(2),
-    "without oneDNN": lambda: torch.backends.mkldnn.flags(enabled=False),
+    "without oneDNN": _without_onednn,
 }
 """Runtimes that are a setting of PyTorch's."""
 

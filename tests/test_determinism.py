@@ -26,7 +26,6 @@ def touchy(tiny_codec):
     return tiny_codec
 
 
-@pytest.mark.filterwarnings("ignore:TF32 acceleration")
 def test_lite_decodes_alike_under_every_runtime(photo):
     codec = load_lite().requires_grad_(False)
     results = check_agreement(codec, [lambda: photo, lambda: photo[..., :50, :30]], [1.0, 5.5], QUICK)
