@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import TaskError, UsageError
+from taskodec.export_parts import ExportParts
 
 __all__ = [
     "Adapter",
@@ -168,6 +169,12 @@ class Codec(nn.Module, ABC):
         None by default. They are the ones that `encode` and `decode` call, not copies.
         """
         return {}
+
+    def export_parts(self) -> ExportParts:
+        """The decoder in parts, for `taskodec export`; UsageError, which all codecs raise by default, says why not."""
+        raise UsageError(
+            f"codec {self.name!r} cannot be exported, it has no `export_parts`: decode with taskodec itself"
+        )
 
     def check_quality(self, quality: float) -> float:
         """The level as a float, or a UsageError that says which ones exist."""

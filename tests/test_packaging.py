@@ -65,7 +65,10 @@ def test_the_wheel_holds_every_file_and_nothing_else(wheel):
 def test_the_wheel_carries_licence_and_command(wheel):
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)
     assert any(name.endswith("/entry_points.txt") for name in wheel)
-    assert PROJECT["project"]["scripts"] == {"taskodec": "taskodec.cli:main"}
+    assert PROJECT["project"]["scripts"] == {
+        "taskodec": "taskodec.cli:main",
+        "taskodec-decode": "taskodec.runtime_cli:main",
+    }
 
 
 def test_the_readme_has_two_commands_and_ci_can_find_the_second():
