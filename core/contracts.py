@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import TaskError, UsageError
 from taskodec.export_parts import ExportParts
+from taskodec.grids import Tiling
 
 __all__ = [
     "Adapter",
@@ -85,22 +86,6 @@ class CodecOutput:
     x_hat: Tensor
     y_hat: Tensor
     likelihoods: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a codec's transforms may be cut into tiles that overlap, in pixels of the picture.
-
-    The first row and column of a tile are multiples of `align`, itself a multiple of the codec's stride (and of the
-    windows of its attention, so that they fall on those of the whole picture). `analysis` is how far beyond the
-    latents y and z that are kept the picture is looked at, `synthesis` how far beyond the pixels that are kept y_hat
-    is. Margins that cover the receptive field make tiles that equal the whole but for rounding; a border of zeros
-    or a mask at the edge of a picture is right there.
-    """
-
-    align: int
-    analysis: int
-    synthesis: int
 
 
 def total_bits(likelihoods: Mapping[str, Tensor]) -> Tensor:

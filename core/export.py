@@ -75,6 +75,7 @@ def export_codec(codec: Codec, adapter: Adapter | None, folder: Path, *, opset: 
         qualities=list(codec.qualities),
         continuous=codec.continuous,
         licence=parts.licence,
+        tiling={"align": codec.tiling.align, "margin": codec.tiling.synthesis} if codec.tiling else None,
         adapter=adapter.kind if adapter else None,
         adapter_fingerprint=adapter.fingerprint().hex() if adapter else None,
         groups=list(adapter.delta_groups) if adapter else [],

@@ -36,7 +36,8 @@ class Manifest:
     """What an exported decoder is, for programs and people.
 
     `adapter_fingerprint` is None, and `groups` is empty, for a decoder of untuned streams only. `groups` are the
-    numbers of singular values of each adapted layer that streams may change. `files` has the size and SHA-256 of all.
+    numbers of singular values of each adapted layer that streams may change. `tiling` has `align` and `margin` of the
+    synthesis (see `taskodec.grids`), None for codecs that are never tiled. `files` has the size and SHA-256 of all.
     """
 
     codec: str
@@ -46,6 +47,7 @@ class Manifest:
     qualities: Sequence[float]
     continuous: bool
     licence: str
+    tiling: Mapping[str, int] | None = None
     adapter: str | None = None
     adapter_fingerprint: str | None = None
     groups: Sequence[int] = ()

@@ -22,12 +22,16 @@ from taskodec.entropy import SymbolDecoder
 from taskodec.errors import DamagedStreamError, MismatchError, TaskodecError, UsageError, WeightsError
 from taskodec.exact import between
 from taskodec.exported import Manifest, read_exported
+from taskodec.grids import Span, grid
 from taskodec.recipes import RECIPES, Floats
 
-__all__ = ["CPU", "Decoded", "Decoder"]
+__all__ = ["CPU", "TILE", "Decoded", "Decoder"]
 
 CPU = "CPUExecutionProvider"
 """The execution provider that every onnxruntime has."""
+
+TILE = 2**22
+"""As `limits.tile`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Decoder:
             always runs on the CPU.
         threads: of onnxruntime; None for as many as there are cores.
         max_pixels: streams of larger images are refused before memory is allocated.
+        tile: pictures of more pixels are synthesised in overlapping tiles of about so many, where the codec allows it.
 
     Raises WeightsError for a folder that cannot be used, UsageError for a provider that is not here.
     """
@@ -59,10 +64,11 @@ class Decoder:
         providers: Sequence[str] = (CPU,),
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        tile: int = TILE,
     ) -> None:
         exported = read_exported(Path(folder))
         self.manifest: Manifest = exported.manifest
-        self.max_pixels = max_pixels
+        self.max_pixels, self.tile = max_pixels, tile
         if self.manifest.recipe not in RECIPES:
             raise WeightsError(
                 f"{folder} needs recipe {self.manifest.recipe!r}, this version of taskodec knows {', '.join(RECIPES)}: "
@@ -92,9 +98,7 @@ class Decoder:
         self._check(header)
         coder = SymbolDecoder(stream.payload)
         singular_values = self._singular_values(header, coder)
-        stride = self.manifest.stride
-        size = (-(-header.height // stride) * stride, -(-header.width // stride) * stride)
-        y_hat = self._read_latents(size, header.quality, coder)
+        y_hat = self._read_latents(self._padded(header), header.quality, coder)
         if coder.checksum != header.index_checksum:
             raise MismatchError(
                 f"the entropy tables chosen here (checksum {coder.checksum:04x}) are not the encoder's "
@@ -104,14 +108,35 @@ class Decoder:
 
     def picture(self, decoded: Decoded) -> Floats:
         """The picture (1, 3, height, width) of latents, not clamped."""
-        inputs: dict[str, Floats] = {"y_hat": decoded.y_hat}
+        inputs: dict[str, Floats] = {}
         if "log_synthesis_gain" in self._arrays:
             levels = self._arrays["log_synthesis_gain"].astype(np.float64)
             inputs["gain"] = np.exp(between(levels, decoded.header.quality)).astype(np.float32)
         if decoded.singular_values is not None:
             inputs["singular_values"] = decoded.singular_values
-        x_hat: Floats = self._synthesis(**inputs)[0][:, :, : decoded.header.height, : decoded.header.width]
+        x_hat = self._in_tiles(decoded.y_hat, self._padded(decoded.header), inputs)
+        return x_hat[:, :, : decoded.header.height, : decoded.header.width]
+
+    def _in_tiles(self, y_hat: Floats, size: tuple[int, int], inputs: Mapping[str, Floats]) -> Floats:
+        """The synthesis of a picture of this padded size, of at most about `tile` pixels at once."""
+        tiling = self.manifest.tiling
+        if tiling is None or size[0] * size[1] <= self.tile:
+            whole: Floats = self._synthesis(y_hat=y_hat, **inputs)[0]
+            return whole
+        x_hat = np.empty((1, 3, *size), dtype=np.float32)
+        rows, columns = grid(size, tiling["align"], tiling["margin"], self.tile)
+        shrink = size[0] // y_hat.shape[2]
+        for row in rows:
+            for column in columns:
+                piece = np.ascontiguousarray(y_hat[:, :, _latent(row, shrink), _latent(column, shrink)])
+                part = self._synthesis(y_hat=piece, **inputs)[0]
+                x_hat[:, :, row.start : row.stop, column.start : column.stop] = part[:, :, _kept(row), _kept(column)]
         return x_hat
+
+    def _padded(self, header: Header) -> tuple[int, int]:
+        """Height and width of the picture that was coded."""
+        stride = self.manifest.stride
+        return -(-header.height // stride) * stride, -(-header.width // stride) * stride
 
     def _check(self, header: Header) -> None:
         """MismatchError unless the stream is for this codec, these weights and this adapter."""
@@ -171,6 +196,16 @@ class _Session:
         except Exception as error:  # onnxruntime has a class for each status
             raise TaskodecError(f"{self._name}.onnx cannot be computed: {_first_line(error)}") from error
         return outputs
+
+
+def _latent(span: Span, shrink: int) -> slice:
+    """What of y_hat a piece is made from."""
+    return slice(span.first // shrink, span.last // shrink)
+
+
+def _kept(span: Span) -> slice:
+    """What of a piece is kept."""
+    return slice(span.start - span.first, span.stop - span.first)
 
 
 def _onnxruntime() -> Any:

@@ -22,7 +22,7 @@ from taskodec.bitstream import MAX_PIXELS
 from taskodec.errors import TaskodecError, UsageError, WeightsError
 from taskodec.files import write_atomic
 from taskodec.plans import Job, make_folder, plan
-from taskodec.runtime import CPU, Decoder
+from taskodec.runtime import CPU, TILE, Decoder
 
 __all__ = ["main", "png"]
 
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             providers=chosen.provider or (CPU,),
             threads=chosen.threads,
             max_pixels=chosen.max_pixels,
+            tile=chosen.tile,
         )
     except TaskodecError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=_positive, help="threads of onnxruntime")
     parser.add_argument("--max-pixels", type=_positive, default=MAX_PIXELS, help="refuse larger pictures")
+    parser.add_argument("--tile", type=_positive, default=TILE, help="pixels synthesised at once, about")
     parser.add_argument("--json", action="store_true", help="print one JSON object per input")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     return parser

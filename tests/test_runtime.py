@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import torch
 from taskodec.bitstream import Stream
 from taskodec.coding import Delta, decoded_picture, read_latents
 from taskodec.errors import DamagedStreamError, MismatchError, UnsupportedStreamError, UsageError, WeightsError
-from taskodec.images import to_pil
+from taskodec.images import load_image, to_pil
 from taskodec.lora import attached, build_svd_lora
 from taskodec.metrics import psnr
 from taskodec.runtime import Decoder
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 SCRIPT = """
 import sys
@@ -76,6 +79,17 @@ def test_the_singular_values_reach_the_picture(decoder, small_adapter, written, 
     pictures = [decoder.picture(decoder.latents(data)) for data in streams]
     for one, other in ((0, 1), (1, 2), (0, 2)):
         assert psnr(torch.from_numpy(pictures[one]), torch.from_numpy(pictures[other])) < 60
+
+
+def test_tiles_make_the_same_picture(exported, decoder, small_adapter, written):
+    x = load_image(IMAGES / "kodim23.png").x[:, :, :500, :700]
+    data = written(x, delta=made_up_delta(small_adapter))
+    tiled = Decoder(exported, tile=384 * 384)
+    calls = []
+    synthesis, tiled._synthesis = tiled._synthesis, lambda **inputs: calls.append(1) or synthesis(**inputs)
+    decoded = decoder.latents(data)
+    assert psnr(torch.from_numpy(tiled.picture(decoded)), torch.from_numpy(decoder.picture(decoded))) > 90
+    assert len(calls) > 3
 
 
 def test_wild_latents_are_decoded_alike(decoder, small_lite, written, photo):
