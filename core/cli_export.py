@@ -134,11 +134,15 @@ def _show(report: dict[str, Any], as_json: bool, quiet: bool) -> bool:
         print(f"error: {report['input']} at quality {report['quality']:g}: {reason}", file=sys.stderr)
     elif "fine" in report and not quiet:
         kind = "tuned" if report["tuned"] else "untuned"
-        print(f"{report['input']}, quality {report['quality']:g}, {kind}: equal latents, {report['psnr']:.1f} dB")
+        print(f"{report['input']}, quality {report['quality']:g}, {kind}: {_equal(report)}, {report['psnr']:.1f} dB")
     elif not quiet:
         files = ", ".join(f"{name} {size} bytes" for name, size in report["files"].items())
         print(f"{report['output']}: {files}")
     return fine
+
+
+def _equal(report: dict[str, Any]) -> str:
+    return "equal latents" if not report["shift"] else f"equal symbols, latents within {report['shift']:.1g}"
 
 
 def _check_folder(folder: Path, force: bool) -> None:

@@ -15,6 +15,7 @@ from taskodec.contracts import Adapter, Codec
 from taskodec.errors import StreamError
 from taskodec.images import pad_to
 from taskodec.metrics import psnr
+from taskodec.recipes import FLOAT_MEANS
 from taskodec.runtime import Decoder
 
 __all__ = ["NEEDED_PSNR", "Parity", "check_parity"]
@@ -22,18 +23,26 @@ __all__ = ["NEEDED_PSNR", "Parity", "check_parity"]
 NEEDED_PSNR = 55.0
 """Pictures of both decoders, in dB, at which nobody sees a difference: most pixels of 8 bits are equal."""
 
+ROUNDING = 0.25
+"""Far more than means in float32 differ by from those in float64, and far less than a symbol."""
+
 LARGEST, STEP = 8, 8
 """The made-up delta has integers up to ±8, in steps of 2^-4."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """One stream decoded twice. `wrong` counts latents that differ, `psnr` is of the two pictures (100 if equal)."""
+    """One stream decoded twice.
+
+    `wrong` counts latents that differ; where means are floats, those that differ by more than their rounding, since
+    wrong symbols are whole numbers apart. `shift` is the largest difference, `psnr` of the two pictures (100 if equal).
+    """
 
     quality: float
     tuned: bool
     latents: int
     wrong: int
+    shift: float
     psnr: float
     error: str = ""
 
@@ -71,9 +80,10 @@ def _compare(codec: Codec, adapter: Adapter | None, decoder: Decoder, data: byte
         decoded = decoder.latents(data)
         found = torch.from_numpy(decoder.picture(decoded))
     except StreamError as error:
-        return Parity(header.quality, header.has_delta, y_hat.numel(), y_hat.numel(), 0.0, str(error))
-    wrong = int((decoded.y_hat != y_hat.numpy()).sum())
-    return Parity(header.quality, header.has_delta, y_hat.numel(), wrong, psnr(found, x_hat))
+        return Parity(header.quality, header.has_delta, y_hat.numel(), y_hat.numel(), float("inf"), 0.0, str(error))
+    shift = np.abs(decoded.y_hat - y_hat.numpy())
+    wrong = int((shift > (ROUNDING if decoder.manifest.recipe in FLOAT_MEANS else 0)).sum())
+    return Parity(header.quality, header.has_delta, y_hat.numel(), wrong, float(shift.max()), psnr(found, x_hat))
 
 
 def _picture(codec: Codec, adapter: Adapter | None, y_hat: Tensor, delta: Delta | None, stream: Stream) -> Tensor:

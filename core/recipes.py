@@ -16,7 +16,7 @@ from taskodec.exact import ACTIVATIONS, LOG_FIRST, LOG_UNIT, MEAN_UNIT, Doubles,
 from taskodec.guard import read_guard
 from taskodec.tables import IntArray
 
-__all__ = ["RECIPES", "Floats", "Graph", "Recipe"]
+__all__ = ["FLOAT_MEANS", "RECIPES", "Floats", "Graph", "Recipe"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -111,6 +111,9 @@ RECIPES: Mapping[str, Callable[[Mapping[str, Graph], Mapping[str, Tables], Mappi
     "hyperprior": Hyperprior,
     "integer-checkerboard": IntegerCheckerboard,
 }
+
+FLOAT_MEANS = frozenset({"hyperprior"})
+"""Recipes whose latents are symbols plus a mean in float32, so that they equal the codec's but for its rounding."""
 
 
 def _read_prior(
