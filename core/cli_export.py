@@ -15,7 +15,7 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.contracts import Adapter, Codec
     from taskodec.registry import Registry
-    from taskodec.settings import AdapterSettings, Settings
+    from taskodec.settings import Settings
 
 __all__ = ["export"]
 
@@ -78,32 +78,29 @@ def export(
 
 def _models(registry: Registry, settings: Settings, task: str | None, plain: bool) -> tuple[Codec, Adapter | None]:
     """The codec, set to encode as its exported decoder needs it, and the adapter."""
-    from taskodec.loading import adapter_for_export, load_codec
+    from taskodec.loading import load_codec
 
     model = load_codec(registry, settings.codec, settings.quality)
     needed = model.export_parts().encode_with
     if needed:
         options = {**settings.codec.options, **needed}
         model = load_codec(registry, settings.codec.model_copy(update={"options": options}), settings.quality)
-    if plain:
-        return model, None
-    chosen = _for_task(registry, settings, task) if task else settings.adapter
-    return model, adapter_for_export(registry, chosen, model)
+    return model, None if plain else _adapter(registry, settings, model, task)
 
 
-def _for_task(registry: Registry, settings: Settings, task: str) -> AdapterSettings:
-    """The adapter trained for this task and codec."""
-    from taskodec.settings import AdapterSettings
+def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | None) -> Adapter:
+    """The one that `compress` would use for this task; UsageError if the user names one that none was trained for."""
+    from taskodec.loading import DEFAULT_ADAPTER, build_adapter, choose_adapter
 
-    codec = settings.codec.name
-    fitting = [name for name, spec in registry.adapters.items() if (spec.codec, spec.task) == (codec, task)]
-    if len(fitting) != 1:
-        found = f"adapters {', '.join(fitting)} are" if fitting else "no adapter is"
+    chosen, passed_over = choose_adapter(registry, settings.adapter, model, task or settings.task.name)
+    for note in passed_over:
+        print(f"note: {note}", file=sys.stderr)
+    if task and chosen.name == DEFAULT_ADAPTER:
         raise UsageError(
-            f"{found} registered for task {task!r} and codec {codec!r}; choose with --adapter, or leave --task out for "
-            f"the default, {settings.adapter.name}, which streams of any task are tuned with"
+            f"no adapter is registered for task {task!r} and codec {model.name!r} with these weights; choose with "
+            f"--adapter, or leave --task out for the default, {DEFAULT_ADAPTER}, which is tuned for any task"
         )
-    return AdapterSettings(name=fitting[0])
+    return build_adapter(registry, chosen, model)
 
 
 def _parities(
