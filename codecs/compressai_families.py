@@ -16,9 +16,12 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taskodec.codecs.float_export import factorized_parts, hyperprior_parts
 from taskodec.codecs.precise import EXACT, PreciseCodec
 from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
+from taskodec.errors import UsageError
+from taskodec.export_parts import ExportParts
 from taskodec.guard import read_guard, write_guard
 from taskodec.priors import (
     bottleneck_tables,
@@ -120,11 +123,15 @@ class Factorized(CompressAICodec):
     def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Tensor:
         return self.decode_z((size[0] // 16, size[1] // 16), quality, coder)
 
+    def export_parts(self) -> ExportParts:
+        return factorized_parts(self.g_s, self.entropy_bottleneck, self.tables())
+
 
 class Hyperprior(CompressAICodec):
     """y Gaussian, with scales and means from z: mbt2018-mean (Minnen et al. 2018, arXiv:1809.02736)."""
 
     stride = 64
+    predicts_means = True
     h_a: nn.Module
     h_s: nn.Module
 
@@ -160,6 +167,11 @@ class Hyperprior(CompressAICodec):
         steps = decode_guarded(scales * gain, torch.zeros_like(means), coder)
         return self.in_units(steps, scales, means, gain)
 
+    def export_parts(self) -> ExportParts:
+        return hyperprior_parts(
+            self.g_s, self.h_s, self.entropy_bottleneck, self.tables(), has_means=self.predicts_means
+        )
+
     # y as it is coded at one quality; models of variable rate have their own three.
 
     def estimate_y(
@@ -179,6 +191,8 @@ class Hyperprior(CompressAICodec):
 
 class ScaleHyperprior(Hyperprior):
     """y Gaussian around zero, with scales from z: bmshj2018-hyperprior (Ballé et al. 2018, arXiv:1802.01436)."""
+
+    predicts_means = False
 
     def analysis(self, x: Tensor, quality: Quality) -> Latents:
         y = self.g_a(x)
@@ -210,6 +224,13 @@ class Autoregressive(Hyperprior):
         scales, means = self.conditioned(self.h_s(z_hat), context, quality)
         y_hat, y_likelihoods = self.estimate_y(latents.y, scales, means, quality, rounding)
         return Entropy(y_hat, {"y": y_likelihoods, "z": z_likelihoods}, z_hat)
+
+    def export_parts(self) -> ExportParts:
+        raise UsageError(
+            f"codec {self.name!r} cannot be exported: it decodes y position by position, each from those before, and "
+            "has no guard for decoders in float32; export a codec without such a context model, such as "
+            "'mbt2018-mean' or 'lite'"
+        )
 
     def context_input(self, y: Tensor, quality: Quality, rounding: Rounding) -> Tensor:
         """What stands for y_hat before any mean is known."""

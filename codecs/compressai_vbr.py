@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from taskodec.codecs.compressai_families import Autoregressive, Hyperprior, ScaleHyperprior
 from taskodec.contracts import Entropy, Latents, Quality, Rounding
 from taskodec.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables
+from taskodec.errors import UsageError
+from taskodec.export_parts import ExportParts
 from taskodec.priors import (
     bottleneck_tables,
     decode_bottleneck,
@@ -54,6 +56,12 @@ class Variable(Hyperprior):
     continuous = True
     Gain: Tensor
     QuantABCD: nn.Module
+
+    def export_parts(self) -> ExportParts:
+        raise UsageError(
+            f"codec {self.name!r} cannot be exported: its tables of z are computed anew at every quality, in float64; "
+            "export a codec whose tables are fixed, such as 'mbt2018-mean', or 'lite', whose rate is variable too"
+        )
 
     def lmbda(self, quality: float) -> float:
         """Between two levels, the geometric interpolation."""

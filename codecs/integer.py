@@ -11,36 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import Context, Decimal, localcontext
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = [
-    "ACTIVATIONS",
-    "LOG_FIRST",
-    "LOG_UNIT",
-    "MEAN_UNIT",
-    "Doubles",
-    "IntegerContext",
-    "IntegerConv",
-    "IntegerHyperSynthesis",
-    "Layers",
-    "activation_units",
-    "between",
-    "exact_exp",
-]
+from taskodec.exact import ACTIVATIONS, LOG_UNIT, MEAN_UNIT, Doubles, whole_bias
 
-Doubles = npt.NDArray[np.float64]
+__all__ = ["IntegerContext", "IntegerConv", "IntegerHyperSynthesis", "Layers", "activation_units"]
 
 Layers = Sequence[tuple[Doubles, Doubles]]
 """Weight (O, I, k, k) and bias (O,) of each convolution."""
-
-ACTIVATIONS = 255
-"""Largest activation; the smallest is zero. The largest magnitude of y, too, before its context is computed."""
 
 SYMBOLS = 127
 """Largest magnitude of a symbol of z that is told from larger ones."""
@@ -50,14 +32,6 @@ WEIGHTS = 2047
 
 EXACT = 2**24
 """All sums stay below this, which float32 holds exactly."""
-
-LOG_FIRST = -2.2072749131897207
-"""log 0.11, the smallest scale; in figures, since no standard says how a logarithm is rounded."""
-
-LOG_UNIT = 0.007690924958005241
-"""log(256 / 0.11) / 63 / 16: log-scales are counted in sixteenths of the distance between two tables."""
-
-MEAN_UNIT = 2.0**-10
 
 
 class IntegerConv(nn.Module):
@@ -86,8 +60,7 @@ class IntegerConv(nn.Module):
 
     def with_bias(self, extra: Doubles | float) -> Tensor:
         """The integers b for a real bias larger by `extra`."""
-        bias = np.rint(np.ldexp((self.real_bias + extra) / self.unit_out, self.shift))
-        return torch.from_numpy(np.clip(bias, -self.room, self.room)).float()
+        return torch.from_numpy(whole_bias(self.real_bias + extra, self.unit_out, self.shift, self.room)).float()
 
     def forward(self, q: Tensor, bias: Tensor | None = None) -> Tensor:
         """Integers (B, I, h, w) to integers (B, O, h, w), padded to the same size; `bias` in the place of b.
@@ -164,20 +137,6 @@ def activation_units(ranges: Doubles) -> Doubles:
     """What an integer stands for where the largest real activation of each channel is this."""
     units: Doubles = np.maximum(ranges, 1e-3) / ACTIVATIONS
     return units
-
-
-def exact_exp(x: Doubles) -> Doubles:
-    """exp of every element, the same on all machines: no standard says how `numpy.exp` rounds."""
-    with localcontext(Context(prec=25)):
-        return np.array([float(Decimal(value).exp()) for value in x.tolist()])
-
-
-def between(levels: Doubles, quality: float) -> Doubles:
-    """The row of `levels` (L, C), which stand for qualities 1 to L, at any quality: linearly interpolated."""
-    position = quality - 1
-    low = min(max(math.floor(position), 0), len(levels) - 2)
-    row: Doubles = levels[low] + (position - low) * (levels[low + 1] - levels[low])
-    return row
 
 
 def _quantized(real: Doubles, largest: int) -> tuple[Doubles, int]:

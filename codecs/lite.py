@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from taskodec.codecs.checkerboard import Prediction, decode_checkerboard, encode_checkerboard, estimate_checkerboard
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.dct import dct_filters
-from taskodec.codecs.integer import between
+from taskodec.codecs.lite_export import lite_parts
 from taskodec.codecs.lite_prediction import FloatPrediction, IntegerPredictor, double
 from taskodec.codecs.lite_transforms import Analysis, Context, HyperAnalysis, HyperSynthesis, Synthesis, full_precision
 from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
+from taskodec.errors import UsageError
+from taskodec.exact import between
+from taskodec.export_parts import UNKNOWN_LICENCE, ExportParts
 from taskodec.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
 
 __all__ = ["LMBDAS", "Lite", "load_lite"]
@@ -67,6 +70,7 @@ class Lite(Codec):
         self.range_sizes = (Z, Z, M, C, M)
         self.ranges: Tensor
         self.register_buffer("ranges", torch.zeros(sum(self.range_sizes)))
+        self.licence = UNKNOWN_LICENCE
         self._tables: Tables | None = None
         self._predictor: IntegerPredictor | None = None
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
@@ -161,6 +165,15 @@ class Lite(Codec):
             return {"h_s": self.h_s, "context": self.context}
         return {"h_s": self.predictor().h_s, "context": self.predictor().context}
 
+    def export_parts(self) -> ExportParts:
+        if not bool(self.ranges.any()):
+            raise UsageError(
+                "these weights of 'lite' cannot be exported: their training has not ended, so they code in floats; end "
+                "the run with `taskodec train --resume`"
+            )
+        levels = (self.gain, self.inverse_gain, self.embedding_s)
+        return lite_parts(self.g_s, self.predictor(), self.tables(), levels, self.licence)
+
     def prediction(self, z_hat: Tensor, quality: Quality) -> Prediction:
         """Scales and means of y in floats, differentiable."""
         embedding, log_gain = (self.at(table, quality) for table in (self.embedding_s, self.gain))
@@ -216,6 +229,7 @@ def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lit
     if checkpoint is None:
         with as_file(files("taskodec.codecs") / "weights" / "lite.safetensors") as path:
             load_state(codec, path)
+        codec.licence = "BSD-3-Clause"
     else:
         load_state(codec, Path(checkpoint))
     if not bool(codec.ranges.any()):

@@ -10,19 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.codecs.checkerboard import anchors
-from taskodec.codecs.integer import (
-    ACTIVATIONS,
-    LOG_FIRST,
-    LOG_UNIT,
-    MEAN_UNIT,
-    Doubles,
-    IntegerContext,
-    IntegerHyperSynthesis,
-    activation_units,
-    exact_exp,
-)
+from taskodec.codecs.integer import IntegerContext, IntegerHyperSynthesis, activation_units
 from taskodec.codecs.lite_transforms import Context, HyperSynthesis, full_precision
 from taskodec.entropy import SCALES
+from taskodec.exact import ACTIVATIONS, LOG_FIRST, LOG_UNIT, MEAN_UNIT, Doubles, exact_exp
 
 __all__ = ["FloatPrediction", "IntegerPrediction", "IntegerPredictor", "double"]
 

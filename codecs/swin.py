@@ -181,4 +181,5 @@ def _regions(size: int, window: int, shift: int, like: Tensor) -> Tensor:
     padded = _windows(size, window) * window
     i = torch.arange(padded, device=like.device)
     stripe = (i >= padded - window).int() + (i >= padded - shift).int()
-    return stripe + 3 * ((i + shift) % padded >= size).int()
+    source = torch.where(i + shift >= padded, i + shift - padded, i + shift)  # no modulo: ONNX has none of a symbol
+    return stripe + 3 * (source >= size).int()

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from taskodec.adapter_files import load_reference_tensors
 from taskodec.codecs.checkpoints import load_state, read_checkpoint
+from taskodec.codecs.float_export import hyperprior_parts
 from taskodec.codecs.precise import PreciseCodec
 from taskodec.codecs.swin import RSTB
 from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.errors import UsageError, WeightsError
+from taskodec.export_parts import ExportParts
 from taskodec.lora import SVDLoRA, build_svd_lora
 from taskodec.priors import (
     bottleneck_tables,
@@ -120,6 +122,9 @@ class TIC(PreciseCodec):
         shape = (size[0] // self.stride, size[1] // self.stride)
         z_hat = decode_bottleneck(shape, self.entropy_bottleneck, self.tables(), coder)
         return decode_guarded(*self.scales_and_means(z_hat), coder)
+
+    def export_parts(self) -> ExportParts:
+        return hyperprior_parts(self.g_s, self.h_s, self.entropy_bottleneck, self.tables())
 
     def tables(self) -> Tables:
         """Integer tables of z, made at first use."""

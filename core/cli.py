@@ -12,6 +12,7 @@ import typer
 
 from taskodec.cli_bench import bench
 from taskodec.cli_coding import compress, decompress, info
+from taskodec.cli_export import export
 from taskodec.cli_plugins import config, plugins
 from taskodec.cli_pretrain import pretrain
 from taskodec.cli_train import train
@@ -49,7 +50,7 @@ def _taskodec(
     """Compress images for what they are used for: learned codecs, tuned to each image and task."""
 
 
-for _command in (compress, decompress, info, plugins, config, train, pretrain, bench):
+for _command in (compress, decompress, info, plugins, config, train, pretrain, bench, export):
     app.command()(_command)
 
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import TaskError, UsageError
+from taskodec.export_parts import ExportParts
+from taskodec.grids import Tiling
 
 __all__ = [
     "Adapter",
@@ -86,22 +88,6 @@ class CodecOutput:
     likelihoods: Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """How a codec's transforms may be cut into tiles that overlap, in pixels of the picture.
-
-    The first row and column of a tile are multiples of `align`, itself a multiple of the codec's stride (and of the
-    windows of its attention, so that they fall on those of the whole picture). `analysis` is how far beyond the
-    latents y and z that are kept the picture is looked at, `synthesis` how far beyond the pixels that are kept y_hat
-    is. Margins that cover the receptive field make tiles that equal the whole but for rounding; a border of zeros
-    or a mask at the edge of a picture is right there.
-    """
-
-    align: int
-    analysis: int
-    synthesis: int
-
-
 def total_bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
     """Sum of -log2 of all likelihoods of each sample, (B,)."""
     return sum((-torch.log(p).flatten(1).sum(1) / math.log(2) for p in likelihoods.values()), start=torch.zeros(()))
@@ -168,6 +154,12 @@ class Codec(nn.Module, ABC):
         None by default. They are the ones that `encode` and `decode` call, not copies.
         """
         return {}
+
+    def export_parts(self) -> ExportParts:
+        """The decoder in parts, for `taskodec export`; UsageError, which all codecs raise by default, says why not."""
+        raise UsageError(
+            f"codec {self.name!r} cannot be exported, it has no `export_parts`: decode with taskodec itself"
+        )
 
     def check_quality(self, quality: float) -> float:
         """The level as a float, or a UsageError that says which ones exist."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,9 @@ __all__ = ["OnnxFunction", "check_onnx", "export_graph"]
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
+FOLDED = 1024
+"""Constants of more elements are not computed beforehand: a gathered bias is larger than its table and index."""
+
 
 def check_onnx() -> None:
     """UsageError if a package is missing that exporting and running graphs needs."""
@@ -24,14 +28,23 @@ def check_onnx() -> None:
         raise UsageError(f"{', '.join(missing)} missing: install them with `pip install 'taskodec[export]'`")
 
 
-def export_graph(network: nn.Module, inputs: Sequence[Tensor]) -> bytes:
+def export_graph(
+    network: nn.Module,
+    inputs: Sequence[Tensor],
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
+    *,
+    opset: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
     """The network as an ONNX model; height and width of every input (B, C, h, w) are dynamic, batches are not.
 
-    `inputs` are examples. UsageError if the network cannot be exported, or a package is missing.
+    `inputs` are examples, `names` those of inputs and outputs; `opset` None is the exporter's own. Nothing of this
+    machine, such as a path, is in the model. UsageError if the network cannot be exported, or a package is missing.
     """
     check_onnx()
-    free = torch.export.Dim.DYNAMIC
-    shapes = tuple({2: free, 3: free} if value.dim() == 4 else {} for value in inputs)
+    shapes: tuple[Any, ...] = tuple({2: "height", 3: "width"} if value.dim() == 4 else {} for value in inputs)
+    if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(network.forward).parameters.values()):
+        shapes = (shapes,)  # `*inputs` counts as one
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     try:
@@ -39,15 +52,40 @@ def export_graph(network: nn.Module, inputs: Sequence[Tensor]) -> bytes:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter to its own developers
             program = torch.onnx.export(
-                network, tuple(inputs), dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False
+                network,
+                tuple(value.clone() for value in inputs),  # one tensor given twice would become one input
+                input_names=list(names[0]) if names else None,
+                output_names=list(names[1]) if names else None,
+                opset_version=opset,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                external_data=False,
+                verbose=False,
+                optimize=False,
             )
+            assert program is not None
+            return _finished(program.model_proto, metadata or {})
     except Exception as error:  # whatever a network holds
-        raise UsageError(f"{type(network).__name__} cannot be exported: {str(error).partition(chr(10))[0]}") from error
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise UsageError(f"{type(network).__name__} cannot be exported: {reason}") from error
     finally:
         exporter.setLevel(level)
-    assert program is not None
-    model: bytes = program.model_proto.SerializeToString()
-    return model
+
+
+def _finished(traced: Any, metadata: Mapping[str, str]) -> bytes:
+    """The model simplified, checked, with this metadata and no other."""
+    import onnx
+    from onnxscript import optimizer
+
+    model = optimizer.optimize(traced, input_size_limit=FOLDED, output_size_limit=FOLDED)
+    graph = model.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph, model):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString()
+    return data
 
 
 class OnnxFunction:

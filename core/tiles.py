@@ -15,20 +15,11 @@ from torch import Tensor
 
 from taskodec.contracts import Codec, Latents, Quality
 from taskodec.errors import PluginError
+from taskodec.grids import Span, grid
 
-__all__ = ["WHOLE", "Span", "Tiles", "grid"]
+__all__ = ["WHOLE", "Tiles"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Span:
-    """Along one side, in pixels: a piece from `first` to `last`, of which `start` to `stop` is kept."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
 
 
 @dataclass(frozen=True)
@@ -111,42 +102,6 @@ class Tiles:
 
 WHOLE = Tiles()
 """No tiles."""
-
-
-def grid(size: tuple[int, int], align: int, margin: int, limit: int) -> tuple[list[Span], list[Span]]:
-    """Rows and columns of tiles of at most `limit` pixels each, those with the fewest pixels in all.
-
-    Every piece begins at a multiple of `align`, and reaches `margin` or, to the picture's edge, less far beyond what
-    is kept of it. Where nothing is small enough, the smallest possible tiles.
-    """
-    height, width = size
-    margin = -(-margin // align) * align
-    best, fewest = (align, align), None
-    for count in range(1, -(-height // align) + 1):
-        tall = _core(height, count, align)
-        longest = limit // min(height, tall + 2 * margin)
-        wide = width if width <= longest else (longest - 2 * margin) // align * align
-        if wide <= 0:
-            continue
-        across = -(-width // wide)
-        pixels = (height + 2 * margin * (count - 1)) * (width + 2 * margin * (across - 1))
-        if fewest is None or pixels < fewest:
-            best, fewest = (tall, _core(width, across, align)), pixels
-    return _spans(height, best[0], align, margin), _spans(width, best[1], align, margin)
-
-
-def _core(size: int, count: int, align: int) -> int:
-    """What one of `count` tiles keeps, as even as the alignment lets it be."""
-    return -(-size // (count * align)) * align
-
-
-def _spans(size: int, core: int, align: int, margin: int) -> list[Span]:
-    starts = range(0, size, core)
-    stops = [min(start + core, size) for start in starts]
-    return [
-        Span(start, stop, max(start - margin, 0), min(-(-stop // align) * align + margin, size))
-        for start, stop in zip(starts, stops, strict=True)
-    ]
 
 
 class _Canvas:

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from taskodec.contracts import Codec, Tiling
 from taskodec.errors import TaskodecError, UsageError
+from taskodec.grids import Span
 from taskodec.images import load_image, pad_to, to_8bit
 from taskodec.loading import load_codec
 from taskodec.registry import default_registry
 from taskodec.settings import CodecSettings
-from taskodec.tiles import Span, Tiles
+from taskodec.tiles import Tiles
 
 BAND = 16
 """What lies so many pixels or fewer from a seam counts as near it."""

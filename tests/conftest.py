@@ -11,9 +11,13 @@ from torch import nn
 from taskodec import registry
 from taskodec.cli import main
 from taskodec.codecs.checkpoints import load_state
+from taskodec.codecs.lite import Lite
+from taskodec.coding import StreamWriter
 from taskodec.contracts import Codec, Entropy, Latents
+from taskodec.export import export_codec
 from taskodec.hookspecs import CodecSpec, hookimpl
-from taskodec.images import load_image, to_pil
+from taskodec.images import load_image, pad_to, to_pil
+from taskodec.lora import build_svd_lora
 from taskodec.priors import (
     bottleneck_tables,
     decode_bottleneck,
@@ -147,3 +151,45 @@ def pictures(tmp_path, photo):
     to_pil(photo).save(folder / "one.png")
     to_pil(photo.flip(2)[..., :50, :70]).save(folder / "two.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_lite():
+    """A `Lite` of few channels with random weights that codes in integers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec = Lite(M=16, N=24, D=20, stem=8, Z=8, C=8).eval().requires_grad_(False)
+        for parameter in (codec.g_s.stem[-1].weight, codec.context.last.weight, codec.h_s.last.weight):
+            parameter.normal_(std=0.1)
+        codec.finish(load_image(IMAGES / "kodim23.png").x[:, :, :128, :192])
+        return codec
+
+
+@pytest.fixture(scope="session")
+def small_adapter(small_lite):
+    """An SVD-LoRA for `small_lite` with singular values of its own."""
+    adapter = build_svd_lora(small_lite, rank=2)
+    generator = torch.Generator().manual_seed(0)
+    for branch in adapter.branches("decoder").values():
+        branch.w_lora_S.data.copy_(0.2 * torch.randn(branch.rank, generator=generator))
+    return adapter.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, small_lite, small_adapter):
+    """The folder of `small_lite`, exported with `small_adapter`."""
+    folder = tmp_path_factory.mktemp("exported")
+    export_codec(small_lite, small_adapter, folder)
+    return folder
+
+
+@pytest.fixture
+def written(small_lite, small_adapter):
+    """A function from picture, quality and, optionally, an adapter and a delta to a stream of `small_lite`."""
+
+    def write(x, quality=3.0, adapter=small_adapter, delta=None, codec=small_lite):
+        with torch.no_grad():
+            latents = codec.analysis(pad_to(x, codec.stride), quality)
+        return StreamWriter(codec, adapter, quality, x.shape[2:]).write(latents, delta).stream
+
+    return write

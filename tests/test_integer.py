@@ -1,14 +1,11 @@
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from taskodec.codecs.checkerboard import anchors
-from taskodec.codecs.integer import EXACT, LOG_FIRST, LOG_UNIT, IntegerConv, between, exact_exp
+from taskodec.codecs.integer import EXACT, IntegerConv
 from taskodec.codecs.lite import Lite, load_lite
-from taskodec.entropy import SCALES
 from taskodec.priors import scale_indexes
 
 
@@ -78,22 +75,6 @@ def test_only_taps_with_weights_are_computed():
     weight = np.zeros((2, 3, 5, 5))
     weight[:, :, 1, 2] = 1.0
     assert IntegerConv(weight, np.zeros(2), np.ones(3), np.ones(2), 255).taps == [(1, 2)]
-
-
-def test_exponentials_are_right():
-    x = np.linspace(-5, 5, 101)
-    np.testing.assert_allclose(exact_exp(x), np.exp(x), rtol=3e-16)
-
-
-def test_the_figures_are_the_logarithms():
-    assert math.isclose(LOG_FIRST, math.log(SCALES[0]), rel_tol=1e-15)
-    assert math.isclose(LOG_UNIT, math.log(SCALES[-1] / SCALES[0]) / 63 / 16, rel_tol=1e-15)
-
-
-@pytest.mark.parametrize(("quality", "expected"), [(1.0, 0.0), (1.25, 2.5), (2.0, 10.0), (3.0, 30.0), (2.5, 20.0)])
-def test_between_levels(quality, expected):
-    levels = np.array([[0.0, 1.0], [10.0, 1.0], [30.0, 1.0]])
-    assert between(levels, quality).tolist() == [expected, 1.0]
 
 
 def test_loading_forgets_what_was_made_from_the_weights(z_hat):

@@ -50,3 +50,23 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"onnx, onnxscript, onnxruntime missing: .*taskodec\[export\]"):
         export_graph(nn.Identity(), [torch.rand(1, 1, 4, 4)])
+
+
+class Sum(nn.Module):
+    def forward(self, first, second):
+        return first + 2 * second
+
+
+def test_an_example_given_twice_stays_two_inputs():
+    x = torch.zeros(1, 2, 3, 4)
+    function = OnnxFunction(export_graph(Sum(), (x, x)))
+    a, b = torch.rand(2, 1, 2, 5, 6).unbind(0)
+    torch.testing.assert_close(function(a, b), a + 2 * b)
+
+
+def test_names_and_metadata():
+    x = torch.zeros(1, 2, 3, 4)
+    data = export_graph(Sum(), (x, x), (("a", "b"), ("c",)), metadata={"licence": "none"})
+    graph = onnx.load_from_string(data)
+    assert [value.name for value in (*graph.graph.input, *graph.graph.output)] == ["a", "b", "c"]
+    assert [(entry.key, entry.value) for entry in graph.metadata_props] == [("licence", "none")]

@@ -62,10 +62,30 @@ def test_the_wheel_holds_every_file_and_nothing_else(wheel):
     assert any(name.endswith(".safetensors") for name in content)
 
 
+def test_the_runtime_is_a_distribution_without_torch(tmp_path):
+    for folder in ("core", "runtime"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    call = [sys.executable, "-c", build, str(tmp_path / "out")]
+    subprocess.run(call, cwd=tmp_path / "runtime", check=True, capture_output=True)
+    (path,) = (tmp_path / "out").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        about = archive.read(metadata).decode()
+    assert {"taskodec/runtime.py", "taskodec/data/gaussian_tables.npz", "taskodec/py.typed"} <= names
+    needed = {re.split(r"[<>=]", line.partition(": ")[2])[0] for line in about.splitlines() if "Requires-Dist" in line}
+    assert needed == {"constriction", "numpy", "onnxruntime"}
+    assert f"Version: {PROJECT['project']['version']}" in about
+
+
 def test_the_wheel_carries_licence_and_command(wheel):
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)
     assert any(name.endswith("/entry_points.txt") for name in wheel)
-    assert PROJECT["project"]["scripts"] == {"taskodec": "taskodec.cli:main"}
+    assert PROJECT["project"]["scripts"] == {
+        "taskodec": "taskodec.cli:main",
+        "taskodec-decode": "taskodec.runtime_cli:main",
+    }
 
 
 def test_the_readme_has_two_commands_and_ci_can_find_the_second():

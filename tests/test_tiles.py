@@ -16,10 +16,11 @@ from taskodec.codecs.tic import TIC
 from taskodec.coding import StreamWriter, read_latents
 from taskodec.contracts import Tiling
 from taskodec.errors import PluginError
+from taskodec.grids import grid
 from taskodec.images import load_image, pad_to, to_pil
 from taskodec.lora import build_svd_lora
 from taskodec.settings import load_settings
-from taskodec.tiles import Tiles, grid
+from taskodec.tiles import Tiles
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KODIM23 = load_image(IMAGES / "kodim23.png").x

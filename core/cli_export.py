@@ -1,0 +1,150 @@
+"""`taskodec export`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taskodec import cli_common as common
+from taskodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from taskodec.contracts import Adapter, Codec
+    from taskodec.registry import Registry
+    from taskodec.settings import Settings
+
+__all__ = ["export"]
+
+
+def export(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for graphs, tables, manifest.")],
+    codec: Annotated[str | None, typer.Option(help="Codec to export; see `taskodec plugins`.")] = None,
+    quality: Annotated[float | None, typer.Option("--quality", "-q", help="For codecs with a model each.")] = None,
+    task: Annotated[str | None, typer.Option(help="Use the adapter that was trained for this task.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Adapter of the streams to decode.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Without an adapter: for untuned streams only.")] = False,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 or later.")] = None,
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="IMAGE", help="Prove parity on this image, or folder of images; may be repeated."),
+    ] = None,
+    config: common.ConfigFiles = None,
+    overrides: common.Overrides = None,
+    plugin: common.PluginFiles = None,
+    as_json: common.JsonFlag = False,
+    quiet: common.Quiet = False,
+    force: common.Force = False,
+) -> None:
+    """Export a codec's decoder to ONNX, for taskodec-decode and taskodec.runtime, which need no torch.
+
+    One exported decoder serves all streams that are tuned for the same adapter, and untuned ones. With --check, the
+    exit code is 1 if any latent differs from the codec's own, or a picture agrees to less than 55 dB.
+    """
+    if plain and (task or adapter):
+        raise UsageError("--plain leaves the adapter out; give it, or --task or --adapter, not both")
+    if opset is not None and opset < 18:
+        raise UsageError(f"opset {opset} is not possible; valid: 18 or later")
+    flags = {"codec.name": codec, "quality": quality, "adapter.name": adapter}
+    settings = common.resolve_settings(config, overrides, flags)
+    registry = common.load_registry(plugin)
+    images = [file for path in check or () for file in common.expand(path, common.IMAGE_SUFFIXES)]
+    if missing := [str(path) for path in images if not path.is_file()]:
+        raise UsageError(f"no such image: {', '.join(missing)}")
+    _check_folder(output, force)
+    from taskodec.export import export_codec
+
+    model, tuned = _models(registry, settings, task, plain)
+    manifest = export_codec(model, tuned, output, opset=opset)
+    sizes = {name: about["bytes"] for name, about in manifest.files.items()}
+    report = {
+        "output": str(output),
+        "codec": manifest.codec,
+        "codec_fingerprint": manifest.codec_fingerprint,
+        "adapter_fingerprint": manifest.adapter_fingerprint,
+        "opset": manifest.opset,
+        "files": sizes,
+    }
+    _show(report, as_json, quiet)
+    wrong = [p for p in _parities(output, model, tuned, images, settings) if not _show(p, as_json, quiet)]
+    if wrong:
+        print(f"error: {len(wrong)} streams are not decoded as by the codec itself", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _models(registry: Registry, settings: Settings, task: str | None, plain: bool) -> tuple[Codec, Adapter | None]:
+    """The codec, set to encode as its exported decoder needs it, and the adapter."""
+    from taskodec.loading import load_codec
+
+    model = load_codec(registry, settings.codec, settings.quality)
+    needed = model.export_parts().encode_with
+    if needed:
+        options = {**settings.codec.options, **needed}
+        model = load_codec(registry, settings.codec.model_copy(update={"options": options}), settings.quality)
+    return model, None if plain else _adapter(registry, settings, model, task)
+
+
+def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | None) -> Adapter:
+    """The one that `compress` would use for this task; UsageError if the user names one that none was trained for."""
+    from taskodec.loading import DEFAULT_ADAPTER, build_adapter, choose_adapter
+
+    chosen, passed_over = choose_adapter(registry, settings.adapter, model, task or settings.task.name)
+    for note in passed_over:
+        print(f"note: {note}", file=sys.stderr)
+    if task and chosen.name == DEFAULT_ADAPTER:
+        raise UsageError(
+            f"no adapter is registered for task {task!r} and codec {model.name!r} with these weights; choose with "
+            f"--adapter, or leave --task out for the default, {DEFAULT_ADAPTER}, which is tuned for any task"
+        )
+    return build_adapter(registry, chosen, model)
+
+
+def _parities(
+    folder: Path, codec: Codec, adapter: Adapter | None, images: list[Path], settings: Settings
+) -> Iterator[dict[str, Any]]:
+    if not images:
+        return
+    from taskodec.export_check import check_parity
+    from taskodec.images import load_image
+    from taskodec.runtime import Decoder
+
+    decoder = Decoder(folder, max_pixels=settings.limits.max_pixels)
+    levels = codec.qualities
+    qualities = sorted({levels[0], levels[len(levels) // 2], levels[-1]})
+    for seed, path in enumerate(images):
+        x = load_image(path, max_pixels=settings.limits.max_pixels).x
+        for parity in check_parity(codec, adapter, decoder, x, qualities, seed):
+            yield {"input": str(path), **vars(parity), "fine": parity.fine}
+
+
+def _show(report: dict[str, Any], as_json: bool, quiet: bool) -> bool:
+    """Print it; whether it is no failure."""
+    fine = bool(report.get("fine", True))
+    if as_json:
+        common.print_json(report)
+    elif not fine:
+        reason = report["error"] or f"{report['wrong']} latents differ, pictures agree to {report['psnr']:.1f} dB"
+        print(f"error: {report['input']} at quality {report['quality']:g}: {reason}", file=sys.stderr)
+    elif "fine" in report and not quiet:
+        kind = "tuned" if report["tuned"] else "untuned"
+        print(f"{report['input']}, quality {report['quality']:g}, {kind}: {_equal(report)}, {report['psnr']:.1f} dB")
+    elif not quiet:
+        files = ", ".join(f"{name} {size} bytes" for name, size in report["files"].items())
+        print(f"{report['output']}: {files}")
+    return fine
+
+
+def _equal(report: dict[str, Any]) -> str:
+    return "equal latents" if not report["shift"] else f"equal symbols, latents within {report['shift']:.1g}"
+
+
+def _check_folder(folder: Path, force: bool) -> None:
+    """Refuse to mix an export with other files, unless it is to replace one."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: give a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty: give another folder, or replace what is there with --force")

@@ -1,0 +1,100 @@
+"""Whether an exported decoder gives what the codec itself gives: latents to the last bit, pictures within a hair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from taskodec.bitstream import Stream
+from taskodec.coding import Delta, StreamWriter, decoded_picture, quantize_quality, read_latents
+from taskodec.contracts import Adapter, Codec
+from taskodec.errors import StreamError
+from taskodec.images import pad_to
+from taskodec.metrics import psnr
+from taskodec.recipes import FLOAT_MEANS
+from taskodec.runtime import Decoder
+
+__all__ = ["NEEDED_PSNR", "Parity", "check_parity"]
+
+NEEDED_PSNR = 55.0
+"""Pictures of both decoders, in dB, at which nobody sees a difference: most pixels of 8 bits are equal."""
+
+ROUNDING = 0.25
+"""Far more than means in float32 differ by from those in float64, and far less than a symbol."""
+
+LARGEST, STEP = 8, 8
+"""The made-up delta has integers up to ±8, in steps of 2^-4."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One stream decoded twice.
+
+    `wrong` counts latents that differ; where means are floats, those that differ by more than their rounding, since
+    wrong symbols are whole numbers apart. `shift` is the largest difference, `psnr` of the two pictures (100 if equal).
+    """
+
+    quality: float
+    tuned: bool
+    latents: int
+    wrong: int
+    shift: float
+    psnr: float
+    error: str = ""
+
+    @property
+    def fine(self) -> bool:
+        """Whether the exported decoder may stand for the codec on this stream."""
+        return not self.error and not self.wrong and self.psnr >= NEEDED_PSNR
+
+
+@torch.no_grad()
+def check_parity(
+    codec: Codec, adapter: Adapter | None, decoder: Decoder, x: Tensor, qualities: Sequence[float], seed: int = 0
+) -> Iterator[Parity]:
+    """Encode x (1, 3, H, W) at each quality, untuned and with a made-up delta, and decode by both."""
+    height, width = x.shape[2:]
+    rng = np.random.default_rng(seed)
+    for quality in map(quantize_quality, qualities):
+        latents = codec.analysis(pad_to(x, codec.stride), quality)
+        writer = StreamWriter(codec, adapter, quality, (height, width))
+        deltas: list[Delta | None] = [None]
+        if adapter is not None and adapter.delta_groups:
+            values = rng.integers(-LARGEST, LARGEST + 1, sum(adapter.delta_groups)).astype(np.int32)
+            deltas.append(Delta(values, STEP))
+        for delta in deltas:
+            data = writer.write(latents, delta).stream
+            yield _compare(codec, adapter, decoder, data)
+
+
+def _compare(codec: Codec, adapter: Adapter | None, decoder: Decoder, data: bytes) -> Parity:
+    stream = Stream.from_bytes(data)
+    header = stream.header
+    y_hat, delta = read_latents(stream, codec, adapter)
+    x_hat = _picture(codec, adapter if header.adapter_fingerprint else None, y_hat, delta, stream)
+    try:
+        decoded = decoder.latents(data)
+        found = torch.from_numpy(decoder.picture(decoded))
+    except StreamError as error:
+        return Parity(header.quality, header.has_delta, y_hat.numel(), y_hat.numel(), float("inf"), 0.0, str(error))
+    shift = np.abs(decoded.y_hat - y_hat.numpy())
+    wrong = int((shift > (ROUNDING if decoder.manifest.recipe in FLOAT_MEANS else 0)).sum())
+    return Parity(header.quality, header.has_delta, y_hat.numel(), wrong, float(shift.max()), psnr(found, x_hat))
+
+
+def _picture(codec: Codec, adapter: Adapter | None, y_hat: Tensor, delta: Delta | None, stream: Stream) -> Tensor:
+    header = stream.header
+    size = (header.height, header.width)
+    if adapter is None:
+        return decoded_picture(codec, y_hat, header.quality, size)
+    adapter.attach(codec)
+    try:
+        adapter.set_delta(delta.tensor(y_hat) if delta else None)
+        return decoded_picture(codec, y_hat, header.quality, size)
+    finally:
+        adapter.set_delta(None)
+        adapter.detach()
