@@ -63,11 +63,11 @@ def test_the_wheel_holds_every_file_and_nothing_else(wheel):
 
 
 def test_the_runtime_is_a_distribution_without_torch(tmp_path):
-    for folder in ("core", "runtime"):
+    for folder in ("core", "scripts/runtime"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
     call = [sys.executable, "-c", build, str(tmp_path / "out")]
-    subprocess.run(call, cwd=tmp_path / "runtime", check=True, capture_output=True)
+    subprocess.run(call, cwd=tmp_path / "scripts" / "runtime", check=True, capture_output=True)
     (path,) = (tmp_path / "out").glob("*.whl")
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
