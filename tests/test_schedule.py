@@ -37,6 +37,6 @@ def test_warm_up_then_cosine():
 
 def test_the_shipped_recipe():
     settings = load_settings().train
-    early, late = stage_at(10559, settings), stage_at(10560, settings)
+    early, late = stage_at(21119, settings), stage_at(21120, settings)
     assert (early.crop, early.rounding, early.bf16) == (128, "mixed", True)
     assert (late.crop, late.rounding, late.bf16) == (256, "mixed", False)
