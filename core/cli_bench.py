@@ -39,10 +39,7 @@ def bench(
     ] = None,
     anchors: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES|none",
-            help=f"Anchors to compare with, of those `plugins` lists; {ANCHORS} without it, or those of --speed.",
-        ),
+        typer.Option(metavar="NAMES|none", help=f"Anchors to compare with; {ANCHORS} without it, or those of --speed."),
     ] = None,
     published: Annotated[
         list[Path] | None,
@@ -61,21 +58,19 @@ def bench(
     """Measure codecs on images, untuned and by real files, and compare them with anchors.
 
     Every point goes to OUTDIR/points.jsonl as it is measured; a repeated call measures only what is missing.
-    OUTDIR gets summary.md and plots as well. With --speed or --determinism it gets only speed or determinism, .md and
-    .json.
+    OUTDIR gets summary.md and plots as well; with --speed or --determinism, a report and figures of that name only.
     """
-    names = codec or []
-    only = names[0].partition("=")[0] if len(names) == 1 else None
+    only = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
     settings = common.resolve_settings(config, overrides, {"codec.name": only})
     levels = None if qualities is None else _numbers(qualities)
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
-    call = BenchCall(paths, names, anchors, output, settings, common.load_registry(plugin), as_json, quiet)
+    call = BenchCall(paths, codec or [], anchors, output, settings, common.load_registry(plugin), as_json, quiet)
+    if speed and determinism:
+        raise UsageError("--speed and --determinism are benchmarks of their own; give one of them")
     if not speed:
         _refuse("only with --speed", {"--rounds": rounds, "--threads": threads})
     if speed or determinism:
         _refuse("not with --speed or --determinism, which measure no rates", {"--published": published})
-    if speed and determinism:
-        raise UsageError("--speed and --determinism are benchmarks of their own; give one of them")
     if determinism:
         bench_determinism(call, levels)
     elif speed:

@@ -14,6 +14,7 @@ from taskodec.errors import UsageError
 
 if TYPE_CHECKING:
     from taskodec.contracts import Adapter, Codec
+    from taskodec.exported import Manifest
     from taskodec.registry import Registry
     from taskodec.settings import Settings
 
@@ -59,21 +60,23 @@ def export(
     from taskodec.export import export_codec
 
     model, tuned = _models(registry, settings, task, plain)
-    manifest = export_codec(model, tuned, output, opset=opset)
-    sizes = {name: about["bytes"] for name, about in manifest.files.items()}
-    report = {
+    _show(_about(output, export_codec(model, tuned, output, opset=opset)), as_json, quiet)
+    wrong = [p for p in _parities(output, model, tuned, images, settings) if not _show(p, as_json, quiet)]
+    if wrong:
+        print(f"error: {len(wrong)} streams are not decoded as by the codec itself", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _about(output: Path, manifest: Manifest) -> dict[str, Any]:
+    """What was written."""
+    return {
         "output": str(output),
         "codec": manifest.codec,
         "codec_fingerprint": manifest.codec_fingerprint,
         "adapter_fingerprint": manifest.adapter_fingerprint,
         "opset": manifest.opset,
-        "files": sizes,
+        "files": {name: about["bytes"] for name, about in manifest.files.items()},
     }
-    _show(report, as_json, quiet)
-    wrong = [p for p in _parities(output, model, tuned, images, settings) if not _show(p, as_json, quiet)]
-    if wrong:
-        print(f"error: {len(wrong)} streams are not decoded as by the codec itself", file=sys.stderr)
-        raise typer.Exit(1)
 
 
 def _models(registry: Registry, settings: Settings, task: str | None, plain: bool) -> tuple[Codec, Adapter | None]:

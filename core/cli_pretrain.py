@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,8 @@ from taskodec import cli_common as common
 from taskodec.cli_progress import progress_bar
 
 if TYPE_CHECKING:
+    import torch
+
     from taskodec.contracts import Adapter, Codec
     from taskodec.pretraining import Pretraining
     from taskodec.registry import Registry
@@ -44,40 +47,44 @@ def pretrain(
     """
     settings = common.resolve_settings(config, overrides, {"task.name": task, "codec.name": codec})
     registry = common.load_registry(plugin)
-    from taskodec.coding import quantize_quality
-    from taskodec.loading import load_codec
     from taskodec.parallel import process_group, rank, training_device
-    from taskodec.pretraining import pretrain as run
 
     device = training_device(settings.device)
     with process_group(device):
-        first = rank() == 0
-        model = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
-        judge = registry.task_from(settings.task.name, **settings.task.options).to(device)
-        stopped = ""
-        with progress_bar(f"pretrain {judge.name}", quiet or not first) as progress:
-            try:
-                done = run(
-                    model,
-                    _adapter(registry, settings, model, init),
-                    judge,
-                    data,
-                    output,
-                    settings.pretrain,
-                    lmbda=settings.task.lmbda,
-                    validation=validation or (),
-                    resume=resume,
-                    progress=progress,
-                    resolved=settings.model_dump(mode="json"),
-                )
-            except KeyboardInterrupt as stop:
-                stopped = str(stop) or "stopped; what is not in a checkpoint is lost"
-    if stopped:
-        if first:
-            print(stopped, file=sys.stderr)
-        raise typer.Exit(130)
-    if first and not quiet:
+        quiet = quiet or rank() != 0
+        try:
+            done = _run(
+                registry, settings, device, init, quiet, data, output, validation=validation or (), resume=resume
+            )
+        except KeyboardInterrupt as stop:
+            if rank() == 0:
+                print(str(stop) or "stopped; what is not in a checkpoint is lost", file=sys.stderr)
+            raise typer.Exit(130) from None
+    if not quiet:
         print(_summary(done))
+
+
+def _run(
+    registry: Registry,
+    settings: Settings,
+    device: torch.device,
+    init: Path | None,
+    quiet: bool,
+    data: Sequence[Path],
+    output: Path,
+    **options: Any,
+) -> Pretraining:
+    """Load codec, task and adapter, and train with a progress bar."""
+    from taskodec.coding import quantize_quality
+    from taskodec.loading import load_codec
+    from taskodec.pretraining import pretrain as run
+
+    codec = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
+    task = registry.task_from(settings.task.name, **settings.task.options).to(device)
+    adapter = _adapter(registry, settings, codec, init)
+    options |= {"lmbda": settings.task.lmbda, "resolved": settings.model_dump(mode="json")}
+    with progress_bar(f"pretrain {task.name}", quiet) as progress:
+        return run(codec, adapter, task, data, output, settings.pretrain, progress=progress, **options)
 
 
 def _adapter(registry: Registry, settings: Settings, codec: Codec, init: Path | None) -> Adapter:

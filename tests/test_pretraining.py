@@ -5,19 +5,14 @@ import signal
 import pytest
 import torch
 
-from taskodec.adapter_files import load_adapter, read_card, save_adapter
-from taskodec.api import Compressor, Decompressor
-from taskodec.bitstream import Stream
+from taskodec.adapter_files import load_adapter, read_card
 from taskodec.calibration import Balance
 from taskodec.coding import codec_fingerprint
 from taskodec.contracts import FunctionTask, Latents
-from taskodec.errors import MismatchError, TaskodecError, UsageError, WeightsError
-from taskodec.hookspecs import AdapterSpec, CodecSpec, hookimpl
-from taskodec.images import save_image
+from taskodec.errors import TaskodecError, UsageError, WeightsError
 from taskodec.lora import build_svd_lora
 from taskodec.pretraining import Pretraining, pretrain, relative_cost, task_cost, validate
-from taskodec.registry import Registry
-from taskodec.settings import PretrainSettings, StageSettings, load_settings
+from taskodec.settings import PretrainSettings, StageSettings
 
 
 def dark(x_hat, x):
@@ -52,47 +47,12 @@ def adapter(tiny_codec):
     return build_svd_lora(tiny_codec, rank=2)
 
 
-@pytest.fixture
-def registry(tiny_codec):
-    """The tiny codec and the methods; `offer` adds an adapter that was trained for it."""
-    plugins = Registry()
-    plugins.load_builtins(["taskodec.adapters_plugin"])
-
-    class Codecs:
-        @hookimpl
-        def register_codecs(self):
-            return [CodecSpec("tiny", lambda quality=3.0, checkpoint=None: tiny_codec)]
-
-    plugins.register(Codecs(), "codecs")
-    return plugins
-
-
-def offer(registry, path, name="tiny-dark", task="dark"):
-    class Adapters:
-        @hookimpl
-        def register_adapters(self):
-            return [AdapterSpec(name, lambda codec: load_adapter(path, codec), codec="tiny", task=task)]
-
-    registry.register(Adapters(), f"plugin with {name}")
-
-
 def state(path):
     return torch.load(path / "checkpoint.pt", weights_only=True)["ema"]
 
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def trained(codec, path, task="dark", scale=0.3):
-    """A file with an adapter that changes the decoder."""
-    adapter = build_svd_lora(codec, rank=2)
-    with torch.no_grad():
-        for name, parameter in adapter.named_parameters():
-            if name.endswith("w_lora_S"):
-                parameter.fill_(scale)
-    save_adapter(path, adapter, {"codec": "tiny", "codec_fingerprint": codec_fingerprint(codec).hex(), "task": task})
-    return path
 
 
 def test_training_lowers_the_cost_and_leaves_the_codec_alone(tiny_codec, adapter, images, tmp_path, settings):
@@ -243,96 +203,3 @@ def test_the_average_is_kept_without_validation(tiny_codec, adapter, images, tmp
     assert run.best == {}
     assert same(load_adapter(tmp_path / "adapter.safetensors", tiny_codec).state(), run.ema)
     assert "relative_cost" not in read_card(tmp_path / "adapter.safetensors")
-
-
-def untuned(registry, photo, *overrides):
-    settings = load_settings(overrides=["codec.name=tiny", "ttft.steps=0", *overrides])
-    compressor = Compressor(settings, registry, task=TASK)
-    return compressor, compressor.compress(photo)
-
-
-def test_compression_starts_from_the_adapter_that_a_plugin_has(registry, tiny_codec, photo, tmp_path):
-    plain = untuned(registry, photo)[1].stream
-    path = trained(tiny_codec, tmp_path / "dark.safetensors")
-    offer(registry, path, "tiny-bright", task="bright")
-    assert untuned(registry, photo)[1].stream == plain
-    offer(registry, path)
-    compressor, result = untuned(registry, photo)
-    assert compressor.settings.adapter.name == "tiny-dark"
-    assert compressor.notes == []
-    assert result.stream != plain
-    assert Stream.from_bytes(result.stream).header.metadata == {}  # the fingerprint is enough
-    image = Decompressor(load_settings(), registry).decompress(result.stream)
-    assert image.tobytes() == result.image.tobytes()
-    assert untuned(registry, photo, "adapter.name=svd-lora")[1].stream == plain
-    assert untuned(registry, photo, "adapter.options.rank=2")[1].stream == plain
-
-
-def test_an_adapter_of_other_weights_is_left_out_with_a_note(registry, tiny_codec, photo, tmp_path):
-    offer(registry, trained(tiny_codec, tmp_path / "dark.safetensors"))
-    with torch.no_grad():
-        tiny_codec.g_s[0].bias.add_(0.01)
-    compressor, _ = untuned(registry, photo)
-    assert compressor.adapter is None
-    (note,) = compressor.notes
-    assert "'tiny-dark', trained for 'dark', is left out: " in note
-    assert "trained on weights" in note
-    with pytest.raises(WeightsError, match="trained on weights"):
-        untuned(registry, photo, "adapter.name=tiny-dark")
-
-
-def test_a_file_serves_both_ends(registry, tiny_codec, photo, tmp_path):
-    path = trained(tiny_codec, tmp_path / "mine.safetensors")
-    compressor, result = untuned(registry, photo, f"adapter={path}")
-    assert compressor.settings.adapter.name == "file"
-    with pytest.raises(MismatchError, match="--adapter"):
-        Decompressor(load_settings(), registry).decompress(result.stream)
-    given = load_settings(flags={"adapter.name": str(path)})
-    assert Decompressor(given, registry).decompress(result.stream).tobytes() == result.image.tobytes()
-    offer(registry, path)  # a stream does not depend on where its adapter came from
-    assert Decompressor(load_settings(), registry).decompress(result.stream).tobytes() == result.image.tobytes()
-
-
-def test_tuning_goes_on_from_a_trained_adapter(registry, tiny_codec, photo, tmp_path):
-    offer(registry, trained(tiny_codec, tmp_path / "dark.safetensors"))
-    phases = "ttft.phases=[{train: [decoder], steps: 20, lr: 0.02}]"
-    settings = load_settings(overrides=["codec.name=tiny", phases, "task.lmbda=3000"])
-    result = Compressor(settings, registry, task=TASK).compress(photo)
-    assert result.tuned.best.coded.delta is not None
-    assert result.tuned.best.cost < result.tuned.untuned.cost
-    assert Decompressor(load_settings(), registry).decompress(result.stream).tobytes() == result.image.tobytes()
-
-
-def test_pretraining_at_the_command_line(run, photo, tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    save_image(photo, folder / "one.png")
-    (tmp_path / "dark.py").write_text("def dark(x_hat, x):\n    return (x_hat - 0.5 * x).square().mean()\n")
-    small = [
-        f"--set=pretrain.{key}"
-        for key in (
-            "stages=[{until: 1, crop: 32}]",
-            "steps=4",
-            "validate_every=2",
-            "calibration_crops=1",
-            "lr=0.05",
-        )
-    ]
-    task = ["--task", f"{tmp_path / 'dark.py'}:dark", "--codec", "tiny"]
-    call = ["pretrain", *task, "--data", folder, "--validation", folder, "-o", tmp_path / "run", *small]
-    code, out, err = run(*call)
-    assert (code, err) == (0, "")
-    file = tmp_path / "run" / "adapter.safetensors"
-    assert out.startswith(f"{file}: cost ")
-    assert run(*call)[0] == 2
-    assert run(*call, "--resume")[0] == 0
-    again = [*call[:-1], "--set=pretrain.lr=1e-3", "-o", tmp_path / "more", "--init", file]
-    assert run(*again)[0] == 0
-    stream, picture = tmp_path / "a.tkd", tmp_path / "a.png"
-    code, _, err = run("compress", folder / "one.png", *task, "--steps", "0", "--adapter", file, "-o", stream)
-    assert (code, err) == (0, "")
-    code, _, err = run("decompress", stream, "-o", picture)
-    assert code == 1
-    assert "--adapter" in err
-    assert run("decompress", stream, "-o", picture, "--adapter", file)[0] == 0
-    assert picture.exists()
