@@ -26,9 +26,7 @@ STREAM_SUFFIXES = frozenset({".tkd"})
 def compress(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Images, or folders of images.")],
     *,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")
-    ] = None,
+    output: common.OutputChoice = None,
     codec: Annotated[str | None, typer.Option(help="Codec to use; see `taskodec plugins`.")] = None,
     quality: Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")] = None,
     task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the image is for.")] = None,
@@ -80,9 +78,7 @@ def compress(
 def decompress(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN.tkd...", help="Streams, or folders of streams.")],
     *,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")
-    ] = None,
+    output: common.OutputChoice = None,
     adapter: common.AdapterChoice = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,

@@ -25,11 +25,16 @@ __all__ = [
     "AdapterChoice",
     "ConfigFiles",
     "Force",
+    "HeldOut",
     "Job",
     "JsonFlag",
+    "OutputChoice",
     "Overrides",
     "PluginFiles",
     "Quiet",
+    "Resume",
+    "RunFolder",
+    "TrainingData",
     "expand",
     "load_registry",
     "make_folder",
@@ -49,6 +54,13 @@ AdapterChoice = Annotated[
     str | None,
     typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
 ]
+OutputChoice = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")]
+TrainingData = Annotated[
+    list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
+]
+HeldOut = Annotated[list[Path] | None, typer.Option("--validation", metavar="DIR", help="Images held out; repeatable.")]
+RunFolder = Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in RUNDIR.")]
 PluginFiles = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="File with plugin hooks; may be repeated.")
 ]

@@ -25,17 +25,15 @@ __all__ = ["pretrain"]
 
 def pretrain(
     *,
-    data: Annotated[
-        list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")],
+    data: common.TrainingData,
+    output: common.RunFolder,
     task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
     codec: Annotated[str | None, typer.Option(help="Codec whose adapter is trained.")] = None,
-    validation: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Images held out; repeatable.")] = None,
+    validation: common.HeldOut = None,
     init: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Adapter to start from, not an untrained one.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUNDIR.")] = False,
+    resume: common.Resume = False,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,

@@ -22,14 +22,12 @@ __all__ = ["train"]
 
 def train(
     *,
-    data: Annotated[
-        list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")],
+    data: common.TrainingData,
+    output: common.RunFolder,
     codec: Annotated[str | None, typer.Option(help="Codec to train.")] = None,
-    validation: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Images held out; repeatable.")] = None,
+    validation: common.HeldOut = None,
     init: Annotated[Path | None, typer.Option(metavar="CKPT", help="Weights to start from, not random ones.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in RUNDIR.")] = False,
+    resume: common.Resume = False,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
