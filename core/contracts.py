@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
-from taskodec.errors import TaskError, UsageError
+from taskodec.errors import UsageError
+from taskodec.evaluators import Evaluator, MeanEvaluator
 from taskodec.export_parts import ExportParts
 from taskodec.grids import Tiling
 
@@ -26,7 +28,6 @@ __all__ = [
     "Codec",
     "CodecOutput",
     "Entropy",
-    "FunctionTask",
     "Latents",
     "Quality",
     "Rounding",
@@ -273,26 +274,16 @@ class Task(ABC):
         """Figures to report beside the loss, by name; none by default."""
         return {}
 
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        """What `taskodec eval` judges this task by over a set of images; by default the mean loss, without labels.
+
+        `labels` is a file or folder with what is in the images, in a format of the task's choice. UsageError if it
+        has no use for them, or cannot read them.
+        """
+        if labels is not None:
+            raise UsageError(f"task {self.name!r} is judged without labels; leave out {labels}")
+        return MeanEvaluator(self, {"task_loss": False})
+
     def to(self, device: torch.device) -> Task:
         """Move the task's network, if it has one."""
         return self
-
-
-class FunctionTask(Task):
-    """An open-set task: any differentiable function `loss(x_hat, x)` and, if wanted, its weight."""
-
-    def __init__(self, name: str, loss: Callable[[Tensor, Tensor], Tensor], lmbda: float | None = None) -> None:
-        if not callable(loss):
-            raise TaskError(f"task {name!r}: the loss must be a function loss(x_hat, x), found {type(loss).__name__}")
-        self.name = name
-        self.function = loss
-        self.weight = lmbda
-
-    def prepare(self, x: Tensor) -> Tensor:
-        return x
-
-    def loss(self, x_hat: Tensor, reference: Tensor) -> Tensor:
-        return self.function(x_hat, reference)
-
-    def lmbda(self, codec: Codec, quality: float) -> float | None:
-        return self.weight

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 from torch.nn import functional as F
 
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
+from taskodec.evaluators import Evaluator, MeanEvaluator
 from taskodec.metrics import ms_ssim_loss, psnr
 from taskodec.tasks.tradeoff import weight_at
 
@@ -56,3 +59,8 @@ class Human(Task):
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         shown = x_hat.detach().clamp(0, 1)
         return {"psnr": psnr(shown, x), "ms-ssim": 1 - float(ms_ssim_loss(shown, x.detach()))}
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        if labels is not None:
+            return super().evaluator(labels)
+        return MeanEvaluator(self, {"ms-ssim": True, "psnr": True})

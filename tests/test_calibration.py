@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from taskodec.calibration import Balance, calibrate_lmbda, measure_balance, rate_and_loss
-from taskodec.contracts import FunctionTask
 from taskodec.errors import TaskError
+from taskodec.function_task import FunctionTask
 from taskodec.tasks.human import Human
 
 MSE = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean())

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from taskodec.checks import checked_loss
-from taskodec.contracts import FunctionTask
 from taskodec.errors import TaskError
+from taskodec.function_task import FunctionTask
 
 
 def tracked(size=4):

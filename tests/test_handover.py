@@ -3,8 +3,9 @@ import sys
 import pytest
 import torch
 
-from taskodec.contracts import FunctionTask, Task
+from taskodec.contracts import Task
 from taskodec.errors import PluginError, TaskError, UsageError
+from taskodec.function_task import FunctionTask
 from taskodec.handover import build, check_task, load_module, make_task, object_from
 
 

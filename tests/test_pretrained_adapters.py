@@ -7,8 +7,8 @@ from taskodec.adapter_files import load_adapter, save_adapter
 from taskodec.api import Compressor, Decompressor
 from taskodec.bitstream import Stream
 from taskodec.coding import codec_fingerprint
-from taskodec.contracts import FunctionTask
 from taskodec.errors import MismatchError, WeightsError
+from taskodec.function_task import FunctionTask
 from taskodec.hookspecs import AdapterSpec, CodecSpec, hookimpl
 from taskodec.lora import build_svd_lora
 from taskodec.registry import Registry

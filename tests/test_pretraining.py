@@ -8,8 +8,9 @@ import torch
 from taskodec.adapter_files import load_adapter, read_card
 from taskodec.calibration import Balance
 from taskodec.coding import codec_fingerprint
-from taskodec.contracts import FunctionTask, Latents
+from taskodec.contracts import Latents
 from taskodec.errors import TaskodecError, UsageError, WeightsError
+from taskodec.function_task import FunctionTask
 from taskodec.lora import build_svd_lora
 from taskodec.pretraining import Pretraining, pretrain, relative_cost, task_cost, validate
 from taskodec.settings import PretrainSettings, StageSettings

@@ -4,8 +4,8 @@ import torch
 from taskodec.bitstream import Stream
 from taskodec.calibration import calibrate_lmbda
 from taskodec.coding import read_latents
-from taskodec.contracts import FunctionTask
 from taskodec.errors import TaskError, UsageError, WeightsError
+from taskodec.function_task import FunctionTask
 from taskodec.images import crop_to, to_8bit
 from taskodec.lora import attached, build_lora, build_svd_lora
 from taskodec.phases import steps_of

@@ -1,0 +1,32 @@
+"""The simplest task: a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from taskodec.contracts import Codec, Task
+from taskodec.errors import TaskError
+
+__all__ = ["FunctionTask"]
+
+
+class FunctionTask(Task):
+    """An open-set task: any differentiable function `loss(x_hat, x)` and, if wanted, its weight."""
+
+    def __init__(self, name: str, loss: Callable[[Tensor, Tensor], Tensor], lmbda: float | None = None) -> None:
+        if not callable(loss):
+            raise TaskError(f"task {name!r}: the loss must be a function loss(x_hat, x), found {type(loss).__name__}")
+        self.name = name
+        self.function = loss
+        self.weight = lmbda
+
+    def prepare(self, x: Tensor) -> Tensor:
+        return x
+
+    def loss(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+        return self.function(x_hat, reference)
+
+    def lmbda(self, codec: Codec, quality: float) -> float | None:
+        return self.weight
