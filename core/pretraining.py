@@ -120,9 +120,10 @@ def task_cost(
     if not bool(torch.isfinite(x_hat).all()):
         raise TaskodecError("pre-training has diverged: start again with a lower pretrain.lr")
     x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
-    losses = torch.stack(
-        [checked_loss(task, made[None], _reference(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
-    )
+    with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
+        losses = torch.stack(
+            [checked_loss(task, made[None], _reference(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
+        )
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
     if not bool((cost > 0).all()):

@@ -72,7 +72,7 @@ class FeatureTask(Task):
     def prepare(self, x: Tensor) -> FeatureReference:
         x = self._fit(x)
         if self.kind == "outputs":
-            return FeatureReference(log_probabilities=self.network.outputs(x).float().log_softmax(1))
+            return FeatureReference(log_probabilities=self.network.outputs(x).log_softmax(1))
         features = self.network.features(x)
         if self.layers is not None and len(self.layers) != len(features):
             raise UsageError(
@@ -84,7 +84,7 @@ class FeatureTask(Task):
     def loss(self, x_hat: Tensor, reference: FeatureReference) -> Tensor:
         x_hat = self._fit(x_hat)
         if reference.log_probabilities is not None:
-            found = self.network.outputs(x_hat).float().log_softmax(1)
+            found = self.network.outputs(x_hat).log_softmax(1)
             return F.kl_div(found, reference.log_probabilities, log_target=True, reduction="batchmean")
         return self._distance(self.network.features(x_hat), reference.features)
 
@@ -104,7 +104,7 @@ class FeatureTask(Task):
         return self
 
     def _distance(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-        errors = torch.stack([F.mse_loss(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)])
+        errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)])
         return errors.mean() if self.layers is None else (errors * errors.new_tensor(self.layers)).mean()
 
     def _fit(self, x: Tensor) -> Tensor:
