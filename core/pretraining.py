@@ -128,8 +128,8 @@ def task_cost(
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
     if not bool((cost > 0).all()):
         raise TaskError(
-            f"task {task.name!r}: the loss of a crop is negative ({float(losses.min()):g}), pre-training needs one that "
-            "is not; add a constant to it"
+            f"task {task.name!r}: the loss of a crop is negative ({float(losses.min()):g}), pre-training needs one "
+            "that is not; add a constant to it"
         )
     relative = cost / balance.cost(quality).to(x.device)
     return cost.log().mean(), torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
