@@ -128,7 +128,7 @@ def task_cost(
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
     if not bool((cost > 0).all()):
         raise TaskError(
-            f"task {task.name!r}: the loss of a crop is negative ({float(losses.min()):g}), pre-training needs one "
+            f"task {task.name!r}: the loss of a crop is negative ({float(losses.detach().min()):g}), pre-training needs one "
             "that is not; add a constant to it"
         )
     relative = cost / balance.cost(quality).to(x.device)
