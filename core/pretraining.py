@@ -127,9 +127,10 @@ def task_cost(
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
     if not bool((cost > 0).all()):
+        lowest = float(losses.detach().min())
         raise TaskError(
-            f"task {task.name!r}: the loss of a crop is negative ({float(losses.detach().min()):g}), pre-training needs one "
-            "that is not; add a constant to it"
+            f"task {task.name!r}: the loss of a crop is negative ({lowest:g}), pre-training needs one that is not; add a "
+            "constant to it"
         )
     relative = cost / balance.cost(quality).to(x.device)
     return cost.log().mean(), torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
