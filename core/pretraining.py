@@ -129,8 +129,8 @@ def task_cost(
     if not bool((cost > 0).all()):
         lowest = float(losses.detach().min())
         raise TaskError(
-            f"task {task.name!r}: the loss of a crop is negative ({lowest:g}), pre-training needs one that is not; add a "
-            "constant to it"
+            f"task {task.name!r}: the loss of a crop is negative ({lowest:g}), pre-training needs one that is not; add "
+            "a constant to it"
         )
     relative = cost / balance.cost(quality).to(x.device)
     return cost.log().mean(), torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
