@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
+from taskodec.evaluators import Evaluator
+from taskodec.tasks.classification_metrics import ClassificationEvaluator
 from taskodec.tasks.tradeoff import weight_at
 
 __all__ = ["LOSSES", "FeatureNetwork", "FeatureReference", "FeatureTask"]
@@ -98,6 +101,9 @@ class FeatureTask(Task):
         same = self.network.outputs(x_hat).argmax(1) == self.network.outputs(x).argmax(1)
         distance = self._distance(self.network.features(x_hat), self.network.features(x))
         return {"top1_agreement": float(same.float().mean()), "feature_distance": float(distance)}
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return ClassificationEvaluator(lambda x: self.network.outputs(self._fit(x)), labels)
 
     def to(self, device: torch.device) -> FeatureTask:
         self.network.to(device)
