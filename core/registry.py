@@ -36,6 +36,7 @@ BUILTINS = (
     "taskodec.adapters_plugin",
     "taskodec.tasks.plugin",
     "taskodec.plugins.classification",
+    "taskodec.plugins.detection",
 )
 """Modules with the hooks of what ships with taskodec; all are light to import."""
 

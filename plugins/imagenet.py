@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from taskodec.errors import UsageError, WeightsError
 from taskodec.names import nearest
-from taskodec.tasks.features import FeatureNetwork, FeatureTask
+from taskodec.tasks.classification import Classification
+from taskodec.tasks.features import FeatureNetwork
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "ResNet", "load_cls", "load_network"]
 
@@ -56,7 +57,7 @@ def load_cls(
     weights: str | Path | None = None,
     loss: str = "features",
     layers: Sequence[float] | None = None,
-) -> FeatureTask:
+) -> Classification:
     """The task `cls` with a network by name, see this module's table.
 
     `weights` is a local state dict instead of the published one, `loss` is `features` or `outputs`, and
@@ -66,7 +67,7 @@ def load_cls(
     lmbdas = PAPER_LMBDAS if network == "resnet50" and loss == "features" and layers is None else None
     if layers is None and network == "efficientnet_lite0":
         layers = [1 / variance for variance in LITE0_VARIANCES]
-    return FeatureTask(load_network(network, weights), "cls", loss=loss, layers=layers, lmbdas=lmbdas)
+    return Classification(load_network(network, weights), "cls", loss=loss, layers=layers, lmbdas=lmbdas)
 
 
 def load_network(name: str, weights: str | Path | None = None) -> FeatureNetwork:
