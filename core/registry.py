@@ -37,6 +37,7 @@ BUILTINS = (
     "taskodec.tasks.plugin",
     "taskodec.plugins.classification",
     "taskodec.plugins.detection",
+    "taskodec.plugins.segmentation",
 )
 """Modules with the hooks of what ships with taskodec; all are light to import."""
 

@@ -1,4 +1,4 @@
-"""The `det` plugin: object detection as a detector sees it. Light; the network loads on first use."""
+"""The plugins `det` and `seg`: objects, and their outlines, as a detector sees them. Light; networks load when used."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from taskodec.hookspecs import TaskSpec, hookimpl
 
 __all__ = ["register_tasks"]
 
+OPTIONS = "network, weights, loss=features|outputs, layers, offline, scale"
+
 
 @hookimpl
 def register_tasks() -> Sequence[TaskSpec]:
-    """`det`."""
-    description = "object detection (options: network, weights, loss=features|outputs, layers, offline, scale)"
-    return [TaskSpec("det", "taskodec.plugins.detectors:load_det", description)]
+    """`det` and `seg`."""
+    return [
+        TaskSpec("det", "taskodec.plugins.detectors:load_det", f"object detection (options: {OPTIONS}, onnx)"),
+        TaskSpec("seg", "taskodec.plugins.detectors:load_seg", f"instance segmentation (options: {OPTIONS})"),
+    ]

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taskodec.errors import WeightsError
-from taskodec.plugins.imagenet import IMAGENET_MEAN, IMAGENET_STD, put_weights, read_weights
+from taskodec.plugins.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from taskodec.plugins.state_dicts import put_weights, read_weights
 from taskodec.plugins.weight_files import WeightsFile
 from taskodec.tasks.features import FeatureNetwork
 

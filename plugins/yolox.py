@@ -8,16 +8,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torchvision.ops import batched_nms
 
-from taskodec.errors import UsageError
-from taskodec.plugins.onnx_graphs import convert, read_graph
+from taskodec.plugins.boxes import letterbox, suppress
+from taskodec.plugins.onnx_modules import convert, read_graph
 from taskodec.plugins.weight_files import WeightsFile
-from taskodec.tasks.detection import COCO_IDS, Detector
+from taskodec.tasks.detection import Detector
 from taskodec.tasks.detections import Detections
 
-__all__ = ["YOLOX_NANO", "YOLOX_NANO_TENSORS", "YoloX", "YoloXTensors", "letterbox", "yolox_nano"]
+__all__ = ["YOLOX_NANO", "YOLOX_NANO_TENSORS", "YoloX", "YoloXTensors", "yolox_nano"]
 
 YOLOX_NANO = WeightsFile(
     "yolox_nano",
@@ -68,18 +66,13 @@ class YoloX(Detector):
         *,
         scale: float | None = None,
         variances: Sequence[float] | None = None,
-        min_score: float = 0.01,
-        max_overlap: float = 0.65,
     ) -> None:
         super().__init__()
-        if scale is not None and not 0 < scale <= 4:
-            raise UsageError(f"scale = {scale!r}: expected a factor above 0 and at most 4")
         graph = read_graph(file)
         self.trunk = convert(graph, [tensors.stem], tensors.features, file)
         self.head = convert(graph, tensors.features, tensors.levels, file)
         self.to(memory_format=torch.channels_last)
         self.scale, self.variances = scale, variances
-        self.min_score, self.max_overlap = min_score, max_overlap
 
     def features(self, x: Tensor) -> list[Tensor]:
         found: list[Tensor] = list(self.trunk(self._stem(x)))
@@ -93,13 +86,7 @@ class YoloX(Detector):
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:
-        anchors = self.outputs(x)[0]
-        boxes, (scores, classes) = anchors[:, :4], anchors[:, 4:].max(1)
-        sure = scores >= self.min_score
-        boxes, scores, classes = boxes[sure], scores[sure], classes[sure]
-        kept = batched_nms(boxes, scores, classes, self.max_overlap)
-        inside = boxes[kept].clamp(min=0).minimum(boxes.new_tensor([x.shape[3], x.shape[2]] * 2))
-        return Detections(inside, scores[kept], torch.tensor(COCO_IDS, device=x.device)[classes[kept]])
+        return suppress(self.outputs(x)[0], (x.shape[2], x.shape[3]))
 
     def _factor(self, x: Tensor) -> float:
         return self.scale or SIDE / max(x.shape[2:])
@@ -115,14 +102,6 @@ class YoloX(Detector):
 def yolox_nano(weights: str | Path | None = None, offline: bool = False, scale: float | None = None) -> YoloX:
     """YOLOX-Nano, 0.9 million parameters, trained on COCO's 80 categories."""
     return YoloX(YOLOX_NANO.find(weights, offline), scale=scale, variances=NANO_VARIANCES)
-
-
-def letterbox(x: Tensor, factor: float, grey: float, stride: int) -> Tensor:
-    """Scale (B, C, H, W), and continue it in `grey` at the right and at the bottom to multiples of `stride`."""
-    height, width = (max(1, round(side * factor)) for side in x.shape[2:])
-    if (height, width) != x.shape[2:]:
-        x = F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
-    return F.pad(x, (0, -width % stride, 0, -height % stride), value=grey)
 
 
 def _decode(level: Tensor, stride: int) -> Tensor:

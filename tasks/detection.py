@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from taskodec.tasks.coco import CocoEvaluator
 from taskodec.tasks.detections import Detections
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
 
-__all__ = ["COCO_IDS", "Detection", "DetectionReference", "Detector"]
+__all__ = ["COCO_IDS", "Detection", "Detector", "InstanceSegmentation", "MaskDetector"]
 
 COCO_IDS = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 """The 80 categories of COCO's annotations in their usual order, by id."""
@@ -43,12 +44,33 @@ class Detector(FeatureNetwork):
         return None
 
 
+class MaskDetector(Detector):
+    """A network of two stages that finds objects and their outlines; `detect` gives masks too."""
+
+    @abstractmethod
+    def proposals(self, x: Tensor) -> Tensor:
+        """The places in one picture that the second stage looks at (A, n)."""
+
+    @abstractmethod
+    def outputs_and_masks(self, x: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """`outputs` (1, A, 4 + K) of one picture, and the probability that a pixel of a box is the object (A, h, w)."""
+
+
 @dataclass(frozen=True)
 class DetectionReference:
     """What a detector says of the original (B, A, 4 + K), and of which places."""
 
     outputs: Tensor
-    proposals: Tensor | None = None
+    proposals: Tensor | None
+
+
+@dataclass(frozen=True)
+class MaskReference:
+    """What a network says of places in the original: (1, A, 4 + K), and masks (A, h, w)."""
+
+    proposals: Tensor
+    outputs: Tensor
+    masks: Tensor
 
 
 class Detection(FeatureTask):
@@ -64,11 +86,11 @@ class Detection(FeatureTask):
     losses = ("features", "outputs")
     network: Detector
 
-    def prepare_outputs(self, x: Tensor) -> DetectionReference:
+    def prepare_outputs(self, x: Tensor) -> Any:
         proposals = self.network.proposals(x)
         return DetectionReference(self.network.outputs(x, proposals), proposals)
 
-    def divergence(self, x_hat: Tensor, reference: DetectionReference) -> Tensor:
+    def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         found = self.network.outputs(x_hat, reference.proposals)
         return detection_divergence(found, reference.outputs)
 
@@ -80,18 +102,60 @@ class Detection(FeatureTask):
         return {"objects_kept": kept, **super().metrics(x_hat, x)}
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
-        return CocoEvaluator(self.network.detect, labels)
+        return CocoEvaluator(lambda x: self.network.detect(self._fit(x)), labels)
+
+
+class InstanceSegmentation(Detection):
+    """Agreement of a network that finds objects and their outlines.
+
+    `loss="outputs"` is that of `Detection`, on the original's proposals, plus the mean divergence of their masks'
+    pixels as yes or no, a mask as much as the original makes it look like an object.
+    """
+
+    network: MaskDetector
+
+    def prepare_outputs(self, x: Tensor) -> Any:
+        proposals = self.network.proposals(x)
+        return MaskReference(proposals, *self.network.outputs_and_masks(x, proposals))
+
+    def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
+        outputs, masks = self.network.outputs_and_masks(x_hat, reference.proposals)
+        certain = reference.outputs[0, :, 4:].amax(-1)  # (A,)
+        divergences = _of_yes_or_no(masks, reference.masks).mean((1, 2))
+        of_masks: Tensor = (certain * divergences).sum() / (1 + certain.sum())
+        return detection_divergence(outputs, reference.outputs) + of_masks
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return CocoEvaluator(self._detect, labels, "segm")
+
+    def _detect(self, x: Tensor) -> Detections:
+        """With masks of the picture's size, also where it was continued for the network."""
+        found = self.network.detect(self._fit(x))
+        masks = None if found.masks is None else found.masks[:, : x.shape[2], : x.shape[3]]
+        return replace(found, masks=masks)
 
 
 def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:
     """The loss of `Detection` between anchors (B, A, 4 + K) of the decoded picture and of the original."""
-    q, p = found[..., 4:].clamp(FLOOR, 1 - FLOOR), wanted[..., 4:].clamp(FLOOR, 1 - FLOOR)
-    divergences = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(-1)  # (B, A)
+    q, p = found[..., 4:], wanted[..., 4:]
+    divergences = _of_yes_or_no(q, p).sum(-1)  # (B, A)
     certain = p.amax(-1)
     suspected = torch.maximum(certain, q.detach().amax(-1))
-    boxes: Tensor = generalized_box_iou_loss(found[..., :4], wanted[..., :4])  # (B, A)
+    boxes: Tensor = generalized_box_iou_loss(_solid(found[..., :4]), _solid(wanted[..., :4]))  # (B, A)
     total = (suspected * divergences + certain * boxes).sum(1)
     return (total / (1 + certain.sum(1))).mean()
+
+
+def _solid(boxes: Tensor) -> Tensor:
+    """Boxes (…, 4) at least a hundredth of a pixel wide and high: the GIoU of an empty box with itself is no 1."""
+    corner = boxes[..., :2]
+    return torch.cat([corner, torch.maximum(boxes[..., 2:], corner + 0.01)], -1)
+
+
+def _of_yes_or_no(found: Tensor, wanted: Tensor) -> Tensor:
+    """The Kullback-Leibler divergence, in nats, of probabilities `found` from `wanted`, each alone."""
+    q, p = found.clamp(FLOOR, 1 - FLOOR), wanted.clamp(FLOOR, 1 - FLOOR)
+    return p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
 
 
 def objects_kept(found: Detections, wanted: Detections, score: float = 0.5, overlap: float = 0.5) -> float:

@@ -16,7 +16,7 @@ from taskodec.errors import UsageError, WeightsError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["convert", "read_graph"]
+__all__ = ["convert", "input_name", "output_name", "read_graph"]
 
 
 def read_graph(file: Path) -> ModelProto:
@@ -31,9 +31,9 @@ def read_graph(file: Path) -> ModelProto:
     try:
         graph = onnx.load(file)
         onnx.checker.check_model(graph)
+        return onnx.shape_inference.infer_shapes(graph)
     except Exception as error:  # protobuf and onnx have errors of many kinds for a file that is none of theirs
         raise WeightsError(f"{file} is not a usable ONNX file: {type(error).__name__}: {str(error)[:300]}") from error
-    return graph
 
 
 def convert(graph: ModelProto, inputs: Sequence[str], outputs: Sequence[str], file: Path) -> fx.GraphModule:
@@ -100,3 +100,14 @@ def _fuse_silu(module: fx.GraphModule) -> None:
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
+
+
+def input_name(graph: ModelProto) -> str:
+    """The graph's first input that is no weight."""
+    weights = {tensor.name for tensor in graph.graph.initializer}
+    return next(str(entry.name) for entry in graph.graph.input if entry.name not in weights)
+
+
+def output_name(graph: ModelProto) -> str:
+    """The graph's first output."""
+    return str(graph.graph.output[0].name)
