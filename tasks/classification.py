@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from taskodec.evaluators import Evaluator
+from taskodec.tasks.classification_metrics import ClassificationEvaluator
 from taskodec.tasks.features import FeatureTask
 
 __all__ = ["Classification"]
@@ -33,3 +37,6 @@ class Classification(FeatureTask):
         shown, original = self._fit(x_hat.clamp(0, 1)), self._fit(x)
         same = self.network.outputs(shown).argmax(1) == self.network.outputs(original).argmax(1)
         return {"top1_agreement": float(same.float().mean()), **super().metrics(x_hat, x)}
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return ClassificationEvaluator(lambda x: self.network.outputs(self._fit(x)), labels)

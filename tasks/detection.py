@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
+from taskodec.evaluators import Evaluator
+from taskodec.tasks.coco import CocoEvaluator
 from taskodec.tasks.detections import Detections
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
 
@@ -98,6 +101,9 @@ class Detection(FeatureTask):
         kept = objects_kept(self.network.detect(shown), self.network.detect(original))
         return {"objects_kept": kept, **super().metrics(x_hat, x)}
 
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return CocoEvaluator(self.network.detect, labels)
+
 
 class InstanceSegmentation(Detection):
     """Agreement of a network that finds objects and their outlines.
@@ -118,6 +124,9 @@ class InstanceSegmentation(Detection):
         divergences = _of_yes_or_no(masks, reference.masks).mean((1, 2))
         of_masks: Tensor = (certain * divergences).sum() / (1 + certain.sum())
         return detection_divergence(outputs, reference.outputs) + of_masks
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return CocoEvaluator(self.network.detect, labels, "segm")
 
 
 def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.tasks.features import FeatureTask
+from taskodec.evaluators import Evaluator
+from taskodec.tasks.features import FeatureNetwork, FeatureTask
+from taskodec.tasks.semantic_metrics import SemanticEvaluator
 
 __all__ = ["Semantic"]
 
@@ -20,6 +26,13 @@ class Semantic(FeatureTask):
 
     losses = ("features", "outputs")
 
+    def __init__(
+        self, network: FeatureNetwork, name: str, *, label_table: Sequence[int] | None = None, **options: Any
+    ) -> None:
+        """`label_table` has the class of each value in label files, by default the value itself."""
+        super().__init__(network, name, **options)
+        self.label_table = label_table
+
     def prepare_outputs(self, x: Tensor) -> Tensor:
         return self.network.outputs(x).log_softmax(1)
 
@@ -32,6 +45,16 @@ class Semantic(FeatureTask):
         """`pixel_agreement`, the share of pixels that keep their class, and `feature_distance`."""
         same = self.classes(x_hat.clamp(0, 1)) == self.classes(x)
         return {"pixel_agreement": float(same.float().mean()), **super().metrics(x_hat, x)}
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        def predict(x: Tensor) -> Tensor:
+            return self.classes(x)[0]
+
+        side = self.network.min_side
+        count = self.network.outputs(
+            torch.zeros(1, 3, side, side, device=next(self.network.parameters()).device)
+        ).shape[1]
+        return SemanticEvaluator(predict, labels, classes=count, table=self.label_table)
 
     @torch.no_grad()
     def classes(self, x: Tensor) -> Tensor:

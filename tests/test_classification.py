@@ -64,3 +64,14 @@ def test_metrics_compare_the_predictions(images):
 def test_an_unknown_loss_says_what_is_valid():
     with pytest.raises(UsageError, match=r"no loss 'labels'.*features, outputs"):
         Classification(Tiny(), "tiny", loss="labels")
+
+
+def test_it_is_judged_by_labels_and_by_its_own_predictions(images, tmp_path):
+    (tmp_path / "labels.tsv").write_text("a.png\t3\n")
+    task = Classification(Tiny(), "tiny")
+    small = images[0][..., :4, :4]  # below the network's smallest size
+    judge = task.evaluator(tmp_path / "labels.tsv")
+    record = judge.observe("a.png", small, small)
+    assert record["found"] == record["original"] == task.network.outputs(task._fit(small))[0].topk(5).indices.tolist()
+    assert judge.summarise([record])["top1"] == (record["found"][0] == 3)
+    assert list(task.evaluator().metrics) == ["agreement"]
