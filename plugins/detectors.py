@@ -3,7 +3,7 @@
 | network | weights | licence |
 |---|---|---|
 | `yolox_nano` (default of `det`) | Megvii's ONNX file, downloaded on first use | Apache-2.0 |
-| `fastestdet` | its repository's file, downloaded on first use | BSD-3-Clause |
+| `fastestdet` | the authors' file, downloaded on first use | BSD-3-Clause |
 | names in `torchvision_detectors.DETECTORS` | torchvision's `COCO_V1`, downloaded on first use | BSD-3-Clause |
 | `maskrcnn_resnet50_fpn` (default of `seg`), `…_v2` | as above | BSD-3-Clause |
 | `onnx:FILE` | in the file | its own |
@@ -72,12 +72,12 @@ def load_detector(
     if name == "fastestdet":
         from taskodec.plugins.fastestdet import fastestdet
 
-        if scale is not None:
-            raise UsageError("network 'fastestdet' sees every picture at 352x352: leave out task.options.scale")
+        _refuse(name, scale)
         return fastestdet(weights, offline)
     if name.startswith("onnx:"):
         from taskodec.plugins.onnx_networks import OnnxDetector, read_options
 
+        _refuse(name, scale)
         return OnnxDetector(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
     from taskodec.plugins.torchvision_detectors import DETECTORS, torchvision_detector
 
@@ -85,3 +85,8 @@ def load_detector(
         return torchvision_detector(name, weights, offline, scale)
     valid = ("yolox_nano", "fastestdet", *DETECTORS)
     raise UsageError(f"no detector {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, onnx:FILE")
+
+
+def _refuse(name: str, scale: float | None) -> None:
+    if scale is not None:
+        raise UsageError(f"network {name!r} looks at pictures of one size; leave out task.options.scale")

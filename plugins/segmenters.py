@@ -2,12 +2,11 @@
 
 | network | weights | licence |
 |---|---|---|
-| `lraspp_mobilenet_v3_large` (default), others of `torchvision_semantic.SEMANTIC` | torchvision's | BSD-3-Clause |
-| `espnetv2` | its repository's file, downloaded on first use | MIT |
+| `espnetv2` (default) | the authors' file, downloaded on first use | MIT |
+| names in `torchvision_semantic.SEMANTIC` | torchvision's, downloaded on first use | BSD-3-Clause |
 | `onnx:FILE` | in the file | its own |
 
-All but files of one's own are trained on Pascal VOC's 20 classes and background. torchvision's are downloaded on first
-use.
+All but the last are trained on Pascal VOC's 20 classes and background.
 """
 
 from __future__ import annotations
@@ -20,36 +19,46 @@ from taskodec.errors import UsageError
 from taskodec.names import nearest
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.semantic import Semantic
+from taskodec.tasks.semantic_metrics import voc_from_coco
 
 __all__ = ["load_semantic", "load_semseg"]
 
+LABEL_IDS = ("own", "coco")
+
 
 def load_semseg(
-    network: str = "lraspp_mobilenet_v3_large",
+    network: str = "espnetv2",
     weights: str | Path | None = None,
     loss: str = "features",
     layers: Sequence[float] | None = None,
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
-    label_ids: str = "coco",
+    label_ids: str = "own",
 ) -> Semantic:
-    """The task `semseg` with a network by name; options as for `det`, and `label_ids` as of `Semantic`."""
+    """The task `semseg` with a network by name; options as for `det`.
+
+    `label_ids` says what the numbers in label files are: the network's `own` classes, or `coco` categories, of which
+    a network for Pascal VOC's classes knows twenty.
+    """
+    if label_ids not in LABEL_IDS:
+        raise UsageError(f"task.options.label_ids = {label_ids!r}; valid: {', '.join(LABEL_IDS)}")
+    table = voc_from_coco() if label_ids == "coco" else None
     found = load_semantic(network, weights, offline, onnx)
-    return Semantic(found, "semseg", loss=loss, layers=layers, label_ids=label_ids)
+    return Semantic(found, "semseg", loss=loss, layers=layers, label_table=table)
 
 
 def load_semantic(
     name: str, weights: str | Path | None = None, offline: bool = False, onnx: Mapping[str, Any] | None = None
 ) -> FeatureNetwork:
     """A network with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
-    if name.startswith("onnx:"):
-        from taskodec.plugins.onnx_networks import OnnxSemantic, read_options
-
-        return OnnxSemantic(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
     if name == "espnetv2":
         from taskodec.plugins.espnet import espnet
 
         return espnet(weights, offline)
+    if name.startswith("onnx:"):
+        from taskodec.plugins.onnx_networks import OnnxSemantic, read_options
+
+        return OnnxSemantic(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
     from taskodec.plugins.torchvision_semantic import SEMANTIC, torchvision_semantic
 
     if name in SEMANTIC:

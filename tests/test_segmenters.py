@@ -32,7 +32,7 @@ def test_the_network_is_torchvisions_with_imagenet_normalisation(lraspp_file):
 
 @pytest.mark.parametrize("loss", ["features", "outputs"])
 def test_the_task_takes_any_size(lraspp_file, loss):
-    task = default_registry().task_from("semseg", weights=lraspp_file, loss=loss)
+    task = default_registry().task_from("semseg", network="lraspp_mobilenet_v3_large", weights=lraspp_file, loss=loss)
     x = torch.rand(1, 3, 21, 40, generator=torch.Generator().manual_seed(0))
     x_hat = (0.5 * x).requires_grad_()
     reference = task.prepare(x)
@@ -60,4 +60,14 @@ def test_names_are_torchvisions_and_others_are_refused(monkeypatch, tmp_path):
         load_semantic("fcn_resnet5O")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=r"lraspp_mobilenet_v3_large-d234d4ea\.pth"):
+        load_semseg("lraspp_mobilenet_v3_large", offline=True)
+    with pytest.raises(WeightsError, match=r"espnetv2_s_1\.0_pascal_384x384\.pth"):
         load_semseg(offline=True)
+
+
+def test_labels_may_be_cocos(lraspp_file):
+    tasks = [load_semseg("lraspp_mobilenet_v3_large", lraspp_file, label_ids=ids) for ids in ("own", "coco")]
+    own, coco = (task.evaluator() for task in tasks)
+    assert (own.classes, own.table[18].item(), coco.table[18].item()) == (21, 18, 12)  # a dog
+    with pytest.raises(UsageError, match="label_ids = 'voc'; valid: own, coco"):
+        load_semseg(label_ids="voc")
