@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from taskodec.plugins.boxes import suppress
 from taskodec.plugins.state_dicts import put_weights, read_weights
 from taskodec.plugins.weight_files import WeightsFile
 from taskodec.tasks.detection import COCO_IDS, Detector
@@ -32,11 +32,8 @@ VARIANCES = (0.0163, 0.00801, 0.0110)
 """Variance of each level's features within their channels, mean over channels, on 100 COCO photographs."""
 
 SIDE = 352
-MIN_SCORE = 0.001
 FLOOR = 1e-9
 """The power has no gradient at 0."""
-OVERLAP = 0.45
-"""Of two boxes of one category that overlap more, the one with the lower score is dropped."""
 
 
 def fastestdet(weights: str | Path | None = None, offline: bool = False) -> FastestDet:
@@ -75,13 +72,7 @@ class FastestDet(Detector):
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:
-        anchors = self.outputs(x)[0]
-        scores, indices = anchors[:, 4:].max(1)
-        sure = scores >= MIN_SCORE
-        scores, indices = scores[sure], indices[sure]
-        boxes = clip_boxes_to_image(anchors[sure, :4], (x.shape[2], x.shape[3]))
-        kept = batched_nms(boxes, scores, indices, OVERLAP)
-        return Detections(boxes[kept], scores[kept], torch.tensor(COCO_IDS, device=x.device)[indices[kept]])
+        return suppress(self.outputs(x)[0], (x.shape[2], x.shape[3]))
 
 
 def _corners(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class Detection(FeatureTask):
         return {"objects_kept": kept, **super().metrics(x_hat, x)}
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
-        return CocoEvaluator(self.network.detect, labels)
+        return CocoEvaluator(lambda x: self.network.detect(self._fit(x)), labels)
 
 
 class InstanceSegmentation(Detection):
@@ -126,7 +126,13 @@ class InstanceSegmentation(Detection):
         return detection_divergence(outputs, reference.outputs) + of_masks
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
-        return CocoEvaluator(self.network.detect, labels, "segm")
+        return CocoEvaluator(self._detect, labels, "segm")
+
+    def _detect(self, x: Tensor) -> Detections:
+        """With masks of the picture's size, also where it was continued for the network."""
+        found = self.network.detect(self._fit(x))
+        masks = None if found.masks is None else found.masks[:, : x.shape[2], : x.shape[3]]
+        return replace(found, masks=masks)
 
 
 def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -135,3 +137,42 @@ def test_metrics_compare_the_objects():
 def test_the_categories_are_cocos():
     assert len(COCO_IDS) == 80
     assert (COCO_IDS[0], COCO_IDS[11], COCO_IDS[-1]) == (1, 13, 90)  # person, stop sign, toothbrush
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [(Detection, ["self_ap", "self_ap50"]), (InstanceSegmentation, ["mask_self_ap", "mask_self_ap50"])],
+)
+def test_it_is_judged_by_average_precision_of_boxes_or_of_masks(kind, names, monkeypatch):
+    def detect(x):
+        """Two objects in a picture of whatever size, whose masks show what the network was given."""
+        masks = torch.zeros(2, *x.shape[2:], dtype=torch.bool)
+        masks[0, :3], masks[1, 3:] = True, True
+        shapes.append(tuple(masks.shape))
+        boxes = torch.tensor([[0.0, 0, 5, 3], [0, 3, 5, 5]])
+        return Detections(boxes, torch.tensor([0.9, 0.8]), torch.tensor([1, 2]), masks)
+
+    shapes = []
+    task = kind(Tiny(), "tiny")
+    monkeypatch.setattr(task.network, "detect", detect)
+    x = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    judge = task.evaluator()
+    record = judge.observe("a.png", x, x)
+    assert shapes == [(2, 8, 8)] * 2
+    assert judge.summarise([record]) == dict.fromkeys(names, pytest.approx(1))
+
+
+def test_labels_of_masks_have_the_size_of_the_picture(tmp_path, monkeypatch):
+    """A network that was shown a picture continued to 8x8 still gives masks of its 5x5 pixels."""
+    whole = Detections(torch.tensor([[0.0, 0, 5, 5]]), torch.ones(1), torch.ones(1), torch.ones(1, 8, 8) > 0)
+    task = InstanceSegmentation(Tiny(), "tiny")
+    monkeypatch.setattr(task.network, "detect", lambda x: whole)
+    mask = {"size": [5, 5], "counts": [0, 25]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 5, "width": 5}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5], "segmentation": mask}],
+    }
+    (tmp_path / "masks.json").write_text(json.dumps(content))
+    judge = task.evaluator(tmp_path / "masks.json")
+    x = torch.rand(1, 3, 5, 5)
+    assert judge.summarise([judge.observe("a.png", x, x)])["mask_ap"] == pytest.approx(1)
