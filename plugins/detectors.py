@@ -6,6 +6,7 @@
 | `fastestdet` | the authors' file, downloaded on first use | BSD-3-Clause |
 | names in `torchvision_detectors.DETECTORS` | torchvision's `COCO_V1`, downloaded on first use | BSD-3-Clause |
 | `maskrcnn_resnet50_fpn` (default of `seg`), `…_v2` | as above | BSD-3-Clause |
+| `detectron2:CONFIG` | of detectron2's model zoo, downloaded on first use | CC BY-SA 3.0 |
 | `onnx:FILE` | in the file | its own |
 """
 
@@ -79,14 +80,21 @@ def load_detector(
 
         _refuse(name, scale)
         return OnnxDetector(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+    if name.startswith("detectron2:"):
+        from taskodec.plugins.detectron2_networks import detectron2_detector
+
+        _refuse(name, scale)
+        return detectron2_detector(name.removeprefix("detectron2:"), weights, offline)
     from taskodec.plugins.torchvision_detectors import DETECTORS, torchvision_detector
 
     if name in DETECTORS:
         return torchvision_detector(name, weights, offline, scale)
     valid = ("yolox_nano", "fastestdet", *DETECTORS)
-    raise UsageError(f"no detector {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, onnx:FILE")
+    raise UsageError(
+        f"no detector {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, detectron2:CONFIG, onnx:FILE"
+    )
 
 
 def _refuse(name: str, scale: float | None) -> None:
     if scale is not None:
-        raise UsageError(f"network {name!r} looks at pictures of one size; leave out task.options.scale")
+        raise UsageError(f"network {name!r} scales pictures itself; leave out task.options.scale")

@@ -2,11 +2,11 @@
 
 | network | weights | licence |
 |---|---|---|
-| `espnetv2` (default) | the authors' file, downloaded on first use | MIT |
+| `espnetv2` (default) | its repository's file, downloaded on first use | MIT |
 | names in `torchvision_semantic.SEMANTIC` | torchvision's, downloaded on first use | BSD-3-Clause |
 | `onnx:FILE` | in the file | its own |
 
-All but the last are trained on Pascal VOC's 20 classes and background.
+All but files of one's own are trained on Pascal VOC's 20 classes and background.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from taskodec.errors import UsageError
 from taskodec.names import nearest
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.semantic import Semantic
-from taskodec.tasks.semantic_metrics import voc_from_coco
 
 __all__ = ["load_semantic", "load_semseg"]
-
-LABEL_IDS = ("own", "coco")
 
 
 def load_semseg(
@@ -33,32 +30,25 @@ def load_semseg(
     layers: Sequence[float] | None = None,
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
-    label_ids: str = "own",
+    label_ids: str = "coco",
 ) -> Semantic:
-    """The task `semseg` with a network by name; options as for `det`.
-
-    `label_ids` says what the numbers in label files are: the network's `own` classes, or `coco` categories, of which
-    a network for Pascal VOC's classes knows twenty.
-    """
-    if label_ids not in LABEL_IDS:
-        raise UsageError(f"task.options.label_ids = {label_ids!r}; valid: {', '.join(LABEL_IDS)}")
-    table = voc_from_coco() if label_ids == "coco" else None
+    """The task `semseg` with a network by name; options as for `det`, and `label_ids` as of `Semantic`."""
     found = load_semantic(network, weights, offline, onnx)
-    return Semantic(found, "semseg", loss=loss, layers=layers, label_table=table)
+    return Semantic(found, "semseg", loss=loss, layers=layers, label_ids=label_ids)
 
 
 def load_semantic(
     name: str, weights: str | Path | None = None, offline: bool = False, onnx: Mapping[str, Any] | None = None
 ) -> FeatureNetwork:
     """A network with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
-    if name == "espnetv2":
-        from taskodec.plugins.espnet import espnet
-
-        return espnet(weights, offline)
     if name.startswith("onnx:"):
         from taskodec.plugins.onnx_networks import OnnxSemantic, read_options
 
         return OnnxSemantic(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+    if name == "espnetv2":
+        from taskodec.plugins.espnet import espnet
+
+        return espnet(weights, offline)
     from taskodec.plugins.torchvision_semantic import SEMANTIC, torchvision_semantic
 
     if name in SEMANTIC:

@@ -2,7 +2,7 @@
 
 They are tried in that order. The cache folder is the one of `torch.hub`, `~/.cache/torch/hub/checkpoints` unless
 `TORCH_HOME` says otherwise, where a file can be put by hand. Cached and downloaded files must have the SHA-256 that
-is named; a download appears in the folder only when it is whole and right. With `TASKODEC_OFFLINE=1`, or a task's
+is published; a download appears in the folder only when it is whole and right. With `TASKODEC_OFFLINE=1`, or a task's
 option `offline`, nothing is downloaded.
 """
 
@@ -29,8 +29,9 @@ LOCAL = "give its path with task.options.weights=PATH"
 class WeightsFile:
     """Published weights of a network.
 
-    `sha256` is the hash of the file at `url`, whole or its first digits. `package` is a Python package that may hold
-    the same file as `member`, and `requirement` the distribution that installs it.
+    `sha256` is the hash of the file at `url`, whole or its first digits, or empty where none is published.
+    `package` is a Python package that may hold the same file as `member`, and `requirement` the distribution that
+    installs it.
     """
 
     network: str
@@ -100,7 +101,8 @@ class WeightsFile:
         return f"the weights of {self.network} are not here and could not be downloaded from {self.url}"
 
     def _by_hand(self) -> str:
-        return f"put the file {self.name} (SHA-256 {self.sha256}…) into {cache_folder()}, or {LOCAL}"
+        known = f" (SHA-256 {self.sha256}{'' if len(self.sha256) == 64 else '…'})" if self.sha256 else ""
+        return f"put the file {self.name}{known} into {cache_folder()}, or {LOCAL}"
 
 
 def cache_folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +9,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from taskodec.errors import UsageError
 from taskodec.evaluators import Evaluator
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
-from taskodec.tasks.semantic_metrics import SemanticEvaluator
+from taskodec.tasks.semantic_metrics import SemanticEvaluator, voc_from_coco
 
 __all__ = ["Semantic"]
+
+LABEL_IDS = ("coco", "network")
 
 
 class Semantic(FeatureTask):
     """Agreement of a network whose `outputs` are class scores of every pixel before the softmax (B, K, H, W).
 
     `loss="outputs"` is the Kullback-Leibler divergence, in nats, of the predicted from the original's class
-    probabilities, mean over pixels.
+    probabilities, mean over pixels. `label_ids` says what the values in label files are: COCO's category ids, for
+    networks with Pascal VOC's classes, or the network's own classes.
     """
 
     losses = ("features", "outputs")
 
-    def __init__(
-        self, network: FeatureNetwork, name: str, *, label_table: Sequence[int] | None = None, **options: Any
-    ) -> None:
-        """`label_table` has the class of each value in label files, by default the value itself."""
+    def __init__(self, network: FeatureNetwork, name: str, *, label_ids: str = "coco", **options: Any) -> None:
         super().__init__(network, name, **options)
-        self.label_table = label_table
+        if label_ids not in LABEL_IDS:
+            raise UsageError(f"task {name!r} has no label_ids {label_ids!r}; valid: {', '.join(LABEL_IDS)}")
+        self.label_ids = label_ids
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        table = voc_from_coco() if self.label_ids == "coco" else None
+        return SemanticEvaluator(lambda x: self.classes(x)[0], labels, table=table)
 
     def prepare_outputs(self, x: Tensor) -> Tensor:
         return self.network.outputs(x).log_softmax(1)
@@ -45,16 +51,6 @@ class Semantic(FeatureTask):
         """`pixel_agreement`, the share of pixels that keep their class, and `feature_distance`."""
         same = self.classes(x_hat.clamp(0, 1)) == self.classes(x)
         return {"pixel_agreement": float(same.float().mean()), **super().metrics(x_hat, x)}
-
-    def evaluator(self, labels: Path | None = None) -> Evaluator:
-        def predict(x: Tensor) -> Tensor:
-            return self.classes(x)[0]
-
-        side = self.network.min_side
-        count = self.network.outputs(
-            torch.zeros(1, 3, side, side, device=next(self.network.parameters()).device)
-        ).shape[1]
-        return SemanticEvaluator(predict, labels, classes=count, table=self.label_table)
 
     @torch.no_grad()
     def classes(self, x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def voc_from_coco() -> list[int]:
 class SemanticEvaluator(Evaluator):
     """Mean intersection over union of the classes of pixels, from 0 to 1.
 
-    `predict` gives the class, below `classes`, of each pixel of a picture (1, 3, H, W) in [0, 1], as (H, W) integers.
+    `predict` gives the class of each pixel of a picture (1, 3, H, W) in [0, 1], as (H, W) integers below `IGNORED`.
     With `labels`, a folder with a PNG of one channel for each image, of its name and size, comes `miou`; `table` is
     the class of each value in these files (`IGNORED` for pixels not to be judged), by default the value itself.
     `self_miou` takes the prediction on the original for the truth. Pixels are counted over all images, and the mean
@@ -47,16 +47,11 @@ class SemanticEvaluator(Evaluator):
     """
 
     def __init__(
-        self,
-        predict: Callable[[Tensor], Tensor],
-        labels: Path | None = None,
-        *,
-        classes: int = len(VOC_IN_COCO),
-        table: Sequence[int] | None = None,
+        self, predict: Callable[[Tensor], Tensor], labels: Path | None = None, *, table: Sequence[int] | None = None
     ) -> None:
         if labels is not None and not labels.is_dir():
             raise UsageError(f"cannot read the labels {labels}: it is no folder; valid: one with a PNG for each image")
-        self.predict, self.labels, self.classes = predict, labels, classes
+        self.predict, self.labels = predict, labels
         self.table = torch.tensor(list(range(256)) if table is None else table)
         self.metrics: Mapping[str, bool] = {"self_miou": True} if labels is None else {"miou": True, "self_miou": True}
 
@@ -64,19 +59,12 @@ class SemanticEvaluator(Evaluator):
     def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:
         truth = None if self.labels is None else self._truth(self.labels / f"{Path(name).stem}.png", x.shape[-2:])
         found = self.predict(x_hat).cpu()
-        record = {"self": self._count(found, self.predict(x).cpu())}
-        return record if truth is None else {"labels": self._count(found, truth), **record}
+        record = {"self": _count(found, self.predict(x).cpu())}
+        return record if truth is None else {"labels": _count(found, truth), **record}
 
     def summarise(self, records: Sequence[Record]) -> dict[str, float]:
         truths = {"miou": "labels", "self_miou": "self"}
         return {metric: _miou([record[truths[metric]] for record in records]) for metric in self.metrics}
-
-    def _count(self, found: Tensor, truth: Tensor) -> dict[str, list[int]]:
-        judged = truth != IGNORED
-        pairs = truth[judged].long() * self.classes + found[judged].long()
-        confusion = pairs.bincount(minlength=self.classes**2).view(self.classes, self.classes)  # (true, predicted)
-        counts = torch.stack([confusion.diagonal(), confusion.sum(1), confusion.sum(0)], 1)  # (classes, 3)
-        return {str(index): row for index, row in enumerate(counts.tolist()) if any(row)}
 
     def _truth(self, file: Path, size: Sequence[int]) -> Tensor:
         """The classes of the pixels, (H, W)."""
@@ -90,12 +78,15 @@ class SemanticEvaluator(Evaluator):
         if values.shape != tuple(size):
             found, wanted = (f"{width}x{height}" for height, width in (values.shape, size))
             raise UsageError(f"{file} has {found} pixels, its image {wanted}: use the image that was labelled")
-        truth = self.table[values]
-        wrong = truth[(truth >= self.classes) & (truth != IGNORED)]
-        if len(wrong):
-            valid = f"0 to {self.classes - 1}, and {IGNORED} for pixels that are not judged"
-            raise UsageError(f"{file} has class {int(wrong[0])}; valid: {valid}")
-        return truth
+        return self.table[values]
+
+
+def _count(found: Tensor, truth: Tensor) -> dict[str, list[int]]:
+    judged = truth != IGNORED
+    pairs = truth[judged].long() * IGNORED + found[judged].long()
+    confusion = pairs.bincount(minlength=IGNORED**2).view(IGNORED, IGNORED)  # (true, predicted)
+    counts = torch.stack([confusion.diagonal(), confusion.sum(1), confusion.sum(0)], 1)  # (classes, 3)
+    return {str(index): row for index, row in enumerate(counts.tolist()) if any(row)}
 
 
 def _miou(images: Sequence[Mapping[str, Sequence[int]]]) -> float:

@@ -4,9 +4,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from taskodec.errors import UsageError
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.semantic import Semantic
-from taskodec.tasks.semantic_metrics import voc_from_coco
 
 
 class Tiny(FeatureNetwork):
@@ -54,12 +54,17 @@ def test_classes_and_their_agreement_are_of_the_pictures_own_pixels(x):
     assert task.metrics(changed, x)["pixel_agreement"] == pytest.approx(44 / 45)
 
 
-@pytest.mark.parametrize(("table", "value"), [(voc_from_coco(), 5), (None, 1)])  # an aeroplane: COCO's 5 is VOC's 1
-def test_it_is_judged_by_label_files_of_either_numbering(tmp_path, table, value):
+@pytest.mark.parametrize(("label_ids", "value"), [("coco", 5), ("network", 1)])  # an aeroplane: COCO's 5 is VOC's 1
+def test_it_is_judged_by_label_files_of_either_numbering(tmp_path, label_ids, value):
     Image.fromarray(np.full((9, 5), value, np.uint8)).save(tmp_path / "a.png")
-    task = Semantic(Tiny(), "tiny", label_table=table)
+    task = Semantic(Tiny(), "tiny", label_ids=label_ids)
     green = torch.zeros(1, 3, 9, 5)
     green[:, 1] = 1
     judge = task.evaluator(tmp_path)
     assert judge.summarise([judge.observe("a.jpg", green, green)]) == {"miou": 1, "self_miou": 1}
     assert judge.summarise([judge.observe("a.jpg", green.flip(2).roll(1, 1), green)]) == {"miou": 0, "self_miou": 0}
+
+
+def test_numberings_that_do_not_exist():
+    with pytest.raises(UsageError, match=r"no label_ids 'voc'; valid: coco, network"):
+        Semantic(Tiny(), "tiny", label_ids="voc")
