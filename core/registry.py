@@ -36,6 +36,8 @@ BUILTINS = (
     "taskodec.adapters_plugin",
     "taskodec.tasks.plugin",
     "taskodec.plugins.classification",
+    "taskodec.plugins.detection",
+    "taskodec.plugins.segmentation",
 )
 """Modules with the hooks of what ships with taskodec; all are light to import."""
 

@@ -12,5 +12,5 @@ __all__ = ["register_tasks"]
 @hookimpl
 def register_tasks() -> Sequence[TaskSpec]:
     """`cls`."""
-    description = "image classification (options: network, weights, loss=features|outputs, layers)"
+    description = "image classification (options: network, weights, loss=features|outputs, layers, offline, onnx)"
     return [TaskSpec("cls", "taskodec.plugins.imagenet:load_cls", description)]

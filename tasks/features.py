@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,7 @@ from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
 from taskodec.tasks.tradeoff import weight_at
 
-__all__ = ["LOSSES", "FeatureNetwork", "FeatureReference", "FeatureTask"]
-
-LOSSES = ("features", "outputs")
+__all__ = ["FeatureNetwork", "FeatureReference", "FeatureTask"]
 
 
 class FeatureNetwork(nn.Module, ABC):
@@ -24,6 +23,8 @@ class FeatureNetwork(nn.Module, ABC):
 
     min_side: int = 32
     """Smaller pictures are padded to this by repeating the right column and the bottom row."""
+    variances: Sequence[float] | None = None
+    """Variance of each level's features within their channels, mean over channels, on photographs; None if unknown."""
 
     @abstractmethod
     def features(self, x: Tensor) -> list[Tensor]:
@@ -31,25 +32,33 @@ class FeatureNetwork(nn.Module, ABC):
 
     @abstractmethod
     def outputs(self, x: Tensor) -> Tensor:
-        """Class scores before the softmax, (B, K), from an RGB image (B, 3, H, W) in [0, 1]."""
+        """What it says of an RGB image (B, 3, H, W) in [0, 1].
+
+        Of classes, scores before the softmax (B, K), or (B, K, H, W) for each pixel; of objects, as
+        `taskodec.tasks.detection.Detector` has it.
+        """
 
 
 @dataclass(frozen=True)
 class FeatureReference:
-    """What is kept of the original: its feature maps, or the logarithms of its class probabilities."""
+    """What is kept of the original: its feature maps, or what the divergence of outputs needs."""
 
     features: Sequence[Tensor] = ()
-    log_probabilities: Tensor | None = None
+    outputs: Any = None
 
 
 class FeatureTask(Task):
     """Agreement of a frozen network on the decoded picture and on the original.
 
     `loss="features"` is the mean over levels of the mean square error of the feature maps (Park et al. 2025,
-    section 4.1 of the CVPR paper), each level times its entry of `layers` if given; `loss="outputs"` is the
-    Kullback-Leibler divergence, in nats, of the predicted from the original's class probabilities.
+    section 4.1 of the CVPR paper), each level times its entry of `layers`. Without `layers` these are one over the
+    network's `variances`, so that 1 is an error as large as the features vary, or all 1 where it knows none.
+    `loss="outputs"`, for subclasses that define it, is a divergence of what the network says.
     `lmbdas` maps a codec's own trade-offs to weights of the loss; without it the tuning engine finds one.
     """
+
+    losses: Sequence[str] = ("features",)
+    """What `loss` may be."""
 
     def __init__(
         self,
@@ -60,8 +69,10 @@ class FeatureTask(Task):
         layers: Sequence[float] | None = None,
         lmbdas: Mapping[float, float] | None = None,
     ) -> None:
-        if loss not in LOSSES:
-            raise UsageError(f"task {name!r} has no loss {loss!r}; valid: {', '.join(LOSSES)}")
+        if loss not in self.losses:
+            raise UsageError(f"task {name!r} has no loss {loss!r}; valid: {', '.join(self.losses)}")
+        if layers is None and network.variances is not None:
+            layers = [1 / variance for variance in network.variances]
         self.network = network.eval().requires_grad_(False)
         self.name = name
         self.kind = loss
@@ -72,7 +83,7 @@ class FeatureTask(Task):
     def prepare(self, x: Tensor) -> FeatureReference:
         x = self._fit(x)
         if self.kind == "outputs":
-            return FeatureReference(log_probabilities=self.network.outputs(x).log_softmax(1))
+            return FeatureReference(outputs=self.prepare_outputs(x))
         features = self.network.features(x)
         if self.layers is not None and len(self.layers) != len(features):
             raise UsageError(
@@ -83,21 +94,26 @@ class FeatureTask(Task):
 
     def loss(self, x_hat: Tensor, reference: FeatureReference) -> Tensor:
         x_hat = self._fit(x_hat)
-        if reference.log_probabilities is not None:
-            found = self.network.outputs(x_hat).log_softmax(1)
-            return F.kl_div(found, reference.log_probabilities, log_target=True, reduction="batchmean")
+        if self.kind == "outputs":
+            return self.divergence(x_hat, reference.outputs)
         return self._distance(self.network.features(x_hat), reference.features)
+
+    def prepare_outputs(self, x: Tensor) -> Any:
+        """What `divergence` needs of the original (B, 3, H, W)."""
+        return self.network.outputs(x)
+
+    def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
+        """How far what the network says of `x_hat` is from what it says of the original; a scalar."""
+        raise NotImplementedError(f"{type(self).__name__} lists the loss 'outputs' and does not define it")
 
     def lmbda(self, codec: Codec, quality: float) -> float | None:
         return weight_at(codec.lmbda(quality), self.lmbdas) if self.lmbdas else None
 
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
-        """`top1_agreement` with the prediction on the original (0 or 1 for one image) and `feature_distance`."""
+        """`feature_distance`, the loss of the features."""
         x_hat, x = self._fit(x_hat.clamp(0, 1)), self._fit(x)
-        same = self.network.outputs(x_hat).argmax(1) == self.network.outputs(x).argmax(1)
-        distance = self._distance(self.network.features(x_hat), self.network.features(x))
-        return {"top1_agreement": float(same.float().mean()), "feature_distance": float(distance)}
+        return {"feature_distance": float(self._distance(self.network.features(x_hat), self.network.features(x)))}
 
     def to(self, device: torch.device) -> FeatureTask:
         self.network.to(device)

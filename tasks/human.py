@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from taskodec.bench import Metric, load_lpips
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
-from taskodec.evaluators import Evaluator, MeanEvaluator
+from taskodec.evaluators import Evaluator, MeanEvaluator, Record
 from taskodec.metrics import ms_ssim_loss, psnr
 from taskodec.tasks.tradeoff import weight_at
 
 __all__ = ["METRICS", "Human"]
 
 METRICS = ("mse", "ms-ssim")
+
+LPIPS_SIDE = 64
 
 MS_SSIM_WEIGHTS = {
     0.0018: 2.40,
@@ -63,4 +69,32 @@ class Human(Task):
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         if labels is not None:
             return super().evaluator(labels)
-        return MeanEvaluator(self, {"ms-ssim": True, "psnr": True})
+        return HumanEvaluator(self)
+
+
+class HumanEvaluator(MeanEvaluator):
+    """Means of MS-SSIM and PSNR, and of LPIPS if it can be loaded; a warning says if not."""
+
+    def __init__(self, task: Human) -> None:
+        self.lpips = _load_lpips()
+        super().__init__(task, {"ms-ssim": True, "psnr": True, **({"lpips": False} if self.lpips else {})})
+
+    @torch.no_grad()
+    def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:
+        found = self.task.metrics(x_hat, x)
+        if self.lpips is not None:
+            found["lpips"] = self.lpips(_wide(x_hat.detach().clamp(0, 1)), _wide(x))
+        return {metric: found[metric] for metric in self.metrics}
+
+
+def _load_lpips() -> Metric | None:
+    if importlib.util.find_spec("lpips") is None:
+        warnings.warn("LPIPS is left out, the package is not installed: pip install lpips", stacklevel=2)
+        return None
+    return load_lpips()  # warns if it has no weights
+
+
+def _wide(x: Tensor) -> Tensor:
+    """On the CPU, where the network is, and with the 64 pixels a side that it needs at least."""
+    missing = [max(0, LPIPS_SIDE - side) for side in (x.shape[3], x.shape[2])]
+    return F.pad(x.cpu(), (0, missing[0], 0, missing[1]), mode="replicate")

@@ -1,3 +1,4 @@
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -36,3 +37,44 @@ def test_metrics_are_those_of_the_picture_that_is_shown():
 def test_an_unknown_metric_says_what_is_valid():
     with pytest.raises(UsageError, match=r"no metric 'lpips'.*mse, ms-ssim"):
         Human("lpips")
+
+
+@pytest.fixture
+def lpips(monkeypatch):
+    """A stand-in for the package: the mean error, of pictures that its network could take."""
+
+    class Net:
+        def eval(self):
+            return self
+
+        def __call__(self, x_hat, x, normalize):
+            assert normalize
+            assert min(x.shape[2:]) >= 64
+            return (x_hat - x).abs().mean()
+
+    module = SimpleNamespace(__spec__=SimpleNamespace(), LPIPS=lambda net, verbose: Net())
+    monkeypatch.setitem(sys.modules, "lpips", module)
+    return module
+
+
+@pytest.mark.parametrize("size", [(80, 70), (5, 90)])
+def test_lpips_is_judged_beside_the_others_when_it_is_there(lpips, size):
+    judge = Human().evaluator()
+    assert dict(judge.metrics) == {"ms-ssim": True, "psnr": True, "lpips": False}
+    x = torch.full((1, 3, *size), 0.5)
+    records = [judge.observe("a.png", x + off, x) for off in (0.1, 5.0)]  # the second is clamped to white
+    assert [record["lpips"] for record in records] == pytest.approx([0.1, 0.5])
+    assert judge.summarise(records)["lpips"] == pytest.approx(0.3)
+
+
+def test_without_lpips_a_warning_says_why(lpips, monkeypatch):
+    def broken(net, verbose):
+        raise OSError("no internet")
+
+    lpips.LPIPS = broken
+    with pytest.warns(UserWarning, match=r"LPIPS is left out, its network cannot be loaded: no internet"):
+        assert list(Human().evaluator().metrics) == ["ms-ssim", "psnr"]
+    monkeypatch.delitem(sys.modules, "lpips")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match=r"not installed: pip install lpips"):
+        assert list(Human().evaluator().metrics) == ["ms-ssim", "psnr"]

@@ -1,0 +1,42 @@
+"""What detectors have in common: how a picture is fitted to them, and how their anchors become objects."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import batched_nms
+
+from taskodec.tasks.detection import COCO_IDS
+from taskodec.tasks.detections import Detections
+
+__all__ = ["letterbox", "suppress"]
+
+MIN_SCORE = 0.01
+MAX_OVERLAP = 0.65
+"""What YOLOX is evaluated with."""
+
+
+def letterbox(x: Tensor, factor: float, grey: float, stride: int) -> Tensor:
+    """Scale (B, C, H, W), and continue it in `grey` at the right and at the bottom to multiples of `stride`."""
+    height, width = (max(1, round(side * factor)) for side in x.shape[2:])
+    if (height, width) != x.shape[2:]:
+        x = F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return F.pad(x, (0, -width % stride, 0, -height % stride), value=grey)
+
+
+def suppress(anchors: Tensor, size: tuple[int, int]) -> Detections:
+    """The objects among anchors (A, 4 + K) of a picture of `size` (H, W), best first.
+
+    Boxes are x1, y1, x2, y2. Of overlapping boxes of one category the best is kept. With K = 80
+    categories are COCO's, else 1 to K.
+    """
+    boxes = anchors[:, :4]
+    scores, classes = anchors[:, 4:].max(1)
+    sure = scores >= MIN_SCORE
+    boxes, scores, classes = boxes[sure], scores[sure], classes[sure]
+    kept = batched_nms(boxes, scores, classes, MAX_OVERLAP)
+    inside = boxes[kept].clamp(min=0).minimum(boxes.new_tensor([size[1], size[0]] * 2))
+    count = anchors.shape[1] - 4
+    ids = COCO_IDS if count == len(COCO_IDS) else range(1, count + 1)
+    return Detections(inside, scores[kept], torch.tensor(ids, device=boxes.device)[classes[kept]])

@@ -1,0 +1,100 @@
+"""Detectors for the tasks `det` and `seg`, by name.
+
+| network | weights | licence |
+|---|---|---|
+| `yolox_nano` (default of `det`) | Megvii's ONNX file, downloaded on first use | Apache-2.0 |
+| `fastestdet` | the authors' file, downloaded on first use | BSD-3-Clause |
+| names in `torchvision_detectors.DETECTORS` | torchvision's `COCO_V1`, downloaded on first use | BSD-3-Clause |
+| `maskrcnn_resnet50_fpn` (default of `seg`), `…_v2` | as above | BSD-3-Clause |
+| `detectron2:CONFIG` | of detectron2's model zoo, downloaded on first use | CC BY-SA 3.0 |
+| `onnx:FILE` | in the file | its own |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from taskodec.errors import UsageError
+from taskodec.names import nearest
+from taskodec.tasks.detection import Detection, Detector, InstanceSegmentation, MaskDetector
+
+__all__ = ["load_det", "load_detector", "load_seg"]
+
+
+def load_det(
+    network: str = "yolox_nano",
+    weights: str | Path | None = None,
+    loss: str = "features",
+    layers: Sequence[float] | None = None,
+    offline: bool = False,
+    scale: float | None = None,
+    onnx: Mapping[str, Any] | None = None,
+) -> Detection:
+    """The task `det` with a detector by name.
+
+    `weights` is a local file instead of the published one, `loss` is `features` or `outputs`, `layers` has a weight
+    for each level of features, `offline` never downloads, and `scale` is the factor that pictures are scaled by
+    instead of the network's own choice. `onnx` has the options of an ONNX file.
+    """
+    return Detection(load_detector(network, weights, offline, scale, onnx), "det", loss=loss, layers=layers)
+
+
+def load_seg(
+    network: str = "maskrcnn_resnet50_fpn",
+    weights: str | Path | None = None,
+    loss: str = "features",
+    layers: Sequence[float] | None = None,
+    offline: bool = False,
+    scale: float | None = None,
+) -> InstanceSegmentation:
+    """The task `seg` with a network that gives masks; options as for `load_det`."""
+    found = load_detector(network, weights, offline, scale)
+    if not isinstance(found, MaskDetector):
+        raise UsageError(f"network {network!r} gives no masks, which task 'seg' is about; take it for task 'det'")
+    return InstanceSegmentation(found, "seg", loss=loss, layers=layers)
+
+
+def load_detector(
+    name: str,
+    weights: str | Path | None = None,
+    offline: bool = False,
+    scale: float | None = None,
+    onnx: Mapping[str, Any] | None = None,
+) -> Detector:
+    """A detector with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
+    if scale is not None and not 0 < scale <= 4:
+        raise UsageError(f"task.options.scale = {scale!r}: expected a factor above 0 and at most 4")
+    if name == "yolox_nano":
+        from taskodec.plugins.yolox import yolox_nano
+
+        return yolox_nano(weights, offline, scale)
+    if name == "fastestdet":
+        from taskodec.plugins.fastestdet import fastestdet
+
+        _refuse(name, scale)
+        return fastestdet(weights, offline)
+    if name.startswith("onnx:"):
+        from taskodec.plugins.onnx_networks import OnnxDetector, read_options
+
+        _refuse(name, scale)
+        return OnnxDetector(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+    if name.startswith("detectron2:"):
+        from taskodec.plugins.detectron2_networks import detectron2_detector
+
+        _refuse(name, scale)
+        return detectron2_detector(name.removeprefix("detectron2:"), weights, offline)
+    from taskodec.plugins.torchvision_detectors import DETECTORS, torchvision_detector
+
+    if name in DETECTORS:
+        return torchvision_detector(name, weights, offline, scale)
+    valid = ("yolox_nano", "fastestdet", *DETECTORS)
+    raise UsageError(
+        f"no detector {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, detectron2:CONFIG, onnx:FILE"
+    )
+
+
+def _refuse(name: str, scale: float | None) -> None:
+    if scale is not None:
+        raise UsageError(f"network {name!r} scales pictures itself; leave out task.options.scale")

@@ -1,0 +1,162 @@
+"""Detectors of detectron2 (Apache-2.0, weights CC BY-SA 3.0), by their configuration, where it is installed.
+
+A configuration is a name of detectron2's model zoo, such as `COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml`, or a file.
+detectron2 gives no hashes of its weights, and reads them itself: they are pickles, which can run code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from taskodec.errors import UsageError, WeightsError
+from taskodec.plugins.weight_files import WeightsFile
+from taskodec.tasks.detection import Detector, MaskDetector
+from taskodec.tasks.detections import Detections
+
+__all__ = ["Detectron2", "Detectron2Masks", "detectron2_detector"]
+
+PLACES = 200
+"""How many proposals of the original the loss on outputs looks at, those most like objects."""
+
+
+def detectron2_detector(config: str, weights: str | Path | None = None, offline: bool = False) -> Detector:
+    """A detector by its configuration. UsageError without detectron2, WeightsError if its weights cannot be had."""
+    try:
+        import detectron2.model_zoo  # noqa: F401, which needs more than the others
+        from detectron2.checkpoint import DetectionCheckpointer
+        from detectron2.modeling import build_model
+    except ImportError as error:
+        raise UsageError(
+            f"network detectron2:{config} needs detectron2 ({error}); it is built from its source, and needs "
+            "setuptools<81: https://detectron2.readthedocs.io/en/latest/tutorials/install.html"
+        ) from error
+    settings = _settings(config)
+    file = WeightsFile(f"detectron2:{config}", _url(config, settings)).find(weights, offline)
+    model: Any = build_model(settings)
+    try:
+        DetectionCheckpointer(model).load(str(file))
+    except Exception as error:  # detectron2 has no errors of its own
+        raise WeightsError(f"{file} does not fit detectron2:{config}: {type(error).__name__}: {error}") from error
+    return Detectron2Masks(model, settings) if settings.MODEL.MASK_ON else Detectron2(model, settings)
+
+
+def _settings(config: str) -> Any:
+    from detectron2 import model_zoo
+    from detectron2.config import get_cfg
+
+    settings = get_cfg()
+    try:
+        file = Path(config).expanduser()
+        settings.merge_from_file(str(file) if file.is_file() else model_zoo.get_config_file(config))
+    except Exception as error:  # an unknown name, or nearly anything that YAML can hold
+        raise UsageError(
+            f"network detectron2:{config} is neither a file nor in detectron2's model zoo: {error}"
+        ) from error
+    settings.MODEL.DEVICE = "cpu"  # moved later, as all networks are
+    return settings
+
+
+def _url(config: str, settings: Any) -> str:
+    from detectron2 import model_zoo
+
+    try:
+        return str(model_zoo.get_checkpoint_url(config))
+    except RuntimeError:
+        return str(settings.MODEL.WEIGHTS)
+
+
+class Detectron2(Detector):
+    """A detector of detectron2; its features are those of its backbone.
+
+    The loss on outputs is for networks of two stages: a proposal is a box in pixels of the network, and the category
+    that it is most like (A, 5).
+    """
+
+    min_side = 1
+
+    def __init__(self, model: Any, settings: Any) -> None:
+        from detectron2.data import MetadataCatalog
+
+        super().__init__()
+        self.model = model
+        self.shortest, self.longest = settings.INPUT.MIN_SIZE_TEST, settings.INPUT.MAX_SIZE_TEST
+        self.bgr = settings.INPUT.FORMAT == "BGR"
+        data = MetadataCatalog.get(settings.DATASETS.TEST[0]) if settings.DATASETS.TEST else None
+        ids = getattr(data, "thing_dataset_id_to_contiguous_id", {})
+        self.categories = {index: category for category, index in ids.items()}
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return list(self._see(x)[1].values())
+
+    @torch.no_grad()
+    def detect(self, x: Tensor) -> Detections:
+        asked = {"image": self._pictures(x)[0], "height": x.shape[2], "width": x.shape[3]}
+        found = self.model.eval()([asked])[0]["instances"]
+        classes = [self.categories.get(index, index + 1) for index in found.pred_classes.tolist()]
+        masks = found.pred_masks if found.has("pred_masks") else None
+        categories = torch.tensor(classes, dtype=torch.long, device=x.device)
+        return Detections(found.pred_boxes.tensor, found.scores, categories, masks)
+
+    def proposals(self, x: Tensor) -> Tensor:
+        images, features = self._see(x)
+        if not hasattr(self.model, "roi_heads"):
+            raise UsageError("this detectron2 network has one stage; compare its features, task.options.loss=features")
+        found, _ = self.model.proposal_generator(images, features)
+        boxes: Tensor = found[0].proposal_boxes.tensor
+        scores, _ = self._scores_and_boxes(features, boxes)
+        certain, categories = scores[:, :-1].max(1)  # the background is last
+        best = certain.topk(min(PLACES, len(certain))).indices
+        return torch.cat([boxes, categories[:, None]], 1)[best]
+
+    def outputs(self, x: Tensor, proposals: Tensor | None = None) -> Tensor:
+        _, features = self._see(x)
+        return self._outputs(x, features, self.proposals(x) if proposals is None else proposals)
+
+    def _outputs(self, x: Tensor, features: dict[str, Tensor], places: Tensor) -> Tensor:
+        scores, boxes = self._scores_and_boxes(features, places[:, :4])
+        own = places[:, 4].long() if boxes.shape[1] > 1 else torch.zeros_like(places[:, 4]).long()
+        chosen = boxes[torch.arange(len(places), device=x.device), own]  # (A, 4)
+        return torch.cat([chosen / self._factor(x), scores[:, :-1]], 1)[None]
+
+    def _scores_and_boxes(self, features: dict[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (A, K + 1), and a box for each category, or one for all (A, K or 1, 4)."""
+        from detectron2.structures import Boxes
+
+        heads = self.model.roi_heads
+        pooled = heads.box_pooler([features[name] for name in heads.box_in_features], [Boxes(boxes)])
+        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        moved = heads.box_predictor.box2box_transform.apply_deltas(deltas, boxes)  # (A, K * 4)
+        return logits.softmax(1), moved.unflatten(1, (-1, 4))
+
+    def _see(self, x: Tensor) -> tuple[Any, dict[str, Tensor]]:
+        images = self.model.preprocess_image([{"image": one} for one in self._pictures(x)])
+        return images, self.model.backbone(images.tensor)
+
+    def _pictures(self, x: Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 255], in the network's order of channels and at its size."""
+        x = 255 * (x.flip(1) if self.bgr else x)
+        height, width = (max(1, round(side * self._factor(x))) for side in x.shape[2:])
+        return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
+
+    def _factor(self, x: Tensor) -> float:
+        sides = x.shape[2:]
+        return float(min(self.shortest / min(sides), self.longest / max(sides)))
+
+
+class Detectron2Masks(Detectron2, MaskDetector):
+    """Mask R-CNN of detectron2."""
+
+    def outputs_and_masks(self, x: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        from detectron2.structures import Boxes
+
+        _, features = self._see(x)
+        heads = self.model.roi_heads
+        pooled = heads.mask_pooler([features[name] for name in heads.mask_in_features], [Boxes(proposals[:, :4])])
+        logits = heads.mask_head.layers(pooled)  # (A, K, 28, 28)
+        chosen = logits[torch.arange(len(proposals), device=x.device), proposals[:, 4].long()]
+        return self._outputs(x, features, proposals), chosen.sigmoid()

@@ -1,0 +1,113 @@
+"""Networks from ONNX files: parts of a graph between named tensors, as differentiable PyTorch modules."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from taskodec.errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["convert", "input_name", "output_name", "read_graph"]
+
+
+def read_graph(file: Path) -> ModelProto:
+    """The checked graph in a file. UsageError without the converter, WeightsError if the file holds no graph."""
+    try:
+        import onnx
+        import onnx2torch  # noqa: F401, its absence is to be noticed before any work
+    except ImportError as error:
+        raise UsageError(f"networks from ONNX files need a converter ({error}): pip install taskodec[det]") from error
+    if not file.is_file():
+        raise WeightsError(f"no such weights file: {file}")
+    try:
+        graph = onnx.load(file)
+        onnx.checker.check_model(graph)
+        return onnx.shape_inference.infer_shapes(graph)
+    except Exception as error:  # protobuf and onnx have errors of many kinds for a file that is none of theirs
+        raise WeightsError(f"{file} is not a usable ONNX file: {type(error).__name__}: {str(error)[:300]}") from error
+
+
+def convert(graph: ModelProto, inputs: Sequence[str], outputs: Sequence[str], file: Path) -> fx.GraphModule:
+    """The part of a graph from tensors `inputs` to tensors `outputs` as a module, which returns a list if several.
+
+    WeightsError, which names `file`, if it has no such tensors or operators that the converter does not know.
+    """
+    from onnx.utils import Extractor
+    from onnx2torch import convert as to_torch
+
+    known = {name for node in graph.graph.node for name in node.output} | {i.name for i in graph.graph.input}
+    if missing := [name for name in (*inputs, *outputs) if name not in known]:
+        raise WeightsError(f"{file} has no tensors {', '.join(missing)}: is it the file that the network was made for?")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the converter's own, about its use of numpy and torch
+            part = Extractor(graph).extract_model(list(inputs), list(outputs))
+            module: Any = to_torch(part)
+    except Exception as error:  # the converter has no errors of its own
+        raise WeightsError(f"{file} cannot be converted: {type(error).__name__}: {str(error)[:300]}") from error
+    _fuse_silu(module)
+    _replace_slices(module)
+    return module.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+class _Slice(nn.Module):
+    """ONNX's Slice with constant bounds; the converter's own indexes with lists, which PyTorch gives up."""
+
+    def forward(
+        self, x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
+    ) -> Tensor:
+        along = range(len(starts)) if axes is None else axes.tolist()
+        strides = [1] * len(starts) if steps is None else steps.tolist()
+        for axis, start, end, stride in zip(along, starts.tolist(), ends.tolist(), strides, strict=True):
+            if stride > 0:
+                x = x[(slice(None),) * (axis % x.dim()) + (slice(start, end, stride),)]
+            else:
+                backwards = list(range(x.shape[axis])[start:end:stride])
+                x = x.index_select(axis, torch.tensor(backwards, device=x.device))
+        return x
+
+
+def _replace_slices(module: nn.Module) -> None:
+    """Put `_Slice` in the place of the converter's."""
+    from onnx2torch.node_converters.slice import OnnxSlice
+
+    for name, child in module.named_children():
+        if isinstance(child, OnnxSlice):
+            setattr(module, name, _Slice())
+
+
+def _fuse_silu(module: fx.GraphModule) -> None:
+    """Write x * sigmoid(x), which ONNX has no word for, as one operation: less time, and less to keep."""
+    parts = dict(module.named_modules())
+    for node in module.graph.nodes:
+        if node.op != "call_module" or getattr(parts[node.target], "math_op_function", None) is not torch.mul:
+            continue
+        for x, gate in (node.args, node.args[::-1]):
+            is_sigmoid = gate.op == "call_module" and isinstance(parts[gate.target], nn.Sigmoid)
+            if is_sigmoid and gate.args == (x,):
+                with module.graph.inserting_before(node):
+                    node.replace_all_uses_with(module.graph.call_function(F.silu, (x,)))
+                break
+    module.graph.eliminate_dead_code()
+    module.delete_all_unused_submodules()
+    module.recompile()
+
+
+def input_name(graph: ModelProto) -> str:
+    """The graph's first input that is no weight."""
+    weights = {tensor.name for tensor in graph.graph.initializer}
+    return next(str(entry.name) for entry in graph.graph.input if entry.name not in weights)
+
+
+def output_name(graph: ModelProto) -> str:
+    """The graph's first output."""
+    return str(graph.graph.output[0].name)

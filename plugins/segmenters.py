@@ -1,0 +1,59 @@
+"""Networks for the task `semseg`, by name.
+
+| network | weights | licence |
+|---|---|---|
+| `espnetv2` (default) | its repository's file, downloaded on first use | MIT |
+| names in `torchvision_semantic.SEMANTIC` | torchvision's, downloaded on first use | BSD-3-Clause |
+| `onnx:FILE` | in the file | its own |
+
+All but files of one's own are trained on Pascal VOC's 20 classes and background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from taskodec.errors import UsageError
+from taskodec.names import nearest
+from taskodec.tasks.features import FeatureNetwork
+from taskodec.tasks.semantic import Semantic
+
+__all__ = ["load_semantic", "load_semseg"]
+
+
+def load_semseg(
+    network: str = "espnetv2",
+    weights: str | Path | None = None,
+    loss: str = "features",
+    layers: Sequence[float] | None = None,
+    offline: bool = False,
+    onnx: Mapping[str, Any] | None = None,
+    label_ids: str = "coco",
+) -> Semantic:
+    """The task `semseg` with a network by name; options as for `det`, and `label_ids` as of `Semantic`."""
+    found = load_semantic(network, weights, offline, onnx)
+    return Semantic(found, "semseg", loss=loss, layers=layers, label_ids=label_ids)
+
+
+def load_semantic(
+    name: str, weights: str | Path | None = None, offline: bool = False, onnx: Mapping[str, Any] | None = None
+) -> FeatureNetwork:
+    """A network with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
+    if name.startswith("onnx:"):
+        from taskodec.plugins.onnx_networks import OnnxSemantic, read_options
+
+        return OnnxSemantic(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+    if name == "espnetv2":
+        from taskodec.plugins.espnet import espnet
+
+        return espnet(weights, offline)
+    from taskodec.plugins.torchvision_semantic import SEMANTIC, torchvision_semantic
+
+    if name in SEMANTIC:
+        return torchvision_semantic(name, weights, offline)
+    valid = ("espnetv2", *SEMANTIC)
+    raise UsageError(
+        f"task 'semseg' has no network {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, onnx:FILE"
+    )

@@ -1,0 +1,42 @@
+"""Image classification: the decoded picture must be taken for what the original is taken for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from taskodec.evaluators import Evaluator
+from taskodec.tasks.classification_metrics import ClassificationEvaluator
+from taskodec.tasks.features import FeatureTask
+
+__all__ = ["Classification"]
+
+
+class Classification(FeatureTask):
+    """Agreement of a classifier, whose `outputs` are class scores before the softmax (B, K).
+
+    `loss="outputs"` is the Kullback-Leibler divergence, in nats, of the predicted from the original's class
+    probabilities.
+    """
+
+    losses = ("features", "outputs")
+
+    def prepare_outputs(self, x: Tensor) -> Tensor:
+        return self.network.outputs(x).log_softmax(1)
+
+    def divergence(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+        found = self.network.outputs(x_hat).log_softmax(1)
+        return F.kl_div(found, reference, log_target=True, reduction="batchmean")
+
+    @torch.no_grad()
+    def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
+        """`top1_agreement` with the prediction on the original (0 or 1 for one image) and `feature_distance`."""
+        shown, original = self._fit(x_hat.clamp(0, 1)), self._fit(x)
+        same = self.network.outputs(shown).argmax(1) == self.network.outputs(original).argmax(1)
+        return {"top1_agreement": float(same.float().mean()), **super().metrics(x_hat, x)}
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return ClassificationEvaluator(lambda x: self.network.outputs(self._fit(x)), labels)

@@ -1,0 +1,171 @@
+"""Object detection: the same objects must be found in the decoded picture as in the original, in the same places."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou, generalized_box_iou_loss
+
+from taskodec.evaluators import Evaluator
+from taskodec.tasks.coco import CocoEvaluator
+from taskodec.tasks.detections import Detections
+from taskodec.tasks.features import FeatureNetwork, FeatureTask
+
+__all__ = ["COCO_IDS", "Detection", "Detector", "InstanceSegmentation", "MaskDetector"]
+
+COCO_IDS = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+"""The 80 categories of COCO's annotations in their usual order, by id."""
+
+FLOOR = 1e-6
+"""Probabilities closer to 0 or 1 count as this close."""
+
+
+class Detector(FeatureNetwork):
+    """A network that finds objects."""
+
+    @abstractmethod
+    def detect(self, x: Tensor) -> Detections:
+        """The objects in one picture (1, 3, H, W) in [0, 1], overlapping ones suppressed, best first."""
+
+    @abstractmethod
+    def outputs(self, x: Tensor, proposals: Tensor | None = None) -> Tensor:
+        """What it says of every anchor, (B, A, 4 + K): a box x1, y1, x2, y2 in pixels, and K class probabilities.
+
+        Networks of two stages look at `proposals` (A, 4) of one picture instead of their own.
+        """
+
+    def proposals(self, x: Tensor) -> Tensor | None:
+        """The places in one picture that the second stage looks at, (A, 4); None for networks of one stage."""
+        return None
+
+
+class MaskDetector(Detector):
+    """A network of two stages that finds objects and their outlines; `detect` gives masks too."""
+
+    @abstractmethod
+    def proposals(self, x: Tensor) -> Tensor:
+        """The places in one picture that the second stage looks at (A, n)."""
+
+    @abstractmethod
+    def outputs_and_masks(self, x: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """`outputs` (1, A, 4 + K) of one picture, and the probability that a pixel of a box is the object (A, h, w)."""
+
+
+@dataclass(frozen=True)
+class DetectionReference:
+    """What a detector says of the original (B, A, 4 + K), and of which places."""
+
+    outputs: Tensor
+    proposals: Tensor | None
+
+
+@dataclass(frozen=True)
+class MaskReference:
+    """What a network says of places in the original: (1, A, 4 + K), and masks (A, h, w)."""
+
+    proposals: Tensor
+    outputs: Tensor
+    masks: Tensor
+
+
+class Detection(FeatureTask):
+    """Agreement of a detector.
+
+    `loss="outputs"` asks every anchor. With p and q the probabilities of a class in the original and in the decoded
+    picture, it is the Kullback-Leibler divergence of q from p as one of yes and no, summed over classes, plus
+    1 - GIoU of the two boxes (Rezatofighi et al. 2019, arXiv:1902.09630). An anchor's divergence counts as much as
+    either picture makes it look like an object, its box as much as the original does, and the sum is relative to how
+    much the original's anchors look like objects, plus one.
+    """
+
+    losses = ("features", "outputs")
+    network: Detector
+
+    def prepare_outputs(self, x: Tensor) -> Any:
+        proposals = self.network.proposals(x)
+        return DetectionReference(self.network.outputs(x, proposals), proposals)
+
+    def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
+        found = self.network.outputs(x_hat, reference.proposals)
+        return detection_divergence(found, reference.outputs)
+
+    @torch.no_grad()
+    def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
+        """`objects_kept`, the share of the original's objects that are found again, and `feature_distance`."""
+        shown, original = self._fit(x_hat.clamp(0, 1)), self._fit(x)
+        kept = objects_kept(self.network.detect(shown), self.network.detect(original))
+        return {"objects_kept": kept, **super().metrics(x_hat, x)}
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return CocoEvaluator(lambda x: self.network.detect(self._fit(x)), labels)
+
+
+class InstanceSegmentation(Detection):
+    """Agreement of a network that finds objects and their outlines.
+
+    `loss="outputs"` is that of `Detection`, on the original's proposals, plus the mean divergence of their masks'
+    pixels as yes or no, a mask as much as the original makes it look like an object.
+    """
+
+    network: MaskDetector
+
+    def prepare_outputs(self, x: Tensor) -> Any:
+        proposals = self.network.proposals(x)
+        return MaskReference(proposals, *self.network.outputs_and_masks(x, proposals))
+
+    def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
+        outputs, masks = self.network.outputs_and_masks(x_hat, reference.proposals)
+        certain = reference.outputs[0, :, 4:].amax(-1)  # (A,)
+        divergences = _of_yes_or_no(masks, reference.masks).mean((1, 2))
+        of_masks: Tensor = (certain * divergences).sum() / (1 + certain.sum())
+        return detection_divergence(outputs, reference.outputs) + of_masks
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        return CocoEvaluator(self._detect, labels, "segm")
+
+    def _detect(self, x: Tensor) -> Detections:
+        """With masks of the picture's size, also where it was continued for the network."""
+        found = self.network.detect(self._fit(x))
+        masks = None if found.masks is None else found.masks[:, : x.shape[2], : x.shape[3]]
+        return replace(found, masks=masks)
+
+
+def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:
+    """The loss of `Detection` between anchors (B, A, 4 + K) of the decoded picture and of the original."""
+    q, p = found[..., 4:], wanted[..., 4:]
+    divergences = _of_yes_or_no(q, p).sum(-1)  # (B, A)
+    certain = p.amax(-1)
+    suspected = torch.maximum(certain, q.detach().amax(-1))
+    boxes: Tensor = generalized_box_iou_loss(_solid(found[..., :4]), _solid(wanted[..., :4]))  # (B, A)
+    total = (suspected * divergences + certain * boxes).sum(1)
+    return (total / (1 + certain.sum(1))).mean()
+
+
+def _solid(boxes: Tensor) -> Tensor:
+    """Boxes (…, 4) at least a hundredth of a pixel wide and high: the GIoU of an empty box with itself is no 1."""
+    corner = boxes[..., :2]
+    return torch.cat([corner, torch.maximum(boxes[..., 2:], corner + 0.01)], -1)
+
+
+def _of_yes_or_no(found: Tensor, wanted: Tensor) -> Tensor:
+    """The Kullback-Leibler divergence, in nats, of probabilities `found` from `wanted`, each alone."""
+    q, p = found.clamp(FLOOR, 1 - FLOOR), wanted.clamp(FLOOR, 1 - FLOOR)
+    return p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+
+
+def objects_kept(found: Detections, wanted: Detections, score: float = 0.5, overlap: float = 0.5) -> float:
+    """The share of `wanted` objects of at least this score that `found` has with the same category and place.
+
+    1 where there are none.
+    """
+    sure, again = wanted.scores >= score, found.scores >= score
+    if not bool(sure.any()):
+        return 1.0
+    overlaps = box_iou(wanted.boxes[sure], found.boxes[again])  # (N, M)
+    same = wanted.categories[sure][:, None] == found.categories[again]
+    return float((same & (overlaps >= overlap)).any(1).float().mean())

@@ -1,0 +1,59 @@
+"""Semantic segmentation: every pixel of the decoded picture must be taken for what the original's is taken for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from taskodec.errors import UsageError
+from taskodec.evaluators import Evaluator
+from taskodec.tasks.features import FeatureNetwork, FeatureTask
+from taskodec.tasks.semantic_metrics import SemanticEvaluator, voc_from_coco
+
+__all__ = ["Semantic"]
+
+LABEL_IDS = ("coco", "network")
+
+
+class Semantic(FeatureTask):
+    """Agreement of a network whose `outputs` are class scores of every pixel before the softmax (B, K, H, W).
+
+    `loss="outputs"` is the Kullback-Leibler divergence, in nats, of the predicted from the original's class
+    probabilities, mean over pixels. `label_ids` says what the values in label files are: COCO's category ids, for
+    networks with Pascal VOC's classes, or the network's own classes.
+    """
+
+    losses = ("features", "outputs")
+
+    def __init__(self, network: FeatureNetwork, name: str, *, label_ids: str = "coco", **options: Any) -> None:
+        super().__init__(network, name, **options)
+        if label_ids not in LABEL_IDS:
+            raise UsageError(f"task {name!r} has no label_ids {label_ids!r}; valid: {', '.join(LABEL_IDS)}")
+        self.label_ids = label_ids
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        table = voc_from_coco() if self.label_ids == "coco" else None
+        return SemanticEvaluator(lambda x: self.classes(x)[0], labels, table=table)
+
+    def prepare_outputs(self, x: Tensor) -> Tensor:
+        return self.network.outputs(x).log_softmax(1)
+
+    def divergence(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+        found = self.network.outputs(x_hat).log_softmax(1)
+        return F.kl_div(found, reference, log_target=True, reduction="none").sum(1).mean()
+
+    @torch.no_grad()
+    def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
+        """`pixel_agreement`, the share of pixels that keep their class, and `feature_distance`."""
+        same = self.classes(x_hat.clamp(0, 1)) == self.classes(x)
+        return {"pixel_agreement": float(same.float().mean()), **super().metrics(x_hat, x)}
+
+    @torch.no_grad()
+    def classes(self, x: Tensor) -> Tensor:
+        """The class of every pixel, (B, H, W)."""
+        height, width = x.shape[2:]
+        return self.network.outputs(self._fit(x)).argmax(1)[:, :height, :width]

@@ -1,0 +1,99 @@
+"""How semantic segmentation is judged: mean intersection over union of the classes of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from taskodec.errors import UsageError
+from taskodec.evaluators import Evaluator, Record
+
+__all__ = ["IGNORED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco"]
+
+IGNORED = 255
+"""The class of pixels that are not judged."""
+
+VOC_IN_COCO = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
+"""COCO's category id of each of Pascal VOC's 21 classes; 0 stands for the background."""
+
+
+def voc_from_coco() -> list[int]:
+    """Pascal VOC's class of each COCO category, for label files with COCO's (panoptic) category ids.
+
+    Pixels without a category (0) are not judged; categories that VOC does not have are background.
+    """
+    table = [IGNORED] + [0] * 255
+    for index, category in enumerate(VOC_IN_COCO[1:], 1):
+        table[category] = index
+    return table
+
+
+class SemanticEvaluator(Evaluator):
+    """Mean intersection over union of the classes of pixels, from 0 to 1.
+
+    `predict` gives the class of each pixel of a picture (1, 3, H, W) in [0, 1], as (H, W) integers below `IGNORED`.
+    With `labels`, a folder with a PNG of one channel for each image, of its name and size, comes `miou`; `table` is
+    the class of each value in these files (`IGNORED` for pixels not to be judged), by default the value itself.
+    `self_miou` takes the prediction on the original for the truth. Pixels are counted over all images, and the mean
+    is over the classes that occur in what is taken for the truth.
+
+    A record has, under `labels` and `self`, three numbers of pixels by class: right, true, and predicted.
+    """
+
+    def __init__(
+        self, predict: Callable[[Tensor], Tensor], labels: Path | None = None, *, table: Sequence[int] | None = None
+    ) -> None:
+        if labels is not None and not labels.is_dir():
+            raise UsageError(f"cannot read the labels {labels}: it is no folder; valid: one with a PNG for each image")
+        self.predict, self.labels = predict, labels
+        self.table = torch.tensor(list(range(256)) if table is None else table)
+        self.metrics: Mapping[str, bool] = {"self_miou": True} if labels is None else {"miou": True, "self_miou": True}
+
+    @torch.no_grad()
+    def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:
+        truth = None if self.labels is None else self._truth(self.labels / f"{Path(name).stem}.png", x.shape[-2:])
+        found = self.predict(x_hat).cpu()
+        record = {"self": _count(found, self.predict(x).cpu())}
+        return record if truth is None else {"labels": _count(found, truth), **record}
+
+    def summarise(self, records: Sequence[Record]) -> dict[str, float]:
+        truths = {"miou": "labels", "self_miou": "self"}
+        return {metric: _miou([record[truths[metric]] for record in records]) for metric in self.metrics}
+
+    def _truth(self, file: Path, size: Sequence[int]) -> Tensor:
+        """The classes of the pixels, (H, W)."""
+        try:
+            with Image.open(file) as image:
+                if image.mode not in {"L", "P"}:
+                    raise UsageError(f"{file} is a picture of mode {image.mode}; valid: one channel of 8 bits (L or P)")
+                values = torch.from_numpy(np.array(image)).long()
+        except (OSError, UnidentifiedImageError) as error:
+            raise UsageError(f"cannot read the label {file}: {error}; valid: a PNG for each image") from error
+        if values.shape != tuple(size):
+            found, wanted = (f"{width}x{height}" for height, width in (values.shape, size))
+            raise UsageError(f"{file} has {found} pixels, its image {wanted}: use the image that was labelled")
+        return self.table[values]
+
+
+def _count(found: Tensor, truth: Tensor) -> dict[str, list[int]]:
+    judged = truth != IGNORED
+    pairs = truth[judged].long() * IGNORED + found[judged].long()
+    confusion = pairs.bincount(minlength=IGNORED**2).view(IGNORED, IGNORED)  # (true, predicted)
+    counts = torch.stack([confusion.diagonal(), confusion.sum(1), confusion.sum(0)], 1)  # (classes, 3)
+    return {str(index): row for index, row in enumerate(counts.tolist()) if any(row)}
+
+
+def _miou(images: Sequence[Mapping[str, Sequence[int]]]) -> float:
+    """Not a number if no class occurs."""
+    total: dict[str, list[int]] = {}
+    for image in images:
+        for index, counts in image.items():
+            total[index] = [a + b for a, b in zip(total.get(index, (0, 0, 0)), counts, strict=True)]
+    ratios = [right / (true + found - right) for right, true, found in total.values() if true]
+    return fmean(ratios) if ratios else float("nan")

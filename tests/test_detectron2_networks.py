@@ -1,0 +1,92 @@
+import importlib.util
+import warnings
+
+import pytest
+import torch
+
+from taskodec.errors import UsageError
+from taskodec.plugins.detectors import load_det, load_detector, load_seg
+
+HERE = importlib.util.find_spec("detectron2") is not None
+needs_detectron2 = pytest.mark.skipif(not HERE, reason="detectron2 is not installed: it is built from its source")
+
+CONFIG = """
+MODEL:
+  META_ARCHITECTURE: GeneralizedRCNN
+  BACKBONE: {NAME: build_resnet_fpn_backbone}
+  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, OUT_FEATURES: [res2, res3, res4, res5]}
+  FPN: {IN_FEATURES: [res2, res3, res4, res5], OUT_CHANNELS: 16}
+  ANCHOR_GENERATOR: {SIZES: [[32], [64], [128], [256], [512]]}
+  RPN: {IN_FEATURES: [p2, p3, p4, p5, p6], POST_NMS_TOPK_TEST: 20}
+  ROI_HEADS: {NAME: StandardROIHeads, IN_FEATURES: [p2, p3, p4, p5], SCORE_THRESH_TEST: 0.0}
+  ROI_BOX_HEAD: {NAME: FastRCNNConvFCHead, NUM_FC: 1, FC_DIM: 32, POOLER_RESOLUTION: 7}
+  ROI_MASK_HEAD: {NAME: MaskRCNNConvUpsampleHead, NUM_CONV: 1, CONV_DIM: 16, POOLER_RESOLUTION: 14}
+  MASK_ON: true
+INPUT: {MIN_SIZE_TEST: 64, MAX_SIZE_TEST: 128, FORMAT: BGR}
+DATASETS: {TEST: [coco_2017_val]}
+VERSION: 2
+"""
+
+
+@pytest.mark.skipif(HERE, reason="detectron2 is installed")
+def test_without_detectron2_the_error_says_where_it_is_from():
+    with pytest.raises(UsageError, match=r"detectron2:COCO-Detection/x\.yaml needs detectron2 .*tutorials/install"):
+        load_detector("detectron2:COCO-Detection/x.yaml")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A configuration of a small Mask R-CNN, and random weights of it."""
+    warnings.simplefilter("ignore")
+    from detectron2.config import get_cfg
+    from detectron2.modeling import build_model
+
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    settings = get_cfg()
+    settings.merge_from_file(str(tmp_path / "small.yaml"))
+    settings.MODEL.DEVICE = "cpu"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model(settings)
+        for name in ("cls_score", "bbox_pred"):
+            torch.nn.init.normal_(getattr(model.roi_heads.box_predictor, name).weight, std=0.05)
+    torch.save({"model": model.state_dict()}, tmp_path / "small.pth")
+    return f"detectron2:{tmp_path / 'small.yaml'}", tmp_path / "small.pth"
+
+
+@needs_detectron2
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("loss", ["features", "outputs"])
+@pytest.mark.parametrize("load", [load_det, load_seg])
+def test_a_configuration_becomes_a_task(files, loss, load):
+    task = load(files[0], files[1], loss=loss)
+    x = torch.rand(1, 3, 50, 70, generator=torch.Generator().manual_seed(0))
+    reference = task.prepare(x)
+    assert float(task.loss(x, reference)) == pytest.approx(0, abs=1e-3)
+    x_hat = (1 - x).requires_grad_()
+    task.loss(x_hat, reference).backward()
+    assert bool(torch.isfinite(x_hat.grad).all())
+    assert float(x_hat.grad.abs().sum()) > 0
+
+
+@needs_detectron2
+@pytest.mark.filterwarnings("ignore")
+def test_objects_and_features_are_detectron2s(files):
+    network = load_detector(*files).eval()
+    x = torch.rand(1, 3, 50, 70, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        shapes = [tuple(f.shape) for f in network.features(x)]
+        found, anchors = network.detect(x), network.outputs(x)[0]
+    assert shapes == [(1, 16, 16, 24), (1, 16, 8, 12), (1, 16, 4, 6), (1, 16, 2, 3), (1, 16, 1, 2)]
+    assert found.masks.shape == (len(found.scores), 50, 70)
+    assert set(found.categories.tolist()) <= set(range(1, 91))
+    boxes = anchors[:, :4].clamp(min=0).minimum(torch.tensor([70.0, 50, 70, 50]))
+    same = ((boxes - found.boxes[0]).abs().amax(1) < 0.1) & ((anchors[:, 4:].amax(1) - found.scores[0]).abs() < 1e-3)
+    assert bool(same.any())
+
+
+@needs_detectron2
+@pytest.mark.filterwarnings("ignore")
+def test_an_unknown_configuration_says_so():
+    with pytest.raises(UsageError, match="neither a file nor in detectron2's model zoo"):
+        load_detector("detectron2:COCO-Detection/none.yaml")
