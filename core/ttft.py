@@ -4,7 +4,7 @@ Tuning runs through phases. Each trains some of: the latents y and z themselves;
 sent); the decoder's singular values, whose change travels in the stream (Park et al., CVPR 2025, section 3.3).
 What is minimised is the cost of the file: `cost = lmbda * loss + bpp`. After each phase its best state is
 written as a real stream and judged on the 8-bit picture a decoder gives; the cheapest stream is kept, and the
-untuned one is always among them, so that tuning never makes a file worse.
+untuned one is always among them, and with a trained adapter the codec's own, so that tuning never makes a file worse.
 """
 
 from __future__ import annotations
@@ -112,11 +112,12 @@ class Tuner:
             run = _Run(self, x, time_budget, progress, sum(p.steps for p in phases))
             if self.adapter is None:
                 return run.through(phases)
+            plain = [run.plain()] if any(p.steps for p in phases) and self.adapter.changes_decoder() else []
             self.adapter.requires_grad_(False)
             before = self.adapter.state()
             self.adapter.attach(self.codec)
             try:
-                return run.through(phases)
+                return run.through(phases, plain)
             finally:
                 self.adapter.detach()
                 self.adapter.set_delta(None)
@@ -147,15 +148,22 @@ class _Run:
         self.deadline = self.started + time_budget if time_budget else float("inf")
         self.progress, self.total, self.done = progress, steps, 0
 
-    def through(self, phases: Sequence[PhaseSettings]) -> Tuned:
-        """All phases; the cheapest stream of all that came up."""
+    def plain(self) -> Candidate:
+        """The codec's own stream, for an adapter that does not suit the image; before the adapter is attached."""
+        writer = StreamWriter(self.codec, None, self.quality, self.size)
+        with torch.no_grad():
+            latents = self.tiles.analysis(self.codec, self.padded, self.quality)
+        return self.candidate("plain", latents, None, writer)
+
+    def through(self, phases: Sequence[PhaseSettings], others: Sequence[Candidate] = ()) -> Tuned:
+        """All phases; the cheapest stream of all that came up, the others included."""
         groups = self.adapter.delta_groups if self.adapter is not None else ()
         with torch.no_grad():
             point = Point(
                 self.tiles.analysis(self.codec, self.padded, self.quality), self.padded.new_zeros(sum(groups))
             )
         untuned = self.candidate("untuned", point.latents, None)
-        candidates = [untuned]
+        candidates = [untuned, *others]
         for phase in phases:
             if phase.steps and time.monotonic() < self.deadline:
                 point = self.phase(phase, point)
@@ -189,9 +197,11 @@ class _Run:
         return best
 
     @torch.no_grad()
-    def candidate(self, name: str, latents: Latents, delta: Delta | None) -> Candidate:
+    def candidate(
+        self, name: str, latents: Latents, delta: Delta | None, writer: StreamWriter | None = None
+    ) -> Candidate:
         """Write the stream, decode its picture, and say what it costs."""
-        coded = self.writer.write(latents, delta)
+        coded = (writer or self.writer).write(latents, delta)
         if self.adapter is not None:
             self.adapter.set_delta(coded.delta.tensor(coded.y_hat) if coded.delta else None)
         x_hat = to_8bit(decoded_picture(self.codec, coded.y_hat, self.quality, self.size, self.tiles))

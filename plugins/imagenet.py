@@ -45,11 +45,24 @@ LITE0 = WeightsFile(
 )
 """TensorFlow's weights, in a package that taskodec depends on."""
 
+LEVELS = (0.0009, 0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
+"""Trade-offs for mean square error that the weights below belong to, those of `lite` at qualities 1 to 7."""
+
 LITE0_VARIANCES = (66.7, 51.8, 36.5, 7.02)
 """Variance of each level's features within their channels, mean over channels, on 100 ImageNet photographs.
 
 Errors are measured against it: unweighted, the first two levels are four fifths of the loss, and tuning for
 it gains less of what the last levels, and the prediction, need.
+"""
+
+LITE0_LMBDAS = {
+    "features": dict(zip(LEVELS, (0.59, 0.88, 1.42, 2.23, 3.55, 5.57, 8.0), strict=True)),
+    "outputs": dict(zip(LEVELS, (0.30, 0.58, 1.15, 2.20, 4.20, 6.50, 9.0), strict=True)),
+}
+"""Weights of EfficientNet-Lite0's losses: slopes of `lite`'s mean rate-loss curve at its qualities.
+
+Over 192 crops of 256 x 256 from ImageNet photographs. One weight for all images spends bits where they help most;
+a slope per image, which a task without weights gets, is noisy for the outputs of a classifier.
 """
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -69,11 +82,15 @@ def load_cls(
     """The task `cls` with a network by name, see this module's table.
 
     `weights` is a local state dict instead of the published one, `loss` is `features` or `outputs`, `layers` has a
-    weight for each level of features, and `offline` never downloads. `onnx` has the
-    options of an ONNX file.
+    weight for each level of features, and `offline` never downloads. `onnx` has the options of an ONNX file.
     """
-    lmbdas = PAPER_LMBDAS if network == "resnet50" and loss == "features" and layers is None else None
-    return Classification(load_network(network, weights, offline, onnx), "cls", loss=loss, layers=layers, lmbdas=lmbdas)
+    lmbdas: Mapping[float, float] | None = None
+    if network == "resnet50" and loss == "features" and layers is None:
+        lmbdas = PAPER_LMBDAS
+    if network == "efficientnet_lite0" and layers is None:
+        lmbdas = LITE0_LMBDAS.get(loss)
+    found = load_network(network, weights, offline, onnx)
+    return Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas)
 
 
 def load_network(

@@ -205,3 +205,17 @@ def test_total_steps_are_shared():
     assert steps_of(phases, 10)[1].milestones == (2,)
     assert [p.steps for p in steps_of(phases, 0)] == [0, 0]
     assert [p.steps for p in steps_of(phases, None)] == [60, 40]
+
+
+def test_an_adapter_that_does_not_suit_the_image_is_left_out(tiny_codec, adapter, photo):
+    """Its decoder's part makes every picture worse than the codec alone, however it is tuned."""
+    with torch.no_grad():
+        for name in adapter.adapter_params("decoder"):
+            if name.endswith("_S"):
+                adapter.get_parameter(name).fill_(3.0)
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase("latents", steps=1, lr_latents=1e-4)])
+    assert tuned.best.name == "plain"
+    assert tuned.best.cost < tuned.untuned.cost
+    assert Stream.from_bytes(tuned.best.coded.stream).header.adapter_fingerprint is None
+    plain = Tuner(tiny_codec, None, mse, 2.0).tune(photo, [])
+    assert tuned.best.coded.stream == plain.best.coded.stream
