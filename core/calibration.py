@@ -17,7 +17,7 @@ from taskodec.errors import TaskError
 from taskodec.images import pad_to, to_8bit
 from taskodec.tiles import WHOLE, Tiles
 
-__all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss"]
+__all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss", "smooth_slopes"]
 
 Point = tuple[float, float]
 """Bits per pixel, and the task's loss."""
@@ -65,16 +65,15 @@ def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality
 def measure_balance(codec: Codec, task: Task, crops: Tensor, lmbda: float | None = None) -> Balance:
     """The balance of the untuned codec over crops (B, 3, S, S), at all its qualities.
 
-    The weights are `lmbda` if given, else the task's own, else the slopes of the mean rate-loss curve, as in
-    `calibrate_lmbda`. TaskError when no weight can be derived.
+    The weights are `lmbda` if given, else the task's own, else the slopes of the mean rate-loss curve, smoothed: see
+    `smooth_slopes`. TaskError when no weight can be derived.
     """
     levels = tuple(codec.qualities)
     own = [lmbda if lmbda is not None else task.lmbda(codec, q) for q in levels]
-    needed = {q for q, weight in zip(levels, own, strict=True) if weight is None for q in _around(codec, q)}
-    means = _means(codec, task, crops, sorted({*levels, *needed}))
+    means = _means(codec, task, crops, levels)
+    smooth = smooth_slopes([means[q] for q in levels])
     weights = [
-        weight or _slope([means[near] for near in _around(codec, q)]) or _weight_of_rate(task, means[q])
-        for q, weight in zip(levels, own, strict=True)
+        weight or slope or _weight_of_rate(task, means[q]) for q, weight, slope in zip(levels, own, smooth, strict=True)
     ]
     costs = tuple(weight * means[q][1] + means[q][0] for q, weight in zip(levels, weights, strict=True))
     return Balance(levels, tuple(weights), costs)
@@ -106,6 +105,21 @@ def _around(codec: Codec, quality: float) -> tuple[float, ...]:
     """Two qualities between which the slope is taken, or the only one there is."""
     first, last = codec.qualities[0], codec.qualities[-1]
     return (max(first, quality - 0.5), min(last, quality + 0.5)) if codec.continuous else (quality,)
+
+
+def smooth_slopes(points: Sequence[Point]) -> list[float | None]:
+    """Rate for loss along a curve, at each of its points; None where there is no trade-off.
+
+    Taken from a parabola through the logarithms of loss over rate: losses of networks on few pictures are noisy, and
+    differences of neighbours would be noise. Three points at least are needed.
+    """
+    if len(points) < 3 or min(min(point) for point in points) <= 0:
+        return [None] * len(points)
+    rates, losses = np.array(points).T
+    curve = np.polynomial.Polynomial.fit(np.log(rates), np.log(losses), 2)
+    falls = -curve.deriv()(np.log(rates))  # d log loss / d log rate, sign changed
+    smooth = np.exp(curve(np.log(rates)))
+    return [float(r / (f * v)) if f > 0 else None for r, f, v in zip(rates, falls, smooth, strict=True)]
 
 
 def _slope(points: list[Point]) -> float | None:

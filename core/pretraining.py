@@ -1,9 +1,9 @@
 """Pre-training of an adapter for a task, on a data set, over all qualities of a codec at once.
 
 U, S and V of encoder and decoder are trained, the codec's own weights are frozen (Park et al., CVPR 2025, section
-3.2). A crop at a quality costs `lmbda * loss + bpp`, as in test-time fine-tuning; the loss of a step is that cost
-in units of what the codec without adapter costs at this quality, so that no quality dominates and 0.8 reads as a
-fifth saved.
+3.2). A crop at a quality costs `lmbda * loss + bpp`, as in test-time fine-tuning. What a step minimises is the mean
+logarithm of that cost: a tenth saved counts the same on a cheap and on a dear crop, so that neither a quality nor a
+crop on which the task's network is unsure dominates. Reports give costs in units of the codec without adapter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from taskodec.checks import checked_loss
 from taskodec.coding import codec_fingerprint
 from taskodec.contracts import Adapter, Codec, Rounding, Task, total_bits
 from taskodec.datasets import CropDataset, StepDataset, list_images
-from taskodec.errors import TaskodecError, UsageError, WeightsError
+from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.files import write_atomic
 from taskodec.images import load_image
 from taskodec.lora import LowRankAdapter, attached
@@ -111,7 +111,7 @@ class _Data:
 def task_cost(
     codec: Codec, task: Task, balance: Balance, x: Tensor, quality: Tensor, rounding: Rounding = "mixed"
 ) -> tuple[Tensor, Tensor]:
-    """Mean cost of a batch, in units of the untuned codec's, and its mean loss and bpp (2,).
+    """Mean logarithm of a batch's costs, and figures (3,): cost in units of the untuned codec's, loss and bpp, means.
 
     `x` is (B, 3, S, S) with a quality for each (B,). TaskodecError when the pictures are not finite.
     """
@@ -120,13 +120,20 @@ def task_cost(
     if not bool(torch.isfinite(x_hat).all()):
         raise TaskodecError("pre-training has diverged: start again with a lower pretrain.lr")
     x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
-    losses = torch.stack(
-        [checked_loss(task, made[None], _reference(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
-    )
+    with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
+        losses = torch.stack(
+            [checked_loss(task, made[None], _reference(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
+        )
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
-    figures = torch.stack([losses.mean(), bpp.mean()]).detach()
-    return (cost / balance.cost(quality).to(x.device)).mean(), figures
+    if not bool((cost > 0).all()):
+        lowest = float(losses.detach().min())
+        raise TaskError(
+            f"task {task.name!r}: the loss of a crop is negative ({lowest:g}), pre-training needs one that is not; add "
+            "a constant to it"
+        )
+    relative = cost / balance.cost(quality).to(x.device)
+    return cost.log().mean(), torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
 
 
 @torch.no_grad()
@@ -236,8 +243,7 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
 
     def forward() -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
-            cost, figures = task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding)
-        return cost, torch.cat([cost.detach()[None], figures])
+            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding)
 
     rate = learning_rate(run.step, run.settings)
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))

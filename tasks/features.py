@@ -120,7 +120,7 @@ class FeatureTask(Task):
         return self
 
     def _distance(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-        errors = torch.stack([F.mse_loss(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)])
+        errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)])
         return errors.mean() if self.layers is None else (errors * errors.new_tensor(self.layers)).mean()
 
     def _fit(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taskodec.calibration import Balance, calibrate_lmbda, measure_balance, rate_and_loss
+from taskodec.calibration import Balance, measure_balance, rate_and_loss, smooth_slopes
 from taskodec.errors import TaskError
 from taskodec.function_task import FunctionTask
 from taskodec.tasks.human import Human
@@ -14,15 +14,14 @@ def crops(photo):
     return torch.cat([photo[..., :32, :32], photo[..., 32:64, 32:64]])
 
 
-@pytest.mark.parametrize("continuous", [True, False])
-def test_on_one_crop_the_weights_are_those_of_tuning(tiny_codec, crops, continuous):
-    tiny_codec.continuous = continuous
+def test_weights_are_the_slopes_of_the_smoothed_curve(tiny_codec, crops):
     x = crops[:1]
     balance = measure_balance(tiny_codec, MSE, x)
     assert balance.qualities == tiny_codec.qualities
-    for quality, lmbda, cost in zip(balance.qualities, balance.lmbdas, balance.costs, strict=True):
-        assert lmbda == pytest.approx(calibrate_lmbda(tiny_codec, MSE, x, x, quality))
+    slopes = smooth_slopes([rate_and_loss(tiny_codec, MSE, x, x, quality) for quality in balance.qualities])
+    for quality, lmbda, slope, cost in zip(balance.qualities, balance.lmbdas, slopes, balance.costs, strict=True):
         bpp, loss = rate_and_loss(tiny_codec, MSE, x, x, quality)
+        assert lmbda == pytest.approx(slope or bpp / loss)
         assert cost == pytest.approx(lmbda * loss + bpp)
 
 
@@ -49,3 +48,18 @@ def test_between_qualities_lies_a_power_law():
 def test_a_loss_of_zero_gives_no_weight(tiny_codec, crops):
     with pytest.raises(TaskError, match=r"set task\.lmbda"):
         measure_balance(tiny_codec, FunctionTask("none", lambda x_hat, x: 0 * x_hat.mean()), crops)
+
+
+def test_slopes_of_a_power_law_and_of_a_noisy_one():
+    rates = [0.1 * 1.5**i for i in range(7)]
+    losses = [0.02 / rate for rate in rates]  # loss = 0.02 / rate, so -d rate / d loss = rate**2 / 0.02
+    expected = [rate**2 / 0.02 for rate in rates]
+    assert smooth_slopes(list(zip(rates, losses, strict=True))) == pytest.approx(expected)
+    noisy = [loss * factor for loss, factor in zip(losses, [1, 1.1, 0.9, 1.08, 1.02, 0.95, 1], strict=True)]
+    assert smooth_slopes(list(zip(rates, noisy, strict=True))) == pytest.approx(expected, rel=0.25)
+
+
+def test_a_loss_that_rises_with_the_rate_has_no_slope():
+    assert smooth_slopes([(0.1, 1.0), (0.2, 2.0), (0.4, 4.0)]) == [None] * 3
+    assert smooth_slopes([(0.1, 1.0), (0.2, 0.5)]) == [None] * 2
+    assert smooth_slopes([(0.1, 1.0), (0.2, 0.5), (0.4, 0.0)]) == [None] * 3

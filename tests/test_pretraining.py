@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 
@@ -9,7 +10,7 @@ from taskodec.adapter_files import load_adapter, read_card
 from taskodec.calibration import Balance
 from taskodec.coding import codec_fingerprint
 from taskodec.contracts import Latents
-from taskodec.errors import TaskodecError, UsageError, WeightsError
+from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.function_task import FunctionTask
 from taskodec.lora import build_svd_lora
 from taskodec.pretraining import Pretraining, pretrain, relative_cost, task_cost, validate
@@ -149,17 +150,26 @@ def test_what_a_run_writes(tiny_codec, adapter, images, tmp_path, settings):
         assert point["cost"] == pytest.approx(lmbda * point["loss"] + point["bpp"])
 
 
-def test_no_quality_dominates(tiny_codec, photo):
+def test_savings_count_alike_at_every_cost(tiny_codec, photo):
     x = photo[..., :32, :32].repeat(2, 1, 1, 1)
     quality = torch.tensor([1.0, 4.0])
     balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))
-    cost, (loss, bpp) = task_cost(tiny_codec, TASK, balance, x, quality, "ste")
+    objective, (relative, loss, bpp) = task_cost(tiny_codec, TASK, balance, x, quality, "ste")
     each = [task_cost(tiny_codec, TASK, balance, x[i : i + 1], quality[i : i + 1], "ste") for i in (0, 1)]
-    for (one, figures), lmbda, unit in zip(each, balance.lmbdas, balance.costs, strict=True):
-        assert one.item() == pytest.approx(float(lmbda * figures[0] + figures[1]) / unit, rel=1e-5)
-    assert cost.item() == pytest.approx((each[0][0].item() + each[1][0].item()) / 2, rel=1e-5)
-    assert float(bpp) == pytest.approx(float(each[0][1][1] + each[1][1][1]) / 2, rel=1e-5)
-    assert float(loss) == pytest.approx(float(each[0][1][0] + each[1][1][0]) / 2, rel=1e-5)
+    for (one, (share, own_loss, own_bpp)), lmbda, unit in zip(each, balance.lmbdas, balance.costs, strict=True):
+        cost = float(lmbda * own_loss + own_bpp)
+        assert one.item() == pytest.approx(math.log(cost), rel=1e-5)
+        assert float(share) == pytest.approx(cost / unit, rel=1e-5)
+    assert objective.item() == pytest.approx((each[0][0].item() + each[1][0].item()) / 2, rel=1e-5)
+    for mean, index in ((relative, 0), (loss, 1), (bpp, 2)):
+        assert float(mean) == pytest.approx(float(each[0][1][index] + each[1][1][index]) / 2, rel=1e-5)
+
+
+def test_a_negative_loss_is_refused(tiny_codec, photo):
+    task = FunctionTask("reward", lambda x_hat, x: -1 - (x_hat - x).square().mean())
+    balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))
+    with pytest.raises(TaskError, match="add a constant"):
+        task_cost(tiny_codec, task, balance, photo[..., :32, :32], torch.tensor([2.0]))
 
 
 def test_divergence_is_said(tiny_codec, photo):
