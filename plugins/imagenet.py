@@ -82,15 +82,15 @@ def load_cls(
     """The task `cls` with a network by name, see this module's table.
 
     `weights` is a local state dict instead of the published one, `loss` is `features` or `outputs`, `layers` has a
-    weight for each level of features, and `offline` never downloads. `onnx` has the
-    options of an ONNX file.
+    weight for each level of features, and `offline` never downloads. `onnx` has the options of an ONNX file.
     """
     lmbdas: Mapping[float, float] | None = None
     if network == "resnet50" and loss == "features" and layers is None:
         lmbdas = PAPER_LMBDAS
     if network == "efficientnet_lite0" and layers is None:
         lmbdas = LITE0_LMBDAS.get(loss)
-    return Classification(load_network(network, weights, offline, onnx), "cls", loss=loss, layers=layers, lmbdas=lmbdas)
+    found = load_network(network, weights, offline, onnx)
+    return Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas)
 
 
 def load_network(

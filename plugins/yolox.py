@@ -106,6 +106,7 @@ def yolox_nano(weights: str | Path | None = None, offline: bool = False, scale: 
 
 def _decode(level: Tensor, stride: int) -> Tensor:
     """Predictions of a level (B, 5 + K, h, w) as (B, h * w, 5 + K), their boxes as corners in pixels of the network."""
+    level = level.float()
     height, width = level.shape[2:]
     y, x = torch.meshgrid(
         torch.arange(height, device=level.device), torch.arange(width, device=level.device), indexing="ij"

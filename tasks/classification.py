@@ -25,10 +25,10 @@ class Classification(FeatureTask):
     losses = ("features", "outputs")
 
     def prepare_outputs(self, x: Tensor) -> Tensor:
-        return self.network.outputs(x).log_softmax(1)
+        return self.network.outputs(x).float().log_softmax(1)
 
     def divergence(self, x_hat: Tensor, reference: Tensor) -> Tensor:
-        found = self.network.outputs(x_hat).log_softmax(1)
+        found = self.network.outputs(x_hat).float().log_softmax(1)
         return F.kl_div(found, reference, log_target=True, reduction="batchmean")
 
     @torch.no_grad()

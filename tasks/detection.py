@@ -121,7 +121,7 @@ class InstanceSegmentation(Detection):
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         outputs, masks = self.network.outputs_and_masks(x_hat, reference.proposals)
         certain = reference.outputs[0, :, 4:].amax(-1)  # (A,)
-        divergences = _of_yes_or_no(masks, reference.masks).mean((1, 2))
+        divergences = _of_yes_or_no(masks.float(), reference.masks.float()).mean((1, 2))
         of_masks: Tensor = (certain * divergences).sum() / (1 + certain.sum())
         return detection_divergence(outputs, reference.outputs) + of_masks
 
@@ -137,6 +137,7 @@ class InstanceSegmentation(Detection):
 
 def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:
     """The loss of `Detection` between anchors (B, A, 4 + K) of the decoded picture and of the original."""
+    found, wanted = found.float(), wanted.float()
     q, p = found[..., 4:], wanted[..., 4:]
     divergences = _of_yes_or_no(q, p).sum(-1)  # (B, A)
     certain = p.amax(-1)

@@ -40,10 +40,10 @@ class Semantic(FeatureTask):
         return SemanticEvaluator(lambda x: self.classes(x)[0], labels, table=table)
 
     def prepare_outputs(self, x: Tensor) -> Tensor:
-        return self.network.outputs(x).log_softmax(1)
+        return self.network.outputs(x).float().log_softmax(1)
 
     def divergence(self, x_hat: Tensor, reference: Tensor) -> Tensor:
-        found = self.network.outputs(x_hat).log_softmax(1)
+        found = self.network.outputs(x_hat).float().log_softmax(1)
         return F.kl_div(found, reference, log_target=True, reduction="none").sum(1).mean()
 
     @torch.no_grad()
