@@ -96,7 +96,7 @@ def _run(
 ) -> EvaluationSummary:
     """Measure what the rows do not have yet, and sum up."""
     from taskodec.evaluation import row_file
-    from taskodec.evaluation_pool import check_readable, default_processes, measure_rows
+    from taskodec.evaluation_pool import default_processes, measure_rows
     from taskodec.evaluation_summary import complete_rows, summarise
 
     wanted = lab.jobs(found)
@@ -109,7 +109,6 @@ def _run(
             raise UsageError(f"{file.path} has no image with all of these methods and qualities: measure first")
         left_out = len(found) - len({row.image for row in rows})
     else:
-        check_readable(found, lab.plan.settings.limits.max_pixels)
         with progress_bar("eval", quiet) as progress:
             rows = measure_rows(lab, wanted, file, jobs or default_processes(lab), progress)
     with progress_bar("bootstrap", quiet) as progress:

@@ -138,9 +138,9 @@ class Lab:
             return self.plan.qualities.get(method.name, entry.qualities)
         given = self.plan.qualities.get(method.name, self.plan.qualities.get(""))
         chosen = settings or self.plan.settings
-        return [
-            quantize_quality(q) for q in given or self._codec(chosen.codec, quantize_quality(chosen.quality)).qualities
-        ]
+        if given is None:
+            given = self._codec(chosen.codec, quantize_quality(chosen.quality)).qualities
+        return sorted({quantize_quality(quality) for quality in given})
 
     def digest(self, method: str, quality: float | None) -> str:
         """16 hex digits that stand for all that a row depends on beside the image and its name."""

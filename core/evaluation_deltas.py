@@ -48,7 +48,8 @@ class Comparison:
 
     `rate` is the BD-rate in percent, `value` the BD-metric in the metric's own units; their estimates are None where
     the delta has a problem. `at_best` is by how many percent more bits, at most, the method reaches the anchor's best
-    figure, and `anchor_at_best` the same with the two exchanged. `changed` names those whose curve did not ascend.
+    figure, and `anchor_at_best` the same with the two exchanged. `changed` names those whose curve did not ascend, and
+    `resamples_changed` counts the draws in which one of them did not.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Comparison:
     at_best: float | None
     anchor_at_best: float | None
     changed: tuple[str, ...]
+    resamples_changed: int
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class Comparing:
             at_best=rate_at_best(*raw_anchor, *raw),
             anchor_at_best=rate_at_best(*raw, *raw_anchor),
             changed=tuple(name for name in (method, anchor) if curves[name].level),
+            resamples_changed=sum(bool(each[method].level or each[anchor].level) for each in drawn),
         )
 
     def _curve(self, draw: Draw, method: str, metric: str) -> MonotoneCurve:

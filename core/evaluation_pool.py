@@ -18,7 +18,6 @@ from functools import cache
 
 import torch
 
-from taskodec.bench import Source
 from taskodec.bench_speed import torch_threads
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.evaluation import EvaluationPlan, Job, Lab, Row
@@ -26,7 +25,7 @@ from taskodec.images import load_image
 from taskodec.registry import default_registry
 from taskodec.row_files import RowFile
 
-__all__ = ["Progress", "check_readable", "default_processes", "measure_rows"]
+__all__ = ["Progress", "default_processes", "measure_rows"]
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -36,24 +35,21 @@ def default_processes(lab: Lab) -> int:
     return len(os.sched_getaffinity(0)) if lab.device.type == "cpu" and hasattr(os, "sched_getaffinity") else 1
 
 
-def check_readable(sources: Sequence[Source], max_pixels: int) -> None:
-    """Open every image once, so that a damaged one is an ImageError now and not after hours."""
-    for source in sources:
-        load_image(source.path, max_pixels=max_pixels)
-
-
 def measure_rows(
     lab: Lab, jobs: Sequence[Job], file: RowFile[Row], processes: int = 1, progress: Progress | None = None
 ) -> list[Row]:
     """The rows of these jobs; those that the file has already are taken from there.
 
-    Each is in the file as soon as it is measured. After a failure no further row is begun, those under way are
+    Every image that is needed is opened before the first row, so that a damaged one is an ImageError now and not after
+    hours. Each row is in the file as soon as it is measured. After a failure no further row is begun, those under way are
     finished, and the error names image, method and quality.
     """
     if processes < 1:
         raise UsageError(f"{processes} processes: give one at least")
     missing = [job for job in jobs if file.find(job.key) is None]
     done = len(jobs) - len(missing)
+    for path in dict.fromkeys(job.source.path for job in missing):
+        load_image(path, max_pixels=lab.plan.settings.limits.max_pixels)
 
     def keep(row: Row) -> None:
         nonlocal done

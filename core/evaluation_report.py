@@ -67,7 +67,7 @@ def _tables(summary: EvaluationSummary) -> list[Table]:
     metrics = [f"{metric}{'' if better else ' (low is good)'}" for metric, better in summary.metrics.items()]
     rates = Table(
         f"{summary.task} over {summary.images} image{'s' * (summary.images != 1)}",
-        ("method", "quality", "bpp", "latents", "adapter", "header", *metrics),
+        ("method", "quality", "bpp", "latents", "adapter", "header", "seconds", *metrics),
         [_point(point, summary) for point in summary.points],
     )
     deltas = Table(
@@ -85,8 +85,9 @@ def _tables(summary: EvaluationSummary) -> list[Table]:
 
 def _point(point: MethodPoint, summary: EvaluationSummary) -> tuple[str, ...]:
     parts = (point.bpp.value if point.bpp else None, point.bpp_latent, point.bpp_adapter, point.bpp_header)
+    seconds = _number(point.seconds, ".2f")
     figures = [_estimate(point.figures[metric], ".4f") for metric in summary.metrics]
-    return (point.method, _number(point.quality, "g"), *(_number(part, ".4f") for part in parts), *figures)
+    return (point.method, _number(point.quality, "g"), *(_number(part, ".4f") for part in parts), seconds, *figures)
 
 
 def _comparison(each: Comparison) -> tuple[str, ...]:
@@ -141,6 +142,8 @@ def _remarks(each: Comparison, resamples: int) -> list[str]:
             remarks.append(f"no {what}: {delta.problem}{_bound(each) if what == 'BD-rate' else ''}")
         elif estimate and estimate.resamples < resamples:
             remarks.append(f"{what}: in {resamples - estimate.resamples} of {resamples} resamples there is none")
+    if each.resamples_changed:
+        remarks.append(f"curves were made monotone in {each.resamples_changed} of {resamples} resamples")
     return remarks
 
 

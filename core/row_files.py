@@ -43,10 +43,13 @@ class RowFile(Generic[RowT]):
         return self._rows.get(key)
 
     def add(self, row: RowT) -> None:
-        """Append one row; it is in the file when this returns."""
+        """Append one row; it is in the file when this returns. TaskodecError if it cannot be written."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+        except OSError as error:
+            raise TaskodecError(f"cannot write to {self.path}: {error.strerror or error}") from error
         self._rows[row.key] = row
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(row)) + "\n")
 
 
 def _read(path: Path, row_type: Any, what: str) -> list[Any]:
