@@ -41,8 +41,8 @@ def measure_rows(
     """The rows of these jobs; those that the file has already are taken from there.
 
     Every image that is needed is opened before the first row, so that a damaged one is an ImageError now and not after
-    hours. Each row is in the file as soon as it is measured. After a failure no further row is begun, those under way are
-    finished, and the error names image, method and quality.
+    hours. Each row is in the file as soon as it is measured. After a failure no further row is begun, those under way
+    are finished, and the error names image, method and quality.
     """
     if processes < 1:
         raise UsageError(f"{processes} processes: give one at least")

@@ -75,7 +75,7 @@ def test_ttft_is_tuned_as_configured_or_by_the_preset_it_names(registry):
 def test_a_preset_that_the_settings_hide_is_refused(registry):
     phases = "ttft.phases=[{train: [latents], steps: 3}]"
     assert settings_of("ttft", registry, phases).ttft.phases[0].steps == 3
-    with pytest.raises(UsageError, match="ttft.phases of the settings would take the place of the preset's"):
+    with pytest.raises(UsageError, match=r"ttft\.phases of the settings would take the place of the preset's"):
         settings_of("ttft:quick", registry, phases)
 
 
