@@ -3,8 +3,8 @@
 A task's figure need not rise with the rate: top-1 over some hundred images wavers by more than a step in rate brings.
 A curve that does not ascend is replaced by its isotonic regression over the rate (pool adjacent violators, Barlow et
 al. 1972): the monotone curve nearest to the points. Of the points that it puts level, one stays, at their mean figure
-and mean log-rate, so that the curve can be read both ways. MPEG's tools for video coding for machines fit a monotone
-cubic for the same reason (ISO/IEC JTC 1/SC 29/WG 4, m63692).
+and mean log-rate, so that the curve can be read both ways. CompressAI-Vision fits a
+monotone cubic for the same reason (Ding et al. 2023, ISO/IEC JTC 1/SC 29/WG 4, m63692).
 """
 
 from __future__ import annotations
