@@ -115,6 +115,7 @@ class Compressor:
         self.device = choose_device(settings.device)
         self.quality = quantize_quality(settings.quality)
         self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
+        self.codec.check_quality(self.quality)
         given = task or settings.task.name
         self.task: Task = registry.task_from(given, **settings.task.options).to(self.device)
         adapter, passed_over = choose_adapter(registry, settings.adapter, self.codec, self.task.name)

@@ -119,6 +119,7 @@ class Lab:
         self._codecs: list[tuple[CodecSettings, Codec]] = []
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}
+        self._last: tuple[Source, Tensor, Any] | None = None
 
     def jobs(self, sources: Sequence[Source]) -> list[Job]:
         """All rows of these images, one image after the other."""
@@ -170,9 +171,9 @@ class Lab:
             raise TaskError(f"{what}, {job.source.path}: {type(error).__name__}: {error}") from error
 
     def _measure(self, job: Job) -> Row:
-        x = load_image(job.source.path, max_pixels=self.plan.settings.limits.max_pixels).x.to(self.device)
+        x, reference = self._original(job.source)
         sent = self.way(job.method, job.quality).send(x)
-        loss, record = self._judge(job.source.path.name, sent.x_hat, x)
+        loss, record = self._judge(job.source.path.name, sent.x_hat, x, reference)
         return Row(
             image=job.source.path.name,
             digest=job.source.digest,
@@ -187,9 +188,17 @@ class Lab:
         )
 
     @torch.no_grad()
-    def _judge(self, name: str, x_hat: Tensor, x: Tensor) -> tuple[float, dict[str, Any]]:
+    def _original(self, source: Source) -> tuple[Tensor, Any]:
+        """An image and what the task's loss needs to know of it; kept until another one is asked for."""
+        if self._last is None or self._last[0] != source:
+            x = load_image(source.path, max_pixels=self.plan.settings.limits.max_pixels).x.to(self.device)
+            self._last = (source, x, self.task.prepare(x))
+        return self._last[1], self._last[2]
+
+    @torch.no_grad()
+    def _judge(self, name: str, x_hat: Tensor, x: Tensor, reference: Any) -> tuple[float, dict[str, Any]]:
         """The task's loss of a picture, and the evaluator's record as a file gives it back."""
-        loss = float(checked_loss(self.task, x_hat, self.task.prepare(x)))
+        loss = float(checked_loss(self.task, x_hat, reference))
         record = self.evaluator.observe(name, x_hat, x)
         return loss, json.loads(json.dumps(dict(record)))
 
