@@ -103,7 +103,7 @@ class Comparing:
                     own = [i for i in self.at[method.name] if math.isfinite(self.whole.figures[i][metric])]
                     sign = 1 if better else -1
                     raw = tuple((rate, sign * value) for rate, value in zip(rates, values, strict=True))
-                    used = tuple((rate, sign * value) for rate, value in zip(curve.rates, curve.values, strict=True))
+                    used = tuple((rate, sign * value) for rate, value in zip(*curve.by_value, strict=True))
                     level = tuple(tuple(self.groups[own[i]].quality for i in block) for block in curve.level)
                     yield CurveChange(method.name, metric, raw, used, level)
 

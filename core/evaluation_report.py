@@ -28,8 +28,8 @@ BEST_NOTE = (
     "anchor was measured with; of measured points, without a curve"
 )
 CHANGE_NOTE = (
-    "curves marked * did not ascend, and deltas are those of their isotonic regression over the rate, in which points "
-    "that it puts level are one; both are in the table of curves made monotone"
+    "curves marked * did not ascend, and deltas are those of their isotonic regression over the rate, of which points "
+    "that it puts level are one for the BD-rate; both are in the table of curves made monotone"
 )
 
 
@@ -86,7 +86,8 @@ def _tables(summary: EvaluationSummary) -> list[Table]:
 def _point(point: MethodPoint, summary: EvaluationSummary) -> tuple[str, ...]:
     parts = (point.bpp.value if point.bpp else None, point.bpp_latent, point.bpp_adapter, point.bpp_header)
     seconds = _number(point.seconds, ".2f")
-    figures = [_estimate(point.figures[metric], ".4f") for metric in summary.metrics]
+    main, *others = summary.metrics  # intervals of all of them would not fit; they are in the JSON
+    figures = [_estimate(point.figures[main], ".4f"), *(f"{point.figures[m].value:.4f}" for m in others)]
     return (point.method, _number(point.quality, "g"), *(_number(part, ".4f") for part in parts), seconds, *figures)
 
 

@@ -10,32 +10,50 @@ RATES, TOP1 = [0.1, 0.2, 0.4, 0.8], [0.5, 0.6, 0.68, 0.72]
 
 def test_a_curve_that_ascends_stays_as_it_is():
     curve = monotone(RATES[::-1], TOP1[::-1])
-    assert (list(curve.rates), list(curve.values), curve.points, curve.level) == (RATES, TOP1, 4, ())
+    assert curve.by_value == curve.by_rate == (tuple(RATES), tuple(TOP1))
+    assert (curve.points, curve.level) == (4, ())
 
 
 def test_neighbours_that_fall_become_one_point_at_their_means():
     curve = monotone(RATES, [0.5, 0.66, 0.62, 0.72])
-    assert curve.values == pytest.approx((0.5, 0.64, 0.72))
-    assert curve.rates == pytest.approx((0.1, math.sqrt(0.2 * 0.4), 0.8))
+    assert curve.by_value[1] == pytest.approx((0.5, 0.64, 0.72))
+    assert curve.by_value[0] == pytest.approx((0.1, math.sqrt(0.2 * 0.4), 0.8))
+    assert curve.by_rate == (tuple(RATES), pytest.approx((0.5, 0.64, 0.64, 0.72)))
     assert (curve.points, curve.level) == (4, ((1, 2),))
 
 
 def test_a_fall_reaches_as_far_back_as_it_must():
     # pool adjacent violators by hand: 6 4 -> 5 5, then 5 5 4 -> 14/3 thrice; 3 stays below, 9 above
     curve = monotone([1, 2, 3, 4, 5], [3, 6, 4, 4, 9])
-    assert curve.values == pytest.approx((3, 14 / 3, 9))
-    assert curve.rates == pytest.approx((1, (2 * 3 * 4) ** (1 / 3), 5))
+    assert curve.by_value[1] == pytest.approx((3, 14 / 3, 9))
+    assert curve.by_value[0] == pytest.approx((1, (2 * 3 * 4) ** (1 / 3), 5))
     assert curve.level == ((1, 2, 3),)
 
 
 def test_points_of_one_rate_and_points_of_one_figure_become_one():
     curve = monotone([0.1, 0.2, 0.2, 0.4], [0.5, 0.6, 0.7, 0.9])
-    assert (curve.rates, curve.values, curve.level) == ((0.1, 0.2, 0.4), (0.5, pytest.approx(0.65), 0.9), ((1, 2),))
+    assert (curve.by_value, curve.level) == (((0.1, 0.2, 0.4), (0.5, pytest.approx(0.65), 0.9)), ((1, 2),))
     curve = monotone([0.1, 0.2, 0.4, 0.8], [0.5, 0.7, 0.7, 0.9])
-    assert (curve.values, curve.level) == ((0.5, 0.7, 0.9), ((1, 2),))
+    assert (curve.by_value[1], curve.level) == ((0.5, 0.7, 0.9), ((1, 2),))
     # three thirds do not differ by what rounding leaves of them
-    assert monotone([1, 2, 3, 4], [0.3, 0.1, 0.2, 0.6 / 3]).values == pytest.approx((0.2,))
-    assert monotone([], []).rates == ()
+    assert monotone([1, 2, 3, 4], [0.3, 0.1, 0.2, 0.6 / 3]).by_value[1] == pytest.approx((0.2,))
+    assert monotone([], []).by_value == ((), ())
+
+
+def test_where_a_curve_ends_level_the_cheapest_rate_counts_and_where_it_begins_so_the_dearest():
+    end = monotone(RATES, [0.5, 0.6, 0.71, 0.69])
+    assert end.by_value == (pytest.approx((0.1, 0.2, 0.4)), pytest.approx((0.5, 0.6, 0.7)))
+    start = monotone(RATES, [0.5, 0.5, 0.6, 0.7])
+    assert start.by_value == ((0.2, 0.4, 0.8), (0.5, 0.6, 0.7))
+    # reaching 0.7 at half the rate is worth as much as if nothing had been measured beyond
+    anchor = monotone([0.2, 0.4, 0.8, 1.6], [0.5, 0.6, 0.7, 0.8])
+    assert bd_rate(anchor, end).value == pytest.approx(-50, abs=0.5)
+    # by rate, the level part counts as it is: from 0.2 to 0.8 bpp
+    assert (bd_value(anchor, end).low, bd_value(anchor, end).high) == pytest.approx((0.2, 0.8))
+    flat, rising = monotone(RATES, [0.5, 0.7, 0.7, 0.7]), monotone(RATES, [0.5, 0.6, 0.7, 0.8])
+    assert bd_value(flat, rising).value == pytest.approx(
+        rd.pchip_bd_value(RATES, [0.5, 0.7, 0.7, 0.7], RATES, [0.5, 0.6, 0.7, 0.8])
+    )
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 2.0])
