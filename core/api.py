@@ -33,6 +33,7 @@ from taskodec.loading import (
     choose_adapter,
     choose_device,
     codec_for_stream,
+    has_quality,
     load_codec,
     unsent_options,
 )
@@ -103,14 +104,18 @@ class Result:
 class Compressor:
     """Compresses images with one codec, adapter and task, each loaded once.
 
-    `task` overrides the settings' task with an instance or a function `loss(x_hat, x)`.
+    `task` overrides the settings' task with an instance or a function `loss(x_hat, x)`; `codec` is that of the
+    settings, if it is loaded already, and has their quality.
     """
 
-    def __init__(self, settings: Settings, registry: Registry | None = None, task: Any = None) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry | None = None, task: Any = None, codec: Codec | None = None
+    ) -> None:
         registry = registry or default_registry()
         self.device = choose_device(settings.device)
         self.quality = quantize_quality(settings.quality)
-        self.codec = load_codec(registry, settings.codec, self.quality).to(self.device)
+        self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
+        self.codec.check_quality(self.quality)
         given = task or settings.task.name
         self.task: Task = registry.task_from(given, **settings.task.options).to(self.device)
         adapter, passed_over = choose_adapter(registry, settings.adapter, self.codec, self.task.name)
@@ -206,7 +211,7 @@ class Decompressor:
     def _codec(self, header: Header) -> Codec:
         """The stream's codec, loaded once for all the qualities it has."""
         for kept in self._codecs:
-            if kept.name == header.codec and _has(kept, header.quality):
+            if kept.name == header.codec and has_quality(kept, header.quality):
                 return kept
         codec = codec_for_stream(self.registry, header, self.settings.codec).to(self.device).requires_grad_(False)
         self._codecs.append(codec)
@@ -269,11 +274,3 @@ def _notes(settings: Settings, quality: float) -> list[str]:
         named = ", ".join(f"adapter.options.{name}" for name in unsent)
         notes.append(f"streams do not carry {named}: decoding may need adapter.name and these set to the same")
     return notes
-
-
-def _has(codec: Codec, quality: float) -> bool:
-    try:
-        codec.check_quality(quality)
-    except UsageError:
-        return False
-    return True

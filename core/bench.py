@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,9 +19,9 @@ from torch import Tensor
 
 from taskodec.bench_coders import Entry
 from taskodec.errors import TaskodecError, UsageError
-from taskodec.files import write_atomic
 from taskodec.images import MAX_PIXELS, load_image, to_pil
 from taskodec.metrics import ms_ssim_loss, psnr
+from taskodec.row_files import RowFile
 
 __all__ = ["Metric", "Point", "PointFile", "Source", "check_once", "load_lpips", "run_bench", "sources"]
 
@@ -76,47 +75,11 @@ class Point:
         return (self.digest, self.codec, self.version, self.device, self.quality)
 
 
-class PointFile:
-    """Points as lines of JSON, in the order they were measured; a last line that was cut off is dropped."""
+class PointFile(RowFile[Point]):
+    """The points of a benchmark, in the order they were measured."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._points = {point.key: point for point in _read(path)}
-
-    def find(self, key: Key) -> Point | None:
-        """The point with this key, if it was measured before."""
-        return self._points.get(key)
-
-    def add(self, point: Point) -> None:
-        """Append one point; it is in the file when this returns."""
-        self._points[point.key] = point
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(point)) + "\n")
-
-
-def _read(path: Path) -> Iterable[Point]:
-    """The points of a file; TaskodecError if it is anything but points."""
-    try:
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TaskodecError(f"cannot use {path}: {error.strerror or error}") from error
-    points = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            point = Point(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            if number < len(lines) or line.endswith(b"\n"):
-                raise TaskodecError(
-                    f"{path}, line {number} is no point of a benchmark ({error}): move the file away, or choose "
-                    "another output folder"
-                ) from error
-            point = None
-        if point is None or not line.endswith(b"\n"):  # writing was cut off
-            write_atomic(path, b"".join(lines[:-1]))
-            break
-        points.append(point)
-    return points
+        super().__init__(path, Point, "point of a benchmark")
 
 
 def sources(paths: Sequence[Path]) -> list[Source]:

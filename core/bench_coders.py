@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -19,6 +19,7 @@ from taskodec.errors import PluginError, TaskodecError
 from taskodec.handover import build
 from taskodec.hookspecs import Anchor, resolve
 from taskodec.images import load_image, pad_to
+from taskodec.loading import codec_at
 from taskodec.registry import Registry
 from taskodec.settings import CodecSettings, Settings, TaskSettings, TTFTSettings
 from taskodec.stages import Stage, Staged
@@ -161,11 +162,7 @@ class CodecEntry:
 
     def _load(self, quality: float) -> None:
         """Load the codec twice, for the two sides know nothing of each other."""
-        chosen = self.settings.codec
-        changes: dict[str, Any] = {"quality": quality}
-        if chosen.checkpoint is not None:
-            path = Path(str(chosen.checkpoint).replace("{quality}", f"{quality:g}"))
-            changes["codec"] = chosen.model_copy(update={"checkpoint": path})
+        changes = {"quality": quality, "codec": codec_at(self.settings.codec, quality)}
         settings = self.settings.model_copy(update=changes)
         self.compressor = Compressor(settings, self.registry)
         self.decompressor = Decompressor(settings, self.registry)

@@ -26,7 +26,7 @@ from taskodec.images import MAX_PIXELS, load_image, to_pil
 from taskodec.settings import Settings
 from taskodec.stages import Span, count_multiplications, record
 
-__all__ = ["Lap", "Side", "Speed", "SpeedSummary", "TimedImage", "on_cpu", "run_speed"]
+__all__ = ["Lap", "Side", "Speed", "SpeedSummary", "TimedImage", "on_cpu", "run_speed", "torch_threads"]
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -145,7 +145,7 @@ def run_speed(
     check_once(entries)
     if not images or not entries or rounds < 1 or (threads is not None and threads < 1):
         raise UsageError("nothing to time: give an image, a codec, and at least one round and one thread")
-    with _threads(threads):
+    with torch_threads(threads):
         racers = [_Racer(entry, quality) for entry in entries for quality in _qualities(entry)]
         timed = []
         for source in images:
@@ -249,7 +249,7 @@ def _qualities(entry: Entry) -> Sequence[float]:
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def torch_threads(number: int | None) -> Iterator[None]:
     """So many threads of torch for as long as this lasts."""
     before = torch.get_num_threads()
     try:

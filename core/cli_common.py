@@ -36,6 +36,7 @@ __all__ = [
     "RunFolder",
     "TrainingData",
     "expand",
+    "finite",
     "load_registry",
     "make_folder",
     "plan",
@@ -113,12 +114,13 @@ def run_batch(
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One line of strict JSON; NaN and infinities, which JSON cannot say, become null."""
-    print(json.dumps(_finite(value), default=str), flush=True)
+    print(json.dumps(finite(value), default=str), flush=True)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with None for NaN and infinities, which JSON does not have."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {str(key): finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from taskodec.bitstream import Header
 from taskodec.contracts import Adapter, Codec
-from taskodec.errors import MismatchError, SettingsError, TaskodecError
+from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError
 from taskodec.handover import build
 from taskodec.hookspecs import resolve
 from taskodec.registry import Registry
@@ -26,7 +27,10 @@ __all__ = [
     "build_adapter",
     "choose_adapter",
     "choose_device",
+    "codec_at",
     "codec_for_stream",
+    "has_quality",
+    "is_trained",
     "load_codec",
     "unsent_options",
     "untrained",
@@ -57,6 +61,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def codec_at(chosen: CodecSettings, quality: float) -> CodecSettings:
+    """The settings with the quality in place of a `{quality}` in the checkpoint's path, for codecs with many files."""
+    if chosen.checkpoint is None:
+        return chosen
+    path = Path(str(chosen.checkpoint).replace("{quality}", f"{quality:g}"))
+    return chosen.model_copy(update={"checkpoint": path})
+
+
 def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
     """The codec of the settings with its weights, in evaluation mode; UsageError for a quality it does not have."""
     options: dict[str, Any] = {"quality": quality, **chosen.options}
@@ -65,6 +77,15 @@ def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Cod
     codec: Codec = build(f"codec {chosen.name!r}", resolve(registry.codecs[chosen.name].load), options)
     codec.check_quality(quality)
     return codec.eval()
+
+
+def has_quality(codec: Codec, quality: float) -> bool:
+    """Whether the codec, as it is loaded, can code at this quality."""
+    try:
+        codec.check_quality(quality)
+    except UsageError:
+        return False
+    return True
 
 
 def codec_for_stream(registry: Registry, header: Header, chosen: CodecSettings) -> Codec:
@@ -116,7 +137,7 @@ def adapter_for_tuning(
 ) -> Adapter | None:
     """The adapter of the settings; None when no phase would train it and it was not trained beforehand either."""
     trained = {part for phase in phases if phase.steps for part in phase.train}
-    if not _is_trained(registry, chosen.name) and not trained & {"encoder", "decoder"}:
+    if not is_trained(registry, chosen.name) and not trained & {"encoder", "decoder"}:
         return None
     return build_adapter(registry, chosen, codec)
 
@@ -138,7 +159,7 @@ def adapter_metadata(registry: Registry, chosen: AdapterSettings) -> dict[str, A
     """
     sent = {name: chosen.options[name] for name in SENT_OPTIONS if name in chosen.options}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in sent.items()}
-    known = chosen.name == DEFAULT_ADAPTER or _is_trained(registry, chosen.name)
+    known = chosen.name == DEFAULT_ADAPTER or is_trained(registry, chosen.name)
     return {"adapter": chosen.name, **plain} if plain or not known else {}
 
 
@@ -184,7 +205,7 @@ def _candidates(
     return found + own + ([(FILE_ADAPTER, dict(chosen.options))] if mine == FILE_ADAPTER else [])
 
 
-def _is_trained(registry: Registry, name: str) -> bool:
+def is_trained(registry: Registry, name: str) -> bool:
     """Whether an adapter was trained beforehand."""
     return name == FILE_ADAPTER or registry.adapters[name].codec is not None
 

@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METRICS",
+    "MIN_OVERLAP",
+    "MIN_POINTS",
     "BDRate",
     "Comparison",
     "Curve",
     "CurvePoint",
     "Summary",
     "bd_rate",
+    "common_range",
     "decibel",
+    "pchip_bd_rate",
+    "pchip_bd_value",
     "summarise",
 ]
 
@@ -128,17 +133,45 @@ def bd_rate(
             )
         if any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(curve)):
             return BDRate(None, problem=f"the {whose}'s curve does not ascend: more bits gave no better picture")
-    ranges = [(curve[0][1], curve[-1][1]) for curve in curves.values()]
-    low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
-    if high <= low:
+    low, high, share = common_range([value for _, value in curves["anchor"]], [value for _, value in curves["codec"]])
+    if share <= 0:
         return BDRate(None, low, high, "the curves do not overlap in quality")
-    if high - low < MIN_OVERLAP * min(r[1] - r[0] for r in ranges):
+    if share < MIN_OVERLAP:
         return BDRate(None, low, high, f"the curves overlap only from {low:.1f} to {high:.1f} dB")
+    rates_and_dbs = [list(column) for curve in curves.values() for column in zip(*curve, strict=True)]
+    return BDRate(pchip_bd_rate(*rates_and_dbs), low, high)
+
+
+def common_range(anchor: Sequence[float], test: Sequence[float]) -> tuple[float, float, float]:
+    """From where to where the values of both go, and which share of the shorter range that is; below 0 for none."""
+    ranges = [(min(values), max(values)) for values in (anchor, test)]
+    low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
+    shorter = min(r[1] - r[0] for r in ranges)
+    return low, high, (high - low) / shorter if shorter > 0 else 0.0
+
+
+def pchip_bd_rate(
+    rate_anchor: Sequence[float], value_anchor: Sequence[float], rate_test: Sequence[float], value_test: Sequence[float]
+) -> float:
+    """The BD-rate in percent of curves that ascend strictly, over the range that both have."""
     import bjontegaard
 
-    rates_and_dbs = [list(column) for curve in curves.values() for column in zip(*curve, strict=True)]
-    percent = bjontegaard.bd_rate(*rates_and_dbs, method="pchip", require_matching_points=False, min_overlap=0)
-    return BDRate(float(percent), low, high)
+    found = bjontegaard.bd_rate(
+        rate_anchor, value_anchor, rate_test, value_test, method="pchip", require_matching_points=False, min_overlap=0
+    )
+    return float(found)
+
+
+def pchip_bd_value(
+    rate_anchor: Sequence[float], value_anchor: Sequence[float], rate_test: Sequence[float], value_test: Sequence[float]
+) -> float:
+    """How much higher the test's values are at equal rates, on average over the log-rates that both curves have."""
+    import bjontegaard
+
+    found = bjontegaard.bd_psnr(
+        rate_anchor, value_anchor, rate_test, value_test, method="pchip", require_matching_points=False, min_overlap=0
+    )
+    return float(found)
 
 
 def summarise(points: Iterable[Point]) -> Summary:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.files import write_atomic
+from taskodec.plots import FIGURE_SIZE, save_figure
 from taskodec.rd import METRICS, Comparison, Curve, Summary
 from taskodec.report_tables import Table, markdown_tables, print_report
 
@@ -128,21 +127,13 @@ def _short_range(each: Comparison, summary: Summary) -> str:
 
 def plot(curves: Sequence[Curve], folder: Path, published: Sequence[PublishedCurve] = ()) -> list[Path]:
     """One rate-distortion plot for each metric, as PNG and as SVG; needs no display."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     written = []
     for metric in METRICS:
-        figure = Figure(figsize=(8, 5.5), layout="constrained")
+        figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
         _draw(figure.add_subplot(), metric, curves, published)
-        for suffix in (".png", ".svg"):
-            path = folder / f"rd_{metric.lower().replace('-', '_')}{suffix}"
-            buffer = io.BytesIO()
-            metadata = {"Date": None} if suffix == ".svg" else {}
-            with mpl.rc_context({"svg.hashsalt": "taskodec"}):
-                figure.savefig(buffer, format=suffix[1:], dpi=150, metadata=metadata)
-            write_atomic(path, buffer.getvalue())
-            written.append(path)
+        written += save_figure(figure, folder / f"rd_{metric.lower().replace('-', '_')}")
     return written
 
 

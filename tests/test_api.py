@@ -273,3 +273,12 @@ def test_decoding_in_a_new_process_without_the_task(photo, tmp_path):
     assert run.stdout.split() == []
     with Image.open(tmp_path / "decoded.png") as decoded:
         assert np.array_equal(np.asarray(decoded), np.asarray(result.image))
+
+
+def test_a_codec_that_is_loaded_already(tiny, photo, tiny_codec):
+    settings = load_settings(overrides=["codec.name=tiny", "ttft.steps=0", "quality=2.5"])
+    compressor = Compressor(settings, tiny, codec=tiny_codec)
+    assert compressor.codec is tiny_codec
+    assert compressor.compress(photo).stream == Compressor(settings, tiny).compress(photo).stream
+    with pytest.raises(UsageError, match="quality 9 does not exist"):
+        Compressor(settings.model_copy(update={"quality": 9}), tiny, codec=tiny_codec)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,10 @@ from taskodec.loading import (
     adapter_metadata,
     choose_adapter,
     choose_device,
+    codec_at,
     codec_for_stream,
+    has_quality,
+    is_trained,
     load_codec,
     unsent_options,
     untrained,
@@ -196,3 +200,17 @@ def test_auto_passes_over_what_cannot_be_made(plugins, tiny_codec):
     named = AdapterSettings(name="mine")
     assert choose_adapter(plugins, named, tiny_codec, "edges") == (named, ())
     assert untrained(named) == named
+
+
+def test_a_file_for_each_quality():
+    many = CodecSettings(name="tic", checkpoint=Path("tic_q{quality}.pth"))
+    assert [str(codec_at(many, quality).checkpoint) for quality in (1.0, 2.5)] == ["tic_q1.pth", "tic_q2.5.pth"]
+    assert codec_at(CodecSettings(), 1.0) == CodecSettings()
+
+
+def test_which_qualities_a_codec_has(tiny_codec):
+    assert [has_quality(tiny_codec, quality) for quality in (1.0, 2.5, 4.5)] == [True, True, False]
+
+
+def test_which_adapters_were_trained(plugins):
+    assert [is_trained(plugins, name) for name in ("file", DEFAULT_ADAPTER)] == [True, False]

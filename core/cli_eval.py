@@ -1,0 +1,146 @@
+"""`taskodec eval`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taskodec import cli_common as common
+from taskodec.cli_progress import progress_bar
+from taskodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from taskodec.bench import Source
+    from taskodec.evaluation import Lab
+    from taskodec.evaluation_summary import EvaluationSummary
+    from taskodec.settings import Settings
+
+__all__ = ["evaluate"]
+
+METHODS = "original,plain,pretrained,ttft"
+
+
+def evaluate(
+    *,
+    data: Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to judge by; repeatable.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder of rows and summary.")],
+    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="What is in the images, as the task wants it.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="NAMES", help="original, plain, pretrained[@ADAPTER], ttft[:PRESET][@ADAPTER], jpeg…")
+    ] = METHODS,
+    qualities: Annotated[
+        list[str] | None, typer.Option(metavar="[METHOD=]1,2,3", help="Qualities, of one method or all; repeatable.")
+    ] = None,
+    codec: Annotated[str | None, typer.Option(help="Codec to use; see `taskodec plugins`.")] = None,
+    adapter: common.AdapterChoice = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first by name.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes, one thread each; one a core without it.")] = None,
+    resamples: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap; 0 for no intervals.")] = 1000,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Measure nothing, sum up what is there.")] = False,
+    config: common.ConfigFiles = None,
+    overrides: common.Overrides = None,
+    plugin: common.PluginFiles = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    quiet: common.Quiet = False,
+) -> None:
+    """Measure what a task makes of decoded images, by the rate of real files, and compare ways to send them.
+
+    Every row goes to RESULTS/rows.jsonl as it is measured; a repeated call measures only what is missing. RESULTS gets
+    summary.json, report.md and plots as well.
+    """
+    flags = {"task.name": task, "codec.name": codec, "adapter.name": adapter}
+
+    def resolve(more: Sequence[str]) -> Settings:
+        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
+
+    settings = resolve(())
+    paths = sorted((file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)), key=lambda p: p.name)
+    registry = common.load_registry(plugin)
+    from taskodec.bench import sources
+    from taskodec.evaluation import EvaluationPlan, Lab
+    from taskodec.evaluation_methods import method_settings, parse_methods, parse_qualities
+
+    chosen = parse_methods(methods, registry)
+    plan = EvaluationPlan(
+        settings,
+        tuple((method, method_settings(method, resolve) if method.learned else None) for method in chosen),
+        parse_qualities(qualities or (), chosen),
+        labels,
+        tuple(plugin or ()),
+    )
+    found = sources(paths[:images])
+    try:
+        summary = _run(Lab(plan, registry), found, output, jobs, resamples, report_only, quiet)
+    except KeyboardInterrupt:
+        print(f"stopped; {output / 'rows.jsonl'} has what was measured, the same call goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    _write(summary, output)
+    _show(summary, as_json, quiet)
+
+
+def _run(
+    lab: Lab,
+    found: Sequence[Source],
+    output: Path,
+    jobs: int | None,
+    resamples: int,
+    report_only: bool,
+    quiet: bool,
+) -> EvaluationSummary:
+    """Measure what the rows do not have yet, and sum up."""
+    from taskodec.evaluation import row_file
+    from taskodec.evaluation_pool import default_processes, measure_rows
+    from taskodec.evaluation_summary import complete_rows, summarise
+
+    wanted = lab.jobs(found)
+    file = row_file(output)
+    left_out = 0
+    if report_only:
+        there = [row for job in wanted if (row := file.find(job.key)) is not None]
+        rows = complete_rows(there, len(wanted) // len(found))
+        if not rows:
+            raise UsageError(f"{file.path} has no image with all of these methods and qualities: measure first")
+        left_out = len(found) - len({row.image for row in rows})
+    else:
+        with progress_bar("eval", quiet) as progress:
+            rows = measure_rows(lab, wanted, file, jobs or default_processes(lab), progress)
+    with progress_bar("bootstrap", quiet) as progress:
+        return summarise(
+            rows,
+            [method for method, _ in lab.plan.methods],
+            lab.evaluator,
+            task=lab.task.name,
+            about=lab.about(),
+            left_out=left_out,
+            resamples=resamples,
+            progress=progress,
+        )
+
+
+def _write(summary: EvaluationSummary, output: Path) -> None:
+    """Write the summary, the plots, and the report with them."""
+    import json
+
+    from taskodec.evaluation_report import as_json, markdown, plot
+    from taskodec.files import write_atomic
+
+    write_atomic(output / "summary.json", (json.dumps(common.finite(as_json(summary)), indent=1) + "\n").encode())
+    plots = plot(summary, output)
+    write_atomic(output / "report.md", markdown(summary, plots).encode())
+
+
+def _show(summary: EvaluationSummary, as_json: bool, quiet: bool) -> None:
+    """Print the summary, if it is wanted."""
+    from taskodec import evaluation_report
+
+    if as_json:
+        common.print_json(evaluation_report.as_json(summary))
+    elif not quiet:
+        evaluation_report.print_tables(summary)
