@@ -24,16 +24,6 @@ class Counts(NamedTuple):
     wanted: int
 
     @property
-    def precision(self) -> float:
-        """The share of what was found that is in the original; 1 if nothing was found."""
-        return self.matched / self.found if self.found else 1.0
-
-    @property
-    def recall(self) -> float:
-        """The share of the original's that was found; 1 if there is nothing in the original."""
-        return self.matched / self.wanted if self.wanted else 1.0
-
-    @property
     def f1(self) -> float:
         """The harmonic mean of precision and recall; 1 if there is nothing in either picture."""
         both = self.found + self.wanted
@@ -41,13 +31,13 @@ class Counts(NamedTuple):
 
 
 class AgreementEvaluator(Evaluator):
-    """F1, precision and recall, with what a network finds in the original as the truth.
+    """F1, with what a network finds in the original as the truth.
 
     `count(x_hat, x)` compares two pictures (1, 3, H, W) in [0, 1]. Counts are added up over the images first, so that
     images with nothing in them neither help nor hurt. UsageError for `labels`: there is no use for them.
     """
 
-    metrics: Mapping[str, bool] = MappingProxyType({"f1": True, "precision": True, "recall": True})
+    metrics: Mapping[str, bool] = MappingProxyType({"f1": True})
 
     def __init__(self, count: Callable[[Tensor, Tensor], Counts], labels: Path | None = None) -> None:
         if labels is not None:
@@ -62,7 +52,7 @@ class AgreementEvaluator(Evaluator):
 
     def summarise(self, records: Sequence[Record]) -> dict[str, float]:
         total = Counts(*(sum(record[key] for record in records) for key in Counts._fields))
-        return {metric: getattr(total, metric) for metric in self.metrics}
+        return {"f1": total.f1}
 
 
 def binary_divergence(found: Tensor, wanted: Tensor) -> Tensor:
