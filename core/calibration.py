@@ -116,9 +116,9 @@ def smooth_slopes(points: Sequence[Point]) -> list[float | None]:
     if len(points) < 3 or min(min(point) for point in points) <= 0:
         return [None] * len(points)
     rates, losses = np.array(points).T
-    curve = np.polynomial.Polynomial.fit(np.log(rates), np.log(losses), 2)
-    falls = -curve.deriv()(np.log(rates))  # d log loss / d log rate, sign changed
-    smooth = np.exp(curve(np.log(rates)))
+    curve = np.polyfit(np.log(rates), np.log(losses), 2)
+    falls = -np.polyval(np.polyder(curve), np.log(rates))  # d log loss / d log rate, sign changed
+    smooth = np.exp(np.polyval(curve, np.log(rates)))
     return [float(r / (f * v)) if f > 0 else None for r, f, v in zip(rates, falls, smooth, strict=True)]
 
 
