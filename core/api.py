@@ -131,6 +131,7 @@ class Compressor:
             self.task,
             self.quality,
             lmbda=settings.task.lmbda,
+            lmbda_scale=settings.task.lmbda_scale,
             seed=settings.ttft.seed,
             metadata=adapter_metadata(registry, settings.adapter),
             tiles=Tiles(settings.limits.tile),

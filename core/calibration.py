@@ -62,18 +62,21 @@ def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality
     return slope or _weight_of_rate(task, rate_and_loss(codec, task, x, reference, quality, tiles))
 
 
-def measure_balance(codec: Codec, task: Task, crops: Tensor, lmbda: float | None = None) -> Balance:
+def measure_balance(
+    codec: Codec, task: Task, crops: Tensor, lmbda: float | None = None, lmbda_scale: float = 1.0
+) -> Balance:
     """The balance of the untuned codec over crops (B, 3, S, S), at all its qualities.
 
     The weights are `lmbda` if given, else the task's own, else the slopes of the mean rate-loss curve, smoothed: see
-    `smooth_slopes`. TaskError when no weight can be derived.
+    `smooth_slopes`; all are multiplied by `lmbda_scale`. TaskError when no weight can be derived.
     """
     levels = tuple(codec.qualities)
     own = [lmbda if lmbda is not None else task.lmbda(codec, q) for q in levels]
     means = _means(codec, task, crops, levels)
     smooth = smooth_slopes([means[q] for q in levels])
     weights = [
-        weight or slope or _weight_of_rate(task, means[q]) for q, weight, slope in zip(levels, own, smooth, strict=True)
+        lmbda_scale * (weight or slope or _weight_of_rate(task, means[q]))
+        for q, weight, slope in zip(levels, own, smooth, strict=True)
     ]
     costs = tuple(weight * means[q][1] + means[q][0] for q, weight in zip(levels, weights, strict=True))
     return Balance(levels, tuple(weights), costs)

@@ -80,7 +80,8 @@ def _run(
     codec = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
     task = registry.task_from(settings.task.name, **settings.task.options).to(device)
     adapter = _adapter(registry, settings, codec, init)
-    options |= {"lmbda": settings.task.lmbda, "resolved": settings.model_dump(mode="json")}
+    options |= {"lmbda": settings.task.lmbda, "lmbda_scale": settings.task.lmbda_scale}
+    options |= {"resolved": settings.model_dump(mode="json")}
     with progress_bar(f"pretrain {task.name}", quiet) as progress:
         return run(codec, adapter, task, data, output, settings.pretrain, progress=progress, **options)
 

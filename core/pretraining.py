@@ -168,6 +168,7 @@ def pretrain(
     settings: PretrainSettings,
     *,
     lmbda: float | None = None,
+    lmbda_scale: float = 1.0,
     validation: Sequence[Path] = (),
     resume: bool = False,
     progress: Progress | None = None,
@@ -176,8 +177,8 @@ def pretrain(
     """Train `adapter` on the images below `data`; returns the run, whose adapter has the weights that were kept.
 
     `out` receives `adapter.safetensors`, and what `taskodec.training.train` writes. `lmbda` overrides the task's
-    weight. With `validation`, held-out images, the best weights are kept and the run can end early. The codec is
-    frozen and left without the adapter.
+    weight, `lmbda_scale` multiplies it. With `validation`, held-out images, the best weights are kept and the run can
+    end early. The codec is frozen and left without the adapter.
     """
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
@@ -192,7 +193,7 @@ def pretrain(
     if resume:
         run.load()
     else:
-        _start(run, read, lmbda, device)
+        _start(run, read, (lmbda, lmbda_scale), device)
     if rank() == 0:
         _write_settings(run, resolved or settings.model_dump(mode="json"))
     if not run.ended:
@@ -217,11 +218,11 @@ def _read(data: Sequence[Path], validation: Sequence[Path], settings: PretrainSe
     return _Data(crops, [_middle(load_image(path).x, size) for path in spread])
 
 
-def _start(run: Pretraining, data: _Data, lmbda: float | None, device: torch.device) -> None:
+def _start(run: Pretraining, data: _Data, weight: tuple[float | None, float], device: torch.device) -> None:
     """Step 0: what the codec costs without the adapter."""
     settings = run.settings
     crops = data.crops.crops(largest_crop(settings), range(settings.calibration_crops), settings.seed, BEFORE)
-    run.balance = measure_balance(run.codec, run.task, unit(crops, device), lmbda)
+    run.balance = measure_balance(run.codec, run.task, unit(crops, device), *weight)
     if data.held_out:
         run.untuned = validate(run.codec, run.task, run.balance, data.held_out)
     if rank() == 0:

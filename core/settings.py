@@ -82,10 +82,14 @@ class AdapterSettings(_Named):
 
 
 class TaskSettings(_Named):
-    """Which task; `lmbda` None leaves the weight of its loss to the task or the tuning engine."""
+    """Which task; `lmbda` None leaves the weight of its loss to the task or the tuning engine.
+
+    `lmbda_scale` multiplies the weight, wherever it comes from.
+    """
 
     name: str = "human"
     lmbda: Positive | None = None
+    lmbda_scale: Positive = 1.0
 
 
 class PhaseSettings(_Model):

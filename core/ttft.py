@@ -75,8 +75,9 @@ class Tuned:
 class Tuner:
     """Tunes images for one task with one codec and adapter, at one quality.
 
-    `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`. The codec is frozen and the
-    adapter returns to its state after every image. `tiles` is for all that needs no gradient.
+    `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`; `lmbda_scale` multiplies all of
+    them. The codec is frozen and the adapter returns to its state after every image. `tiles` is for all that needs no
+    gradient.
     """
 
     def __init__(
@@ -87,13 +88,15 @@ class Tuner:
         quality: float,
         *,
         lmbda: float | None = None,
+        lmbda_scale: float = 1.0,
         seed: int = 0,
         metadata: dict[str, Any] | None = None,
         tiles: Tiles = WHOLE,
     ) -> None:
         self.codec = codec.eval().requires_grad_(False)
         self.adapter, self.task, self.quality = adapter, task, quality
-        self.lmbda, self.seed, self.metadata, self.tiles = lmbda, seed, metadata, tiles
+        self.lmbda, self.lmbda_scale = lmbda, lmbda_scale
+        self.seed, self.metadata, self.tiles = seed, metadata, tiles
 
     def tune(
         self,
@@ -142,7 +145,7 @@ class _Run:
         lmbda = tuner.lmbda if tuner.lmbda is not None else self.task.lmbda(self.codec, self.quality)
         if lmbda is None:
             lmbda = calibrate_lmbda(self.codec, self.task, x, self.reference, self.quality, tuner.tiles)
-        self.lmbda = lmbda
+        self.lmbda = lmbda * tuner.lmbda_scale
         full = (self.padded.shape[2], self.padded.shape[3])
         self.tiles = tuner.tiles if steps else tuner.tiles.counted(progress, self.codec, full)
         self.deadline = self.started + time_budget if time_budget else float("inf")
