@@ -118,7 +118,9 @@ class Compressor:
         self.codec.check_quality(self.quality)
         given = task or settings.task.name
         self.task: Task = registry.task_from(given, **settings.task.options).to(self.device)
-        adapter, passed_over = choose_adapter(registry, settings.adapter, self.codec, self.task.name)
+        adapter, passed_over = choose_adapter(
+            registry, settings.adapter, self.codec, self.task.name, settings.task.options
+        )
         settings = settings.model_copy(update={"adapter": adapter})
         self.notes = [*_notes(settings, self.quality), *passed_over]
         self.phases = steps_of(settings.ttft.phases, settings.ttft.steps)

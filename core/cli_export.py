@@ -95,7 +95,9 @@ def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | N
     """The one that `compress` would use for this task; UsageError if the user names one that none was trained for."""
     from taskodec.loading import DEFAULT_ADAPTER, build_adapter, choose_adapter
 
-    chosen, passed_over = choose_adapter(registry, settings.adapter, model, task or settings.task.name)
+    chosen, passed_over = choose_adapter(
+        registry, settings.adapter, model, task or settings.task.name, settings.task.options
+    )
     for note in passed_over:
         print(f"note: {note}", file=sys.stderr)
     if task and chosen.name == DEFAULT_ADAPTER:

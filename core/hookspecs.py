@@ -7,8 +7,8 @@ return *specs*, which are cheap to make; networks and weights load when a spec i
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pluggy
@@ -44,7 +44,9 @@ class CodecSpec:
 class AdapterSpec:
     """An adapter by name. `build(codec, **options)` makes it, not yet attached.
 
-    A method (such as `svd-lora`) has neither `codec` nor `task`; a pre-trained adapter names both.
+    A method (such as `svd-lora`) has neither `codec` nor `task`; a pre-trained adapter names both, and in
+    `task_options` those options of the task without which it does not suit. `taskodec.shipped` makes `build` for a
+    file in a package.
     """
 
     name: str
@@ -52,6 +54,7 @@ class AdapterSpec:
     description: str = ""
     codec: str | None = None
     task: str | None = None
+    task_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

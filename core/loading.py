@@ -110,19 +110,19 @@ def codec_for_stream(registry: Registry, header: Header, chosen: CodecSettings) 
 
 
 def choose_adapter(
-    registry: Registry, chosen: AdapterSettings, codec: Codec, task: str
+    registry: Registry, chosen: AdapterSettings, codec: Codec, task: str, task_options: Mapping[str, Any] | None = None
 ) -> tuple[AdapterSettings, tuple[str, ...]]:
     """What `auto` stands for, and notes on adapters that were passed over; any other choice as it is.
 
-    It is the registered adapter that was trained for this codec, with these weights, and this task; without one, or
-    where the user sets options, an untrained one.
+    It is the registered adapter that was trained for this codec, with these weights, and this task with its options;
+    without one, or where the user sets options of the adapter, an untrained one.
     """
     if chosen.name != AUTO_ADAPTER:
         return chosen, ()
     notes = []
     specs = [] if chosen.options else registry.adapters.items()
     for name, spec in specs:
-        if (spec.codec, spec.task) == (codec.name, task):
+        if (spec.codec, spec.task) == (codec.name, task) and spec.task_options.items() <= (task_options or {}).items():
             try:
                 _build_adapter(registry, name, codec, {})
             except Exception as error:  # any plugin's code

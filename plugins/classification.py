@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import TaskSpec, hookimpl
+from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.shipped import shipped_adapter
 
-__all__ = ["register_tasks"]
+__all__ = ["register_adapters", "register_tasks"]
 
 
 @hookimpl
@@ -14,3 +15,10 @@ def register_tasks() -> Sequence[TaskSpec]:
     """`cls`."""
     description = "image classification (options: network, weights, loss=features|outputs, layers, offline, onnx)"
     return [TaskSpec("cls", "taskodec.plugins.imagenet:load_cls", description)]
+
+
+@hookimpl
+def register_adapters() -> Sequence[AdapterSpec]:
+    """`lite-cls`."""
+    build = shipped_adapter("taskodec.plugins", "weights/lite-cls.safetensors")
+    return [AdapterSpec("lite-cls", build, "for EfficientNet-Lite0's predictions", codec="lite", task="cls")]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import TaskSpec, hookimpl
+from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.shipped import shipped_adapter
 
-__all__ = ["register_tasks"]
+__all__ = ["register_adapters", "register_tasks"]
 
 OPTIONS = "network, weights, loss=features|outputs, layers, offline, scale"
 
@@ -18,3 +19,10 @@ def register_tasks() -> Sequence[TaskSpec]:
         TaskSpec("det", "taskodec.plugins.detectors:load_det", f"object detection (options: {OPTIONS}, onnx)"),
         TaskSpec("seg", "taskodec.plugins.detectors:load_seg", f"instance segmentation (options: {OPTIONS})"),
     ]
+
+
+@hookimpl
+def register_adapters() -> Sequence[AdapterSpec]:
+    """`lite-det`."""
+    build = shipped_adapter("taskodec.plugins", "weights/lite-det.safetensors")
+    return [AdapterSpec("lite-det", build, "for YOLOX-Nano's predictions", codec="lite", task="det")]
