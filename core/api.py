@@ -117,7 +117,8 @@ class Compressor:
         self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
         self.codec.check_quality(self.quality)
         given = task or settings.task.name
-        self.task: Task = registry.task_from(given, **settings.task.options).to(self.device)
+        made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
+        self.task: Task = made.to(self.device)
         adapter, passed_over = choose_adapter(
             registry, settings.adapter, self.codec, self.task.name, settings.task.options
         )
