@@ -34,7 +34,7 @@ __all__ = ["BUILTINS", "Registry", "Shelf", "default_registry", "register_adapte
 BUILTINS = (
     "taskodec.codecs.plugin",
     "taskodec.adapters_plugin",
-    "taskodec.tasks.plugin",
+    "taskodec.plugins.perception",
     "taskodec.plugins.classification",
     "taskodec.plugins.detection",
     "taskodec.plugins.segmentation",

@@ -196,12 +196,12 @@ class PretrainSettings(TrainSettings):
 
     stages: tuple[StageSettings, ...] = (StageSettings(until=1, crop=256),)
     batch: Size = 4
-    steps: Size = 2000
-    lr: Positive = 5e-3
-    final_lr: Positive = 5e-5
+    steps: Size = 2500
+    lr: Positive = 3e-3
+    final_lr: Positive = 3e-5
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    validate_every: Size = 200
-    calibration_crops: Size = 16
+    validate_every: Size = 500
+    calibration_crops: Size = 64
     validation_images: Size = 24
     patience: Count = 5
 

@@ -1,4 +1,4 @@
-"""Make the file of weights that is shipped out of the one that `taskodec train` wrote.
+"""Make a file of weights or of an adapter that is shipped out of the one that training wrote.
 
 Matrices and filters are kept in 16 bits, which halves the file, everything else in 32.
 
