@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -116,9 +117,12 @@ def parse_qualities(texts: Sequence[str], methods: Sequence[Method]) -> Qualitie
         if name in found:
             raise UsageError(f"--qualities {text}: there is another list for the same; give one")
         try:
-            found[name] = sorted({float(part) for part in numbers.split(",")})
+            levels = {float(part) for part in numbers.split(",")}
         except ValueError:
+            levels = {math.nan}
+        if not all(map(math.isfinite, levels)):
             raise UsageError(
                 f"--qualities {text}: expected numbers with commas between, such as 1,2.5,4 or plain=1,2,3"
-            ) from None
+            )
+        found[name] = sorted(levels)
     return found

@@ -224,13 +224,15 @@ def register_adapter(
     *,
     codec: str | None = None,
     task: str | None = None,
+    task_options: Mapping[str, Any] | None = None,
     description: str = "",
 ) -> None:
     """Add an adapter for the rest of this process; `build(codec, **options)` makes it, not yet attached.
 
-    A pre-trained adapter names its codec and its task. PluginError when the name is taken.
+    A pre-trained adapter names its codec and its task, and in `task_options` those options of the task without which
+    it does not suit. PluginError when the name is taken.
     """
-    _at_run_time("register_adapters", AdapterSpec(name, build, description, codec, task), build)
+    _at_run_time("register_adapters", AdapterSpec(name, build, description, codec, task, task_options or {}), build)
 
 
 def _owner(point: EntryPoint) -> str:

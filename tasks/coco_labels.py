@@ -26,7 +26,7 @@ class CocoLabels:
         self.path, self.kind = path, kind
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"cannot read the labels {path}: {error}; {FORM}") from error
         try:
             self.images = {PurePosixPath(image["file_name"]).name: _image(image) for image in content["images"]}
@@ -37,7 +37,7 @@ class CocoLabels:
                     self.objects[one["image_id"]].append(_object(one, kind, sizes[one["image_id"]]))
         except KeyError as error:
             raise UsageError(f"{path}: an entry has no {error}; {FORM}{_MASKS[kind]}") from error
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise UsageError(f"{path} is not COCO's JSON: {error}; {FORM}{_MASKS[kind]}") from error
         if not any(self.objects.values()):
             raise UsageError(f"{path} holds no objects; {FORM}")
@@ -83,6 +83,11 @@ def _rle(segmentation: Any, size: Sequence[int]) -> Any:
     with silent():
         data = COCO()
     data.imgs = {1: {"height": size[0], "width": size[1]}}
-    code = data.annToRLE({"image_id": 1, "segmentation": segmentation})
-    mask.area(code)  # raises if it is none
+    try:
+        code = data.annToRLE({"image_id": 1, "segmentation": segmentation})
+        mask.area(code)  # raises if it is none
+    except KeyError:
+        raise
+    except Exception as error:  # pycocotools raises bare ones
+        raise ValueError(f"segmentation {str(segmentation)[:80]}: {error}") from error
     return code

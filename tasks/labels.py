@@ -11,6 +11,9 @@ from taskodec.names import nearest
 
 __all__ = ["ClassLabels"]
 
+MAX_DIGITS = 9
+"""Of a class index; Python refuses to read numbers of thousands of digits."""
+
 FORM = "valid: file name, class index from 0 and, if you like, a WordNet id, with tabs between them"
 
 
@@ -27,7 +30,7 @@ class ClassLabels:
     def read(cls, path: Path) -> ClassLabels:
         """The rows of a TSV: file name, class index, optionally a WordNet id; no head. UsageError names a bad line."""
         try:
-            rows = path.read_text(encoding="utf-8").splitlines()
+            rows = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read the labels {path}: {error}; {FORM}") from error
         classes: dict[str, int] = {}
@@ -63,6 +66,7 @@ class ClassLabels:
 
 def _label(row: str, place: str) -> tuple[str, int]:
     name, *rest = row.split("\t")
-    if not name or len(rest) not in {1, 2} or not (rest[0].isascii() and rest[0].isdecimal()):
+    index = rest[0] if rest else ""
+    if not name or len(rest) > 2 or not (index.isascii() and index.isdecimal() and len(index) <= MAX_DIGITS):
         raise UsageError(f"{place}: {row[:80]!r} is no label; {FORM}")
-    return name, int(rest[0])
+    return name, int(index)

@@ -38,6 +38,13 @@ def test_a_task_keeps_its_own_weights(tiny_codec, crops):
     assert measure_balance(tiny_codec, Human(), crops).lmbdas == pytest.approx(expected)
 
 
+def test_a_scale_multiplies_every_weight_wherever_it_is_from(tiny_codec, crops):
+    for task, lmbda in ((Human(), None), (MSE, None), (MSE, 7.0)):
+        plain, scaled = (measure_balance(tiny_codec, task, crops, lmbda, scale) for scale in (1.0, 0.25))
+        assert scaled.lmbdas == pytest.approx([weight / 4 for weight in plain.lmbdas])
+        assert all(less < more for less, more in zip(scaled.costs, plain.costs, strict=True))
+
+
 def test_between_qualities_lies_a_power_law():
     balance = Balance((1.0, 2.0), (1.0, 4.0), (0.5, 2.0))
     asked = torch.tensor([1.0, 1.5, 2.0])

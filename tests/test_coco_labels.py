@@ -54,6 +54,9 @@ def test_other_images_than_those_labelled(tmp_path):
     [
         ("nothing", "cannot read the labels"),
         ("[]", "is not COCO's JSON"),
+        ("[" * 100_000, "cannot read the labels"),
+        ({"images": [{**IMAGE, "height": float("inf")}], "annotations": [BOX]}, "is not COCO's JSON.*infinity"),
+        ({"images": [IMAGE], "annotations": [{**BOX, "category_id": float("inf")}]}, "is not COCO's JSON.*infinity"),
         ("{}", "no 'images'"),
         ({"images": [IMAGE]}, "no 'annotations'"),
         ({"images": [{**IMAGE, "height": "tall"}], "annotations": [BOX]}, "is not COCO's JSON.*tall"),

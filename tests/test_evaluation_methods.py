@@ -90,6 +90,8 @@ def test_qualities_of_all_and_of_one(registry):
     ("texts", "words"),
     [
         (["1,x"], "expected numbers"),
+        (["1,nan"], "expected numbers"),
+        (["plain=inf"], "expected numbers"),
         ([""], "expected numbers"),
         (["jpeg=1"], "no method 'jpeg' is measured; valid: plain"),
         (["original=1"], "no method 'original'"),

@@ -30,11 +30,16 @@ def test_a_class_that_the_network_does_not_know(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row", ["b.png", "b.png 3", "b.png\tcat", "b.png\t-1", "\t3", "b.png\t3\tn1\tmore", "b.png\t²"]
+    "row",
+    ["b.png", "b.png 3", "b.png\tcat", "b.png\t-1", "\t3", "b.png\t3\tn1\tmore", "b.png\t²", f"b.png\t{'9' * 5000}"],
 )
 def test_a_bad_row_is_named_with_what_is_valid(tmp_path, row):
     with pytest.raises(UsageError, match=r"labels\.tsv, line 2: .* is no label; valid: file name, class index"):
         read(tmp_path, f"a.png\t1\n{row}\n")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    assert read(tmp_path, "\ufeffa.png\t3\r\n").classes == {"a.png": 3}
 
 
 def test_a_name_that_comes_twice(tmp_path):

@@ -202,6 +202,23 @@ def test_auto_passes_over_what_cannot_be_made(plugins, tiny_codec):
     assert untrained(named) == named
 
 
+def test_auto_asks_for_the_options_that_an_adapter_was_trained_with(plugins, tiny_codec):
+    class Plugin:
+        @hookimpl
+        def register_adapters(self):
+            options = {"loss": "outputs"}
+            return [AdapterSpec("said", build_svd_lora, codec="tiny", task="edges", task_options=options)]
+
+    plugins.register(Plugin(), "more")
+
+    def chosen(options):
+        return choose_adapter(plugins, AdapterSettings(), tiny_codec, "edges", options)
+
+    assert chosen({"loss": "outputs", "layers": [1, 2]}) == (AdapterSettings(name="said"), ())
+    for other in (None, {}, {"loss": "features"}):
+        assert chosen(other) == (AdapterSettings(name=DEFAULT_ADAPTER), ())
+
+
 def test_a_file_for_each_quality():
     many = CodecSettings(name="tic", checkpoint=Path("tic_q{quality}.pth"))
     assert [str(codec_at(many, quality).checkpoint) for quality in (1.0, 2.5)] == ["tic_q1.pth", "tic_q2.5.pth"]

@@ -129,6 +129,14 @@ def test_an_adapter_may_be_a_file(tmp_path):
         assert load_settings([write(tmp_path / "printed.yaml", settings.to_yaml())]) == settings
 
 
+@pytest.mark.parametrize("task", ["cls", "det", "semseg"])
+def test_tasks_of_networks_compare_outputs_unless_told_otherwise(task):
+    assert load_settings(flags={"task.name": task}).task.options == {"loss": "outputs"}
+    told = load_settings(flags={"task.name": task}, overrides=["task.options.loss=features"])
+    assert told.task.options == {"loss": "features"}
+    assert load_settings(overrides=["task=human"]).task.options == {}
+
+
 def test_pretraining_has_a_preset():
     settings = load_settings(overrides=["pretrain.steps=7"])
     assert settings.pretrain == PretrainSettings(steps=7)

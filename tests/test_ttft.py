@@ -219,3 +219,12 @@ def test_an_adapter_that_does_not_suit_the_image_is_left_out(tiny_codec, adapter
     assert Stream.from_bytes(tuned.best.coded.stream).header.adapter_fingerprint is None
     plain = Tuner(tiny_codec, None, mse, 2.0).tune(photo, [])
     assert tuned.best.coded.stream == plain.best.coded.stream
+
+
+def test_the_scale_multiplies_a_weight_that_is_set_or_the_task_has_or_is_found(tiny_codec, photo):
+    for task, lmbda in ((mse, 5.0), (mse, None), (FunctionTask("edges", edges), None)):
+        plain, scaled = (
+            Tuner(tiny_codec, None, task, 2.0, lmbda=lmbda, lmbda_scale=scale).tune(photo, []) for scale in (1.0, 0.25)
+        )
+        assert scaled.lmbda == pytest.approx(plain.lmbda / 4)
+        assert scaled.untuned.cost == pytest.approx(scaled.lmbda * scaled.untuned.loss + scaled.untuned.bpp)

@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from taskodec.codecs.lite import load_lite
+from taskodec.errors import WeightsError
+from taskodec.loading import choose_adapter
+from taskodec.lora import attached
+from taskodec.registry import Registry
+from taskodec.settings import AdapterSettings, load_settings
+from taskodec.shipped import shipped_adapter
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return load_lite(quality=3.0).eval()
+
+
+@pytest.mark.parametrize("task", ["cls", "det"])
+def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, task):
+    registry = Registry()
+    registry.load_builtins()
+    options = load_settings(flags={"task.name": task}).task.options
+    chosen, notes = choose_adapter(registry, AdapterSettings(), lite, task, options)
+    assert (chosen.name, notes) == (f"lite-{task}", ())
+    adapter = registry.adapters[chosen.name].build(lite)
+    assert adapter.changes_decoder()
+    y_hat = torch.randn(1, lite.analysis(torch.zeros(1, 3, 64, 64), 3.0).y.shape[1], 4, 4)
+    with torch.no_grad():
+        plain = lite.synthesis(y_hat, 3.0)
+        with attached(adapter, lite):
+            assert not torch.equal(lite.synthesis(y_hat, 3.0), plain)
+
+
+def test_another_codec_and_a_missing_file_are_refused(tiny_codec):
+    with pytest.raises(WeightsError, match="made for codec 'lite'"):
+        shipped_adapter("taskodec.plugins", "weights/lite-cls.safetensors")(tiny_codec)
+    with pytest.raises(WeightsError, match="cannot be read as an adapter file"):
+        shipped_adapter("taskodec.plugins", "weights/none.safetensors")(tiny_codec)
