@@ -21,4 +21,5 @@ def register_tasks() -> Sequence[TaskSpec]:
 def register_adapters() -> Sequence[AdapterSpec]:
     """`lite-cls`."""
     build = shipped_adapter("taskodec.plugins", "weights/lite-cls.safetensors")
-    return [AdapterSpec("lite-cls", build, "for EfficientNet-Lite0's predictions", codec="lite", task="cls")]
+    about = "for EfficientNet-Lite0's predictions"
+    return [AdapterSpec("lite-cls", build, about, codec="lite", task="cls", task_options={"loss": "outputs"})]

@@ -25,4 +25,5 @@ def register_tasks() -> Sequence[TaskSpec]:
 def register_adapters() -> Sequence[AdapterSpec]:
     """`lite-det`."""
     build = shipped_adapter("taskodec.plugins", "weights/lite-det.safetensors")
-    return [AdapterSpec("lite-det", build, "for YOLOX-Nano's predictions", codec="lite", task="det")]
+    about = "for YOLOX-Nano's predictions"
+    return [AdapterSpec("lite-det", build, about, codec="lite", task="det", task_options={"loss": "outputs"})]

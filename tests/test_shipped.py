@@ -15,11 +15,17 @@ def lite():
     return load_lite(quality=3.0).eval()
 
 
-@pytest.mark.parametrize("task", ["cls", "det"])
-def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, task):
+@pytest.fixture(scope="module")
+def registry():
     registry = Registry()
     registry.load_builtins()
-    options = load_settings(flags={"task.name": task}).task.options
+    return registry
+
+
+@pytest.mark.parametrize("task, options", [("cls", ""), ("det", ""), ("human", "metric=ms-ssim")])
+def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, registry, task, options):
+    overrides = [f"task.options.{option}" for option in options.split()]
+    options = load_settings(flags={"task.name": task}, overrides=overrides).task.options
     chosen, notes = choose_adapter(registry, AdapterSettings(), lite, task, options)
     assert (chosen.name, notes) == (f"lite-{task}", ())
     adapter = registry.adapters[chosen.name].build(lite)
@@ -29,6 +35,11 @@ def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, task):
         plain = lite.synthesis(y_hat, 3.0)
         with attached(adapter, lite):
             assert not torch.equal(lite.synthesis(y_hat, 3.0), plain)
+
+
+@pytest.mark.parametrize("task, options", [("cls", {"loss": "features"}), ("human", {}), ("human", {"metric": "mse"})])
+def test_other_losses_do_not_get_an_adapter_that_was_trained_for_one(lite, registry, task, options):
+    assert choose_adapter(registry, AdapterSettings(), lite, task, options)[0].name == "svd-lora"
 
 
 def test_another_codec_and_a_missing_file_are_refused(tiny_codec):
