@@ -237,6 +237,7 @@ def test_weights_adapters_labels_and_tasks_count_as_well(registry, tiny_codec, t
     assert {key for key in after if after[key] != found()[key]} == {("plain", 2.0), ("pretrained", 2.0)}
 
 
+@pytest.mark.filterwarnings("ignore:LPIPS is left out")
 def test_pretrained_needs_an_adapter_that_was_trained(registry):
     for override in ("adapter.name=svd-lora", "task.name=human", "adapter.options.rank=2"):
         with pytest.raises(UsageError, match=r"no adapter that was trained for codec 'tiny'.*taskodec pretrain"):

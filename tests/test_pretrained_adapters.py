@@ -102,7 +102,7 @@ def test_a_file_serves_both_ends(registry, tiny_codec, photo, tmp_path):
 
 def test_tuning_goes_on_from_a_trained_adapter(registry, tiny_codec, photo, tmp_path):
     offer(registry, trained(tiny_codec, tmp_path / "dark.safetensors"))
-    phases = "ttft.phases=[{train: [decoder], steps: 20, lr: 0.02}]"
+    phases = "ttft.phases=[{train: [decoder], steps: 40, lr: 0.2}]"
     settings = load_settings(overrides=["codec.name=tiny", phases, "task.lmbda=3000"])
     result = Compressor(settings, registry, task=TASK).compress(photo)
     assert result.tuned.best.coded.delta is not None
