@@ -22,7 +22,7 @@ def registry():
     return registry
 
 
-@pytest.mark.parametrize("task, options", [("cls", ""), ("det", ""), ("human", "metric=ms-ssim")])
+@pytest.mark.parametrize(("task", "options"), [("cls", ""), ("det", ""), ("human", "metric=ms-ssim")])
 def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, registry, task, options):
     overrides = [f"task.options.{option}" for option in options.split()]
     options = load_settings(flags={"task.name": task}, overrides=overrides).task.options
@@ -37,7 +37,9 @@ def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, registry, task, op
             assert not torch.equal(lite.synthesis(y_hat, 3.0), plain)
 
 
-@pytest.mark.parametrize("task, options", [("cls", {"loss": "features"}), ("human", {}), ("human", {"metric": "mse"})])
+@pytest.mark.parametrize(
+    ("task", "options"), [("cls", {"loss": "features"}), ("human", {}), ("human", {"metric": "mse"})]
+)
 def test_other_losses_do_not_get_an_adapter_that_was_trained_for_one(lite, registry, task, options):
     assert choose_adapter(registry, AdapterSettings(), lite, task, options)[0].name == "svd-lora"
 
