@@ -39,10 +39,11 @@ from taskodec.loading import (
 )
 from taskodec.metrics import psnr
 from taskodec.phases import steps_of
+from taskodec.progress import Progress
 from taskodec.registry import Registry, default_registry
 from taskodec.settings import AdapterSettings, PhaseSettings, Settings, load_settings
 from taskodec.tiles import Tiles
-from taskodec.ttft import Progress, Tuned, Tuner
+from taskodec.ttft import Tuned, Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
 

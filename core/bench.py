@@ -21,6 +21,7 @@ from taskodec.bench_coders import Entry
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.images import MAX_PIXELS, load_image, to_pil
 from taskodec.metrics import ms_ssim_loss, psnr
+from taskodec.progress import Progress
 from taskodec.row_files import RowFile
 
 __all__ = ["Metric", "Point", "PointFile", "Source", "check_once", "load_lpips", "run_bench", "sources"]
@@ -30,8 +31,6 @@ Metric = Callable[[Tensor, Tensor], float]
 
 Key = tuple[str, str, str, str, float]
 """Of a point: digest, codec, version, device, quality."""
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 WARM_UP = 64
 """Side of the piece of an image that each coder codes once before it is timed."""

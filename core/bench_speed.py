@@ -19,10 +19,11 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from taskodec.bench import Progress, Source, check_once
+from taskodec.bench import Source, check_once
 from taskodec.bench_coders import Coder, Entry
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.images import MAX_PIXELS, load_image, to_pil
+from taskodec.progress import Progress
 from taskodec.settings import Settings
 from taskodec.stages import Span, count_multiplications, record
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,9 @@ from taskodec.errors import UsageError
 
 if TYPE_CHECKING:
     from taskodec.bench import Source
-    from taskodec.evaluation import Lab
+    from taskodec.evaluation import EvaluationPlan, Lab
     from taskodec.evaluation_summary import EvaluationSummary
+    from taskodec.registry import Registry
     from taskodec.settings import Settings
 
 __all__ = ["evaluate"]
@@ -56,25 +57,11 @@ def evaluate(
     summary.json, report.md and plots as well.
     """
     flags = {"task.name": task, "codec.name": codec, "adapter.name": adapter}
-
-    def resolve(more: Sequence[str]) -> Settings:
-        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
-
-    settings = resolve(())
     paths = sorted((file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)), key=lambda p: p.name)
-    registry = common.load_registry(plugin)
+    plan, registry = _plan(methods, qualities or (), labels, plugin, config, overrides, flags)
     from taskodec.bench import sources
-    from taskodec.evaluation import EvaluationPlan, Lab
-    from taskodec.evaluation_methods import method_settings, parse_methods, parse_qualities
+    from taskodec.evaluation import Lab
 
-    chosen = parse_methods(methods, registry)
-    plan = EvaluationPlan(
-        settings,
-        tuple((method, method_settings(method, resolve) if method.learned else None) for method in chosen),
-        parse_qualities(qualities or (), chosen),
-        labels,
-        tuple(plugin or ()),
-    )
     found = sources(paths[:images])
     try:
         summary = _run(Lab(plan, registry), found, output, jobs, resamples, report_only, quiet)
@@ -83,6 +70,36 @@ def evaluate(
         raise typer.Exit(130) from None
     _write(summary, output)
     _show(summary, as_json, quiet)
+
+
+def _plan(
+    methods: str,
+    qualities: Sequence[str],
+    labels: Path | None,
+    plugin: Sequence[Path] | None,
+    config: Sequence[Path] | None,
+    overrides: Sequence[str] | None,
+    flags: Mapping[str, Any],
+) -> tuple[EvaluationPlan, Registry]:
+    """What the options ask for, and the registry with the user's plugins."""
+
+    def resolve(more: Sequence[str]) -> Settings:
+        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
+
+    settings = resolve(())
+    registry = common.load_registry(plugin)
+    from taskodec.evaluation import EvaluationPlan
+    from taskodec.evaluation_methods import method_settings, parse_methods, parse_qualities
+
+    chosen = parse_methods(methods, registry)
+    plan = EvaluationPlan(
+        settings,
+        tuple((method, method_settings(method, resolve) if method.learned else None) for method in chosen),
+        parse_qualities(qualities, chosen),
+        labels,
+        tuple(plugin or ()),
+    )
+    return plan, registry
 
 
 def _run(

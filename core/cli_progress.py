@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["Progress", "progress_bar"]
+from taskodec.progress import Progress
 
-Progress = Callable[[int, int, dict[str, float]], None]
+__all__ = ["Progress", "progress_bar"]
 
 
 @contextmanager

@@ -22,14 +22,13 @@ from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.errors import StreamError
 from taskodec.images import pad_to
 from taskodec.onnx_graphs import OnnxFunction, check_onnx, export_graph
+from taskodec.progress import Progress
 from taskodec.report_tables import Table
 from taskodec.tables import IntArray
 
 __all__ = ["RUNTIMES", "Agreement", "as_json", "check_agreement", "tables"]
 
 Function = Callable[..., Any]
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass

@@ -22,12 +22,11 @@ from taskodec.bench_speed import torch_threads
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.evaluation import EvaluationPlan, Job, Lab, Row
 from taskodec.images import load_image
+from taskodec.progress import Progress
 from taskodec.registry import default_registry
 from taskodec.row_files import RowFile
 
 __all__ = ["Progress", "default_processes", "measure_rows"]
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def default_processes(lab: Lab) -> int:

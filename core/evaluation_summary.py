@@ -7,7 +7,7 @@ same ones for all methods and qualities, and everything is worked out anew from 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -18,12 +18,11 @@ from taskodec.evaluation import Row
 from taskodec.evaluation_deltas import Comparing, Comparison, CurveChange, Draw, Estimate, Group, estimate
 from taskodec.evaluation_methods import Method
 from taskodec.evaluators import Evaluator
+from taskodec.progress import Progress
 
 __all__ = ["EvaluationSummary", "MethodPoint", "complete_rows", "summarise"]
 
 TASK_LOSS = "task_loss"
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ from taskodec.files import write_atomic
 from taskodec.images import load_image
 from taskodec.lora import LowRankAdapter, attached
 from taskodec.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
+from taskodec.progress import Progress
 from taskodec.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
-from taskodec.training import BEFORE, Progress, make_folder, run_steps, seed_step, unit, worker_count
+from taskodec.training import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training_state import TrainingState
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taskodec.bench import Point
@@ -31,6 +31,9 @@ __all__ = [
 
 MIN_POINTS = 4
 """Points that a curve needs for a BD-rate, as in the method's definition."""
+
+PCHIP: dict[str, Any] = {"method": "pchip", "require_matching_points": False, "min_overlap": 0}
+"""How `bjontegaard` interpolates; what curves must share is checked here."""
 
 MIN_OVERLAP = 0.25
 """What two curves must share at least of the shorter one's range of quality."""
@@ -156,10 +159,7 @@ def pchip_bd_rate(
     """The BD-rate in percent of curves that ascend strictly, over the range that both have."""
     import bjontegaard
 
-    found = bjontegaard.bd_rate(
-        rate_anchor, value_anchor, rate_test, value_test, method="pchip", require_matching_points=False, min_overlap=0
-    )
-    return float(found)
+    return float(bjontegaard.bd_rate(rate_anchor, value_anchor, rate_test, value_test, **PCHIP))
 
 
 def pchip_bd_value(
@@ -168,10 +168,7 @@ def pchip_bd_value(
     """How much higher the test's values are at equal rates, on average over the log-rates that both curves have."""
     import bjontegaard
 
-    found = bjontegaard.bd_psnr(
-        rate_anchor, value_anchor, rate_test, value_test, method="pchip", require_matching_points=False, min_overlap=0
-    )
-    return float(found)
+    return float(bjontegaard.bd_psnr(rate_anchor, value_anchor, rate_test, value_test, **PCHIP))
 
 
 def summarise(points: Iterable[Point]) -> Summary:

@@ -16,10 +16,9 @@ from torch import Tensor
 from taskodec.contracts import Codec, Latents, Quality
 from taskodec.errors import PluginError
 from taskodec.grids import Span, grid
+from taskodec.progress import Progress
 
 __all__ = ["WHOLE", "Tiles"]
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from taskodec.images import crop_to, load_image, pad_to
 from taskodec.interrupt import interrupts_kept
 from taskodec.metrics import psnr
 from taskodec.parallel import any_rank, broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
+from taskodec.progress import Progress
 from taskodec.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
 from taskodec.train_log import TrainLog
 from taskodec.training_state import TrainedT, TrainingState
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from taskodec.settings import TrainSettings
 
 __all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate", "worker_count"]
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 REPORT_EVERY = 50
 """Steps between two lines of the log."""

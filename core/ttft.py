@@ -10,7 +10,7 @@ untuned one is always among them, and with a trained adapter the codec's own, so
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,13 @@ from taskodec.delta import STEPS
 from taskodec.delta_rate import laplace_bits, quantize_ste
 from taskodec.images import crop_to, pad_to, to_8bit
 from taskodec.phases import Point, Variables, rounding_at
+from taskodec.progress import Progress
 from taskodec.tiles import WHOLE, Tiles
 
 if TYPE_CHECKING:
     from taskodec.settings import PhaseSettings
 
 __all__ = ["Candidate", "Tuned", "Tuner"]
-
-Progress = Callable[[int, int, dict[str, float]], None]
 
 TUNING_STEP = 10
 """Number in `STEPS` of the step (1/32) that singular values are rounded to while they are tuned.
