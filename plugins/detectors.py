@@ -18,6 +18,7 @@ from typing import Any
 
 from taskodec.errors import UsageError
 from taskodec.names import nearest
+from taskodec.plugins.scales import check_scale, refuse_scale
 from taskodec.tasks.detection import Detection, Detector, InstanceSegmentation, MaskDetector
 
 __all__ = ["load_det", "load_detector", "load_seg"]
@@ -81,8 +82,7 @@ def load_detector(
     onnx: Mapping[str, Any] | None = None,
 ) -> Detector:
     """A detector with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
-    if scale is not None and not 0 < scale <= 4:
-        raise UsageError(f"task.options.scale = {scale!r}: expected a factor above 0 and at most 4")
+    check_scale(scale)
     if name == "yolox_nano":
         from taskodec.plugins.yolox import yolox_nano
 
@@ -90,17 +90,17 @@ def load_detector(
     if name == "fastestdet":
         from taskodec.plugins.fastestdet import fastestdet
 
-        _refuse(name, scale)
+        refuse_scale(name, scale)
         return fastestdet(weights, offline)
     if name.startswith("onnx:"):
         from taskodec.plugins.onnx_networks import OnnxDetector, read_options
 
-        _refuse(name, scale)
+        refuse_scale(name, scale)
         return OnnxDetector(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
     if name.startswith("detectron2:"):
         from taskodec.plugins.detectron2_networks import detectron2_detector
 
-        _refuse(name, scale)
+        refuse_scale(name, scale)
         return detectron2_detector(name.removeprefix("detectron2:"), weights, offline)
     from taskodec.plugins.torchvision_detectors import DETECTORS, torchvision_detector
 
@@ -110,8 +110,3 @@ def load_detector(
     raise UsageError(
         f"no detector {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, detectron2:CONFIG, onnx:FILE"
     )
-
-
-def _refuse(name: str, scale: float | None) -> None:
-    if scale is not None:
-        raise UsageError(f"network {name!r} scales pictures itself; leave out task.options.scale")

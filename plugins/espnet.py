@@ -42,10 +42,10 @@ CLASSES = 21
 PLANES = (64, 48, 32, CLASSES)
 """Channels of the decoder, from 1/16 to 1/2."""
 SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)
-SIDE = 384
+SIDE, STRIDE = 384, 32
 
 
-def espnet(weights: str | Path | None = None, offline: bool = False) -> ESPNetV2:
+def espnet(weights: str | Path | None = None, offline: bool = False, scale: float | None = None) -> ESPNetV2:
     """The network with its published weights of size 1.0, or those in a local file, of 1.0 or 2.0.
 
     Size 2.0 has three times the parameters, and was no better on 100 photographs of COCO (docs/tasks.md).
@@ -56,7 +56,7 @@ def espnet(weights: str | Path | None = None, offline: bool = False) -> ESPNetV2
     width = len(state.get("base_net.level4_0.act.weight", ()))
     if width not in WIDTHS:
         raise WeightsError(f"{file} does not fit ESPNetV2 of size 1.0 or 2.0; valid: {PUBLISHED.name}")
-    network = ESPNetV2(WIDTHS[width])
+    network = ESPNetV2(WIDTHS[width], scale)
     put_weights(network, state, file)
     return network
 
@@ -64,11 +64,13 @@ def espnet(weights: str | Path | None = None, offline: bool = False) -> ESPNetV2
 class ESPNetV2(FeatureNetwork):
     """The encoder's levels at 1/2, 1/4, 1/8 and 1/16 as features, class scores of each pixel as outputs.
 
-    It looks at the picture resized to 384x384, as it was trained and is published.
+    It looks at the picture resized to 384x384, as it was trained and is published. With `scale` every picture is
+    scaled by this factor instead, to multiples of 32: for pre-training, where crops stand for parts of larger pictures.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], scale: float | None = None) -> None:
         super().__init__()
+        self.scale = scale
         self.variances = VARIANCES[widths[3]]
         self.base_net = Encoder(widths)
         projected = min(CLASSES // 2, PLANES[-2] // 2)
@@ -80,8 +82,15 @@ class ESPNetV2(FeatureNetwork):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
+    def size(self, x: Tensor) -> tuple[int, int]:
+        """Height and width that it looks at."""
+        if self.scale is None:
+            return SIDE, SIDE
+        height, width = (max(STRIDE, round(side * self.scale / STRIDE) * STRIDE) for side in x.shape[2:])
+        return height, width
+
     def features(self, x: Tensor) -> list[Tensor]:
-        resized = F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True)
+        resized = F.interpolate(x, self.size(x), mode="bilinear", antialias=True)
         found: list[Tensor] = self.base_net((resized - self.mean) / self.std)  # type: ignore[operator]
         return found
 

@@ -12,7 +12,7 @@ __all__ = ["register_tasks"]
 @hookimpl
 def register_tasks() -> Sequence[TaskSpec]:
     """`semseg`."""
-    options = "network, weights, loss=features|outputs, layers, offline, onnx, label_ids"
+    options = "network, weights, loss=features|outputs, layers, offline, onnx, label_ids, scale"
     return [
         TaskSpec("semseg", "taskodec.plugins.segmenters:load_semseg", f"semantic segmentation (options: {options})")
     ]

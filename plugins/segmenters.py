@@ -17,6 +17,7 @@ from typing import Any
 
 from taskodec.errors import UsageError
 from taskodec.names import nearest
+from taskodec.plugins.scales import check_scale, refuse_scale
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.semantic import Semantic
 
@@ -31,16 +32,24 @@ def load_semseg(
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
     label_ids: str = "coco",
+    scale: float | None = None,
 ) -> Semantic:
     """The task `semseg` with a network by name; options as for `det`, and `label_ids` as of `Semantic`."""
-    found = load_semantic(network, weights, offline, onnx)
+    found = load_semantic(network, weights, offline, onnx, scale)
     return Semantic(found, "semseg", loss=loss, layers=layers, label_ids=label_ids)
 
 
 def load_semantic(
-    name: str, weights: str | Path | None = None, offline: bool = False, onnx: Mapping[str, Any] | None = None
+    name: str,
+    weights: str | Path | None = None,
+    offline: bool = False,
+    onnx: Mapping[str, Any] | None = None,
+    scale: float | None = None,
 ) -> FeatureNetwork:
-    """A network with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
+    """A network with its weights. UsageError for an unknown name or unfit options, WeightsError without weights."""
+    check_scale(scale)
+    if name != "espnetv2":
+        refuse_scale(name, scale)
     if name.startswith("onnx:"):
         from taskodec.plugins.onnx_networks import OnnxSemantic, read_options
 
@@ -48,7 +57,7 @@ def load_semantic(
     if name == "espnetv2":
         from taskodec.plugins.espnet import espnet
 
-        return espnet(weights, offline)
+        return espnet(weights, offline, scale)
     from taskodec.plugins.torchvision_semantic import SEMANTIC, torchvision_semantic
 
     if name in SEMANTIC:

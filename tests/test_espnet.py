@@ -56,6 +56,15 @@ def test_features_are_the_levels_of_the_encoder(network):
     assert len(network.variances) == len(levels)
 
 
+@pytest.mark.parametrize(("side", "scale", "seen"), [(256, 0.75, 192), (256, 0.8, 192), (40, 0.1, 32)])
+def test_with_a_scale_it_sees_every_picture_scaled_to_multiples_of_32(side, scale, seen):
+    network = ESPNetV2(WIDTHS[256], scale)
+    levels = network.features(torch.rand(1, 3, side, 2 * side))
+    wide = max(32, round(2 * side * scale / 32) * 32)
+    assert tuple(levels[0].shape[2:]) == (seen // 2, wide // 2)
+    assert network.outputs(torch.rand(1, 3, side, side)).shape == (1, 21, side, side)
+
+
 def test_a_local_file_tells_its_size(tmp_path, parity):
     state = parity["fill"](ESPNetV2(WIDTHS[512])).state_dict()
     torch.save(state, tmp_path / "mine.pth")
