@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import TaskSpec, hookimpl
+from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.shipped import shipped_adapter
 
-__all__ = ["register_tasks"]
+__all__ = ["register_adapters", "register_tasks"]
 
 
 @hookimpl
@@ -16,3 +17,11 @@ def register_tasks() -> Sequence[TaskSpec]:
     return [
         TaskSpec("semseg", "taskodec.plugins.segmenters:load_semseg", f"semantic segmentation (options: {options})")
     ]
+
+
+@hookimpl
+def register_adapters() -> Sequence[AdapterSpec]:
+    """`lite-semseg`."""
+    build = shipped_adapter("taskodec.plugins", "weights/lite-semseg.safetensors")
+    about = "for ESPNetV2's predictions"
+    return [AdapterSpec("lite-semseg", build, about, codec="lite", task="semseg", task_options={"loss": "outputs"})]
