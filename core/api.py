@@ -139,6 +139,7 @@ class Compressor:
             seed=settings.ttft.seed,
             metadata=adapter_metadata(registry, settings.adapter),
             tiles=Tiles(settings.limits.tile),
+            switches=settings.ttft,
         )
 
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:

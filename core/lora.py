@@ -117,6 +117,11 @@ class LowRankAdapter(Adapter):
     def set_values(self, values: Mapping[str, Tensor] | None) -> None:
         self._values_in_use = values or {}
 
+    def singular_values(self) -> Tensor:
+        """Those of all decoder layers in order, without a delta."""
+        own = [b.w_lora_S.detach() for b in self.branches("decoder").values() if b.w_lora_S is not None]
+        return torch.cat(own) if own else torch.zeros(0)
+
     def factors(self, hook: _Hook) -> Factors:
         """The factors in effect for the branch of this hook."""
         own = self._values_in_use

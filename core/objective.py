@@ -11,20 +11,12 @@ from torch import Tensor
 
 from taskodec.checks import checked_loss, checked_losses
 from taskodec.contracts import Adapter, Codec, Latents, Rounding, Task
-from taskodec.delta import STEPS
-from taskodec.delta_rate import laplace_bits, quantize_ste
 from taskodec.images import crop_to
 from taskodec.phases import Point
 from taskodec.priors import shared_noise
+from taskodec.travel import Travel
 
-__all__ = ["TUNING_STEP", "Estimate", "Objective", "estimate"]
-
-TUNING_STEP = 10
-"""Number in `STEPS` of the step (1/32) that singular values are rounded to while they are tuned.
-
-Fine enough that the first values to leave zero, many at once, do not wreck the picture; coarser and finer
-ones are tried when the stream is written.
-"""
+__all__ = ["Estimate", "Objective", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -48,20 +40,13 @@ class Objective:
         size: tuple[int, int],
         reference: Any,
         lmbda: float,
+        travel: Travel | None = None,
     ) -> None:
         self.codec, self.adapter, self.task = codec, adapter, task
         self.quality, self.size = quality, size
         self.reference, self.lmbda = reference, lmbda
+        self.travel = travel or Travel(adapter)
         self._connected = False  # whether the loss was once seen to depend on the picture
-
-    def travelling(self, delta: Tensor) -> tuple[Tensor | None, Tensor]:
-        """What the decoder gets for a delta, None for nothing, and what that takes in the stream."""
-        if self.adapter is None:
-            return None, delta.new_zeros(())
-        symbols = quantize_ste(delta, STEPS[TUNING_STEP])
-        if not delta.requires_grad and not bool(symbols.any()):
-            return None, delta.new_zeros(())
-        return symbols * STEPS[TUNING_STEP], laplace_bits(symbols, self.adapter.delta_groups)
 
     def losses(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The task's loss of each picture, (B,)."""
@@ -82,8 +67,9 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
     latents = Latents(torch.cat([point.latents.y for point in points]), torch.cat(zs) if zs else None)
     with shared_noise():
         coded = first.codec.entropy(latents, first.quality, rounding)
-    deltas, delta_bits = zip(*(one.travelling(p.delta) for one, p in zip(objectives, points, strict=True)), strict=True)
-    _use(first.adapter, points, deltas)
+    sent = rounding == "hard"
+    travelling = [one.travel.of(p.delta, sent=sent) for one, p in zip(objectives, points, strict=True)]
+    _use(first.adapter, points, [change for change, _ in travelling])
     x_hat = crop_to(first.codec.synthesis(coded.y_hat, first.quality), *first.size)
     finite = torch.isfinite(x_hat.detach()).flatten(1).all(1).tolist()
     sound = [i for i, fine in enumerate(finite) if fine]
@@ -94,7 +80,7 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
         losses = first.losses(x_hat, [objectives[i].reference for i in sound]).unbind()
         bits = coded.bits.unbind()
         for i, loss in zip(sound, losses, strict=True):
-            bpp = (bits[i] + delta_bits[i]) / (first.size[0] * first.size[1])
+            bpp = (bits[i] + travelling[i][1]) / (first.size[0] * first.size[1])
             found[i] = Estimate(loss, bpp, objectives[i].lmbda * loss + bpp)
     return found
 

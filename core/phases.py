@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.settings import PhaseSettings
 
-__all__ = ["Point", "Variables", "encoded", "points", "rounding_at", "steps_of"]
+__all__ = ["Point", "Variables", "encoded", "points", "rate_factor", "rounding_at", "steps_of"]
 
 HOT, COLD = 0.5, 0.05
 """Temperatures between which `sga` anneals."""
@@ -72,8 +73,8 @@ class Variables:
                 f"a phase trains {', '.join(phase.train)}, but the adapter has nothing to train there; train latents, "
                 "or choose layers for the adapter"
             )
-        self.optimizer = torch.optim.Adam(groups)
-        self.scheduler = _schedule(self.optimizer, phase)
+        self.optimizer = torch.optim.Adam(groups, fused=True)
+        self.phase, self.rates = phase, [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def kept(self) -> Point:
         """The state as it is now, as a copy that later steps do not change."""
@@ -82,11 +83,12 @@ class Variables:
         values = {name: value.detach().clone() for name, value in self.encoder.items()}
         return replace(point, encoder=values) if values else point
 
-    def step(self) -> None:
-        """One optimiser step down the gradient that has come from a backward pass."""
+    def step(self, progress: float) -> None:
+        """One optimiser step down the gradient of a backward pass, as fast as the schedule says at this share."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * rate_factor(self.phase, progress)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.scheduler.step()
 
 
 def points(variables: Sequence[Variables]) -> list[Point]:
@@ -118,12 +120,17 @@ def _encoder_values(adapter: Adapter | None, start: Point) -> dict[str, Tensor]:
     return {n: values[n].detach().clone().requires_grad_() for n in adapter.adapter_params("encoder")}
 
 
-def rounding_at(phase: PhaseSettings, step: int) -> Rounding:
-    """How this step rounds; annealing cools geometrically over the phase."""
-    if phase.rounding != "sga":
-        return phase.rounding
-    share = step / max(1, phase.steps - 1)
-    return Annealed(HOT * (COLD / HOT) ** share)
+def rounding_at(phase: PhaseSettings, progress: float) -> Rounding:
+    """How latents are rounded at this share of the phase; annealing cools geometrically."""
+    return Annealed(HOT * (COLD / HOT) ** progress) if phase.rounding == "sga" else phase.rounding
+
+
+def rate_factor(phase: PhaseSettings, progress: float) -> float:
+    """What of the learning rate is left at this share of the phase, from 0 to 1."""
+    if phase.schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    passed = sum(milestone <= progress * phase.steps + 1e-6 for milestone in phase.milestones)
+    return float(phase.gamma**passed)  # no milestones: constant
 
 
 def steps_of(phases: Sequence[PhaseSettings], total: int | None) -> list[PhaseSettings]:
@@ -137,10 +144,3 @@ def steps_of(phases: Sequence[PhaseSettings], total: int | None) -> list[PhaseSe
         p.model_copy(update={"steps": int(n), "milestones": tuple(round(m * total / have) for m in p.milestones)})
         for p, n in zip(phases, steps, strict=True)
     ]
-
-
-def _schedule(optimizer: torch.optim.Optimizer, phase: PhaseSettings) -> torch.optim.lr_scheduler.LRScheduler:
-    schedulers = torch.optim.lr_scheduler
-    if phase.schedule == "cosine":
-        return schedulers.CosineAnnealingLR(optimizer, phase.steps)
-    return schedulers.MultiStepLR(optimizer, list(phase.milestones), phase.gamma)  # no milestones: constant
