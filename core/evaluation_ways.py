@@ -99,7 +99,8 @@ class LearnedWay:
         }
 
     def send(self, x: Tensor) -> Sent:
-        result = self.compressor.compress(x)
+        clock = _StepClock()
+        result = self.compressor.compress(x, clock)
         x_hat = load_image(self.decompressor.decompress(result.stream)).x.to(x.device)
         coded, tuned = result.tuned.best.coded, result.tuned
         pixels = x.shape[2] * x.shape[3]
@@ -108,13 +109,31 @@ class LearnedWay:
             "bpp_latent": 8 * coded.latent_bytes / pixels,
             "bpp_adapter": 8 * coded.adapter_bytes / pixels,
             "bpp_header": 8 * coded.header_bytes / pixels,
+            "codec": self.about["codec"],
             "cost": tuned.best.cost,
+            "cost_untuned": tuned.untuned.cost,
             "lmbda": tuned.lmbda,
             "chosen": tuned.best.name,
             "steps": tuned.steps,
             "seconds": round(tuned.seconds, 3),
+            "step_seconds": clock.mean() if tuned.steps else None,
         }
         return Sent(_of_size(x_hat, x), figures)
+
+
+class _StepClock:
+    """A `Progress` that notes when it was told."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def __call__(self, step: int, total: int, info: dict[str, float]) -> None:
+        self.times.append(time.monotonic())
+
+    def mean(self) -> float | None:
+        """Seconds from one time to the next; None if there are not two."""
+        steps = len(self.times) - 1
+        return round((self.times[-1] - self.times[0]) / steps, 5) if steps > 0 else None
 
 
 def _rates(size: int, x: Tensor) -> dict[str, float]:
