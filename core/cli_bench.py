@@ -16,6 +16,7 @@ from taskodec.cli_bench_ttft import (
     Images,
     Jobs,
     Labels,
+    Only,
     ReportOnly,
     Tasks,
     TTFTCall,
@@ -74,6 +75,7 @@ def bench(
     images: Images = None,
     jobs: Jobs = None,
     variants: VariantFile = None,
+    only: Only = None,
     report_only: ReportOnly = False,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
@@ -89,17 +91,17 @@ def bench(
     """
     if speed + determinism + ttft > 1:
         raise UsageError("--speed, --determinism and --ttft are benchmarks of their own; give one of them")
-    only = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
+    alone = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
 
     def resolve(task: str, more: Sequence[str]) -> Settings:
-        flags = {"codec.name": only, "task.name": task or None}
+        flags = {"codec.name": alone, "task.name": task or None}
         return common.resolve_settings(config, [*(overrides or ()), *more], flags)
 
     levels = None if qualities is None else _numbers(qualities)
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
     registry = common.load_registry(plugin)
     call = BenchCall(paths, codec or [], anchors, output, resolve("", ()), registry, as_json, quiet)
-    own = TTFTCall(task or (), labels or (), images, jobs, variants, report_only, plugin or (), resolve)
+    own = TTFTCall(task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve)
     _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
     _refuse("only with --ttft", {} if ttft else own.given())
     if speed or determinism or ttft:

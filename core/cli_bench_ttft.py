@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from taskodec.settings import Settings
     from taskodec.variants import Variants
 
-__all__ = ["Images", "Jobs", "Labels", "ReportOnly", "TTFTCall", "TTFTFlag", "Tasks", "VariantFile", "bench_ttft"]
+__all__ = [
+    "Images",
+    "Jobs",
+    "Labels",
+    "Only",
+    "ReportOnly",
+    "TTFTCall",
+    "TTFTFlag",
+    "Tasks",
+    "VariantFile",
+    "bench_ttft",
+]
 
 TTFTFlag = Annotated[bool, typer.Option("--ttft", help="Compare variants of tuning: what each ingredient is worth.")]
 Tasks = Annotated[
@@ -42,6 +53,7 @@ Jobs = Annotated[
 VariantFile = Annotated[
     Path | None, typer.Option("--variants", metavar="FILE.yaml", help="With --ttft: rows of your own.")
 ]
+Only = Annotated[str | None, typer.Option("--only", metavar="NAMES", help="With --ttft: these rows, with commas.")]
 ReportOnly = Annotated[bool, typer.Option("--report-only", help="With --ttft: measure nothing, sum up what is there.")]
 
 
@@ -54,6 +66,7 @@ class TTFTCall:
     images: int | None
     jobs: int | None
     variants: Path | None
+    only: str | None
     report_only: bool
     plugins: Sequence[Path]
     resolve: Callable[[str, Sequence[str]], Settings]
@@ -66,8 +79,16 @@ class TTFTCall:
             "--images": self.images,
             "--jobs": self.jobs,
             "--variants": self.variants,
+            "--only": self.only,
             "--report-only": self.report_only,
         }
+
+    def read_variants(self) -> Variants:
+        """The rows that are wanted."""
+        from taskodec.variants import read_variants
+
+        variants = read_variants(self.variants)
+        return variants if self.only is None else variants.only([name.strip() for name in self.only.split(",")])
 
     def labels_by_task(self) -> dict[str, Path]:
         """Files by task; one without a name is for the only task."""
@@ -88,12 +109,11 @@ class TTFTCall:
 def bench_ttft(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | None) -> None:
     """Measure the variants for every codec and task; rows, ablation.md, .json and plots go to the output folder."""
     from taskodec.ablation import AblationPlan, make_cases
-    from taskodec.variants import read_variants
 
     if call.anchors is not None:
         raise UsageError("--anchors: not with --ttft, which compares variants of tuning; leave it out")
     plan = AblationPlan(
-        read_variants(own.variants),
+        own.read_variants(),
         tuple(call.codecs),
         tuple(own.tasks),
         None if qualities is None else tuple(qualities),

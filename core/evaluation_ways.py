@@ -18,6 +18,7 @@ from taskodec.coding import codec_fingerprint
 from taskodec.contracts import Adapter
 from taskodec.errors import TaskodecError
 from taskodec.images import load_image, to_pil
+from taskodec.settings import TTFTSettings
 
 __all__ = ["AnchorWay", "LearnedWay", "OriginalWay", "Sent", "Way"]
 
@@ -96,6 +97,7 @@ class LearnedWay:
             "time_budget": settings.ttft.time_budget if phases else None,
             "tile": settings.limits.tile,
             "device": str(compressor.device),
+            **_switches(settings.ttft, tuned=bool(phases)),
         }
 
     def send(self, x: Tensor) -> Sent:
@@ -119,6 +121,13 @@ class LearnedWay:
             "step_seconds": clock.mean() if tuned.steps else None,
         }
         return Sent(_of_size(x_hat, x), figures)
+
+
+def _switches(ttft: TTFTSettings, *, tuned: bool) -> dict[str, Any]:
+    """Settings of tuning that are not as they are by default, beside those that `version` has anyway."""
+    known = {"preset", "phases", "steps", "seed", "time_budget"}
+    changed = ttft.model_dump(mode="json", exclude_defaults=True, exclude=known) if tuned else {}
+    return {"ttft": changed} if changed else {}
 
 
 class _StepClock:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from taskodec.errors import SettingsError
+from taskodec.errors import SettingsError, UsageError
 from taskodec.layering import preset, read_yaml
 from taskodec.names import nearest
 
@@ -47,6 +48,16 @@ class Variants(_Model):
     baseline: str
     ours: str
     variants: Annotated[tuple[Variant, ...], Field(min_length=2)]
+
+    def only(self, names: Sequence[str]) -> Variants:
+        """Those of these names, in their own order; UsageError for an unknown name, or without one of the two."""
+        valid = [variant.name for variant in self.variants]
+        for name in names:
+            if name not in valid:
+                raise UsageError(f"--only: unknown variant {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
+        if missing := [name for name in (self.baseline, self.ours) if name not in names]:
+            raise UsageError(f"--only: the others are compared with {' and '.join(missing)}; name it as well")
+        return self.model_copy(update={"variants": tuple(v for v in self.variants if v.name in names)})
 
 
 def read_variants(path: Path | None = None) -> Variants:

@@ -72,9 +72,9 @@ def test_curves_of_four_qualities_have_bd_rates_and_go_on_where_they_were(run, p
     out_dir = tmp_path / "out"
     call = ["bench", "--ttft", "--data", pictures, "--codec", "tiny", "--variants", variants, "-o", out_dir]
     call += ["--task", tasks[0], "--jobs", 1, "--qualities", "1,2,3,4"]
-    assert run(*call, "--images", 1, "--quiet") == (0, "", "")
+    assert run(*call, "--images", 1, "--only", "ours,paper,untuned", "--quiet") == (0, "", "")
     before = (out_dir / "rows.jsonl").read_text()
-    assert len(before.splitlines()) == 16
+    assert len(before.splitlines()) == 12
     code, out, _ = run(*call, "--json")
     (case,) = json.loads(out)["cases"]
     assert code == 0
@@ -112,6 +112,8 @@ def test_random_weights_are_named_in_the_report(run, picture, variants, tasks, t
         (["--ttft", "--codec", "tiny", "--qualities", "9"], "quality 9 does not exist"),
         (["--ttft", "--task", "cls", "--task", "det", "--labels", "x.tsv"], "say of which task, as in cls=x.tsv"),
         (["--ttft", "--labels", "x.tsv", "--labels", "y.tsv"], "give one"),
+        (["--ttft", "--only", "paper,defualt"], "did you mean 'default'"),
+        (["--ttft", "--only", "default"], "compared with paper"),
         (["--ttft", "--codec", "tiny", "--report-only"], "no image with all variants of tiny, human: measure first"),
         (["--ttft", "--set", "ttft.phases=[{train: [latents], steps: 1}]"], "the place of the preset's"),
     ],
