@@ -228,6 +228,10 @@ class Adapter(nn.Module, ABC):
     def set_delta(self, delta: Tensor | None) -> None:
         """Use this (sum of `delta_groups`,) vector, differentiably, in every following forward; None is zero."""
 
+    def singular_values(self) -> Tensor:
+        """What the delta is added to, (sum of `delta_groups`,); UsageError, which is the default, if it has none."""
+        raise UsageError(f"adapter {self.kind!r} has no `singular_values`: only their changes can be sent")
+
     @abstractmethod
     def fingerprint(self) -> bytes:
         """4 bytes that stand for everything the decoder must own; they do not depend on the delta."""

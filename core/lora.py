@@ -112,6 +112,11 @@ class LowRankAdapter(Adapter):
             raise UsageError(f"the delta has shape {tuple(delta.shape)}, needed: ({sum(self.delta_groups)},)")
         self._delta_in_use = [] if delta is None else [delta]
 
+    def singular_values(self) -> Tensor:
+        """Those of all decoder layers in order, without a delta."""
+        own = [b.w_lora_S.detach() for b in self.branches("decoder").values() if b.w_lora_S is not None]
+        return torch.cat(own) if own else torch.zeros(0)
+
     def values(self, branch: LowRank, span: slice | None) -> Tensor | None:
         """The singular values in effect for a branch whose part of the delta is `span`."""
         if branch.w_lora_S is None or span is None or not self._delta_in_use:

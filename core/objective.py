@@ -10,19 +10,11 @@ from torch import Tensor
 
 from taskodec.checks import checked_loss
 from taskodec.contracts import Adapter, Codec, Rounding, Task
-from taskodec.delta import STEPS
-from taskodec.delta_rate import laplace_bits, quantize_ste
 from taskodec.images import crop_to
 from taskodec.phases import Point
+from taskodec.travel import Travel
 
-__all__ = ["TUNING_STEP", "Estimate", "Objective"]
-
-TUNING_STEP = 10
-"""Number in `STEPS` of the step (1/32) that singular values are rounded to while they are tuned.
-
-Fine enough that the first values to leave zero, many at once, do not wreck the picture; coarser and finer
-ones are tried when the stream is written.
-"""
+__all__ = ["Estimate", "Objective"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +38,12 @@ class Objective:
         size: tuple[int, int],
         reference: Any,
         lmbda: float,
+        travel: Travel | None = None,
     ) -> None:
         self.codec, self.adapter, self.task = codec, adapter, task
         self.quality, self.size = quality, size
         self.reference, self.lmbda = reference, lmbda
+        self.travel = travel or Travel(adapter)
 
     def __call__(self, point: Point, rounding: Rounding) -> Estimate:
         """Differentiable unless the rounding is hard.
@@ -57,7 +51,8 @@ class Objective:
         FloatingPointError when the picture is not finite: tuning has diverged, and the task is not to blame.
         """
         coded = self.codec.entropy(point.latents, self.quality, rounding)
-        bpp = (coded.bits.sum() + self._delta_bits(point.delta)) / (self.size[0] * self.size[1])
+        adapter_bits = self.travel.set(point.delta, sent=rounding == "hard")
+        bpp = (coded.bits.sum() + adapter_bits) / (self.size[0] * self.size[1])
         x_hat = crop_to(self.codec.synthesis(coded.y_hat, self.quality), *self.size)
         if not bool(torch.isfinite(x_hat).all()):
             raise FloatingPointError("tuning diverged")
@@ -72,14 +67,3 @@ class Objective:
             return float(self(point, "hard").cost)
         except FloatingPointError:
             return float("inf")
-
-    def _delta_bits(self, delta: Tensor) -> Tensor:
-        """Give the decoder the rounded delta; what it takes in the stream."""
-        if self.adapter is None:
-            return delta.new_zeros(())
-        symbols = quantize_ste(delta, STEPS[TUNING_STEP])
-        if not delta.requires_grad and not bool(symbols.any()):
-            self.adapter.set_delta(None)
-            return delta.new_zeros(())
-        self.adapter.set_delta(symbols * STEPS[TUNING_STEP])
-        return laplace_bits(symbols, self.adapter.delta_groups)

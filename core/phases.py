@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.settings import PhaseSettings
 
-__all__ = ["Point", "Variables", "rounding_at", "steps_of"]
+__all__ = ["Point", "Variables", "rate_factor", "rounding_at", "steps_of"]
 
 HOT, COLD = 0.5, 0.05
 """Temperatures between which `sga` anneals."""
@@ -74,7 +75,7 @@ class Variables:
                 "or choose layers for the adapter"
             )
         self.optimizer = torch.optim.Adam(groups)
-        self.scheduler = _schedule(self.optimizer, phase)
+        self.phase, self.rates = phase, [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def point(self) -> Point:
         """The state as it is now, with its graph."""
@@ -90,12 +91,13 @@ class Variables:
             point = self.point().kept()
         return replace(point, adapter=self.adapter.state()) if self.encoder and self.adapter is not None else point
 
-    def step(self, cost: Tensor) -> None:
-        """One optimiser step down the gradient of the cost."""
+    def step(self, cost: Tensor, progress: float) -> None:
+        """One optimiser step down the gradient of the cost, as fast as the schedule says at this share of the phase."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * rate_factor(self.phase, progress)
         self.optimizer.zero_grad(set_to_none=True)
         cost.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.scheduler.step()
 
 
 def _encoder_weights(adapter: Adapter | None, start: Point) -> list[Tensor]:
@@ -107,12 +109,17 @@ def _encoder_weights(adapter: Adapter | None, start: Point) -> list[Tensor]:
     return list(adapter.start("encoder"))
 
 
-def rounding_at(phase: PhaseSettings, step: int) -> Rounding:
-    """How this step rounds; annealing cools geometrically over the phase."""
-    if phase.rounding != "sga":
-        return phase.rounding
-    share = step / max(1, phase.steps - 1)
-    return Annealed(HOT * (COLD / HOT) ** share)
+def rounding_at(phase: PhaseSettings, progress: float) -> Rounding:
+    """How latents are rounded at this share of the phase; annealing cools geometrically."""
+    return Annealed(HOT * (COLD / HOT) ** progress) if phase.rounding == "sga" else phase.rounding
+
+
+def rate_factor(phase: PhaseSettings, progress: float) -> float:
+    """What of the learning rate is left at this share of the phase, from 0 to 1."""
+    if phase.schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    passed = sum(milestone <= progress * phase.steps + 1e-6 for milestone in phase.milestones)
+    return float(phase.gamma**passed)  # no milestones: constant
 
 
 def steps_of(phases: Sequence[PhaseSettings], total: int | None) -> list[PhaseSettings]:
@@ -126,10 +133,3 @@ def steps_of(phases: Sequence[PhaseSettings], total: int | None) -> list[PhaseSe
         p.model_copy(update={"steps": int(n), "milestones": tuple(round(m * total / have) for m in p.milestones)})
         for p, n in zip(phases, steps, strict=True)
     ]
-
-
-def _schedule(optimizer: torch.optim.Optimizer, phase: PhaseSettings) -> torch.optim.lr_scheduler.LRScheduler:
-    schedulers = torch.optim.lr_scheduler
-    if phase.schedule == "cosine":
-        return schedulers.CosineAnnealingLR(optimizer, phase.steps)
-    return schedulers.MultiStepLR(optimizer, list(phase.milestones), phase.gamma)  # no milestones: constant

@@ -9,30 +9,31 @@ untuned one is always among them, and with a trained adapter the codec's own, so
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from taskodec.budget import Budget
 from taskodec.calibration import calibrate_lmbda
 from taskodec.candidates import Candidate, Candidates
 from taskodec.contracts import Adapter, Codec, Latents, Task
 from taskodec.images import pad_to
 from taskodec.objective import Estimate, Objective
+from taskodec.pace import STREAMS, Pace
 from taskodec.phases import Point, Variables, rounding_at
 from taskodec.progress import Progress
+from taskodec.settings_ttft import TTFTSettings
 from taskodec.tiles import WHOLE, Tiles
+from taskodec.travel import Travel
 
 if TYPE_CHECKING:
-    from taskodec.settings import PhaseSettings
+    from taskodec.settings_ttft import PhaseSettings
 
 __all__ = ["Tuned", "Tuner"]
-
-CHECK_EVERY = 5
-"""After how many steps a phase looks at its state rounded, to keep the best."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Tuner:
 
     `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`; `lmbda_scale` multiplies all of
     them. The codec is frozen and the adapter returns to its state after every image. `tiles` is for all that needs no
-    gradient.
+    gradient. `switches` says how singular values are treated, what is kept and what is sent; its phases and budgets
+    are not looked at.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class Tuner:
         seed: int = 0,
         metadata: dict[str, Any] | None = None,
         tiles: Tiles = WHOLE,
+        switches: TTFTSettings | None = None,
     ) -> None:
         self.codec = codec.eval().requires_grad_(False)
         self.adapter, self.task, self.quality = adapter, task, quality
         self.lmbda, self.lmbda_scale = lmbda, lmbda_scale
         self.seed, self.metadata, self.tiles = seed, metadata, tiles
+        self.switches = switches or TTFTSettings()
 
     def tune(
         self,
@@ -107,7 +111,8 @@ class _Run:
     def __init__(
         self, tuner: Tuner, x: Tensor, time_budget: float | None, progress: Progress | None, steps: int
     ) -> None:
-        self.started = time.monotonic()
+        self.budget = Budget(time_budget)
+        self.switches = tuner.switches
         self.codec, self.adapter = tuner.codec, tuner.adapter
         self.quality = tuner.quality
         size = (x.shape[2], x.shape[3])
@@ -121,11 +126,12 @@ class _Run:
         full = (self.padded.shape[2], self.padded.shape[3])
         self.tiles = tuner.tiles if steps else tuner.tiles.counted(progress, self.codec, full)
         judged = (tuner.task, self.quality, size, reference, self.lmbda)
-        self.objective = Objective(self.codec, self.adapter, *judged)
-        self.candidates = Candidates(self.codec, self.adapter, *judged, metadata=tuner.metadata, tiles=self.tiles)
-        self.without = Candidates(self.codec, None, *judged, tiles=self.tiles)
-        self.deadline = self.started + time_budget if time_budget else float("inf")
+        self.objective = Objective(self.codec, self.adapter, *judged, Travel.by(self.switches, self.adapter))
+        write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles)
+        self.candidates = write(self.codec, self.adapter, *judged, metadata=tuner.metadata)
+        self.without = write(self.codec, None, *judged)
         self.progress, self.total, self.done = progress, steps, 0
+        self.planned = 0
 
     def plain(self) -> Candidate:
         """The codec's own stream, for an adapter that does not suit the image; before the adapter is attached."""
@@ -140,33 +146,45 @@ class _Run:
         groups = self.adapter.delta_groups if self.adapter is not None else ()
         point = Point(self.analysis(), self.padded.new_zeros(sum(groups)))
         untuned = self.candidates.one("untuned", point.latents)
-        found = [untuned, *others]
+        tuned: list[Candidate] = []
         for phase in phases:
-            if phase.steps and time.monotonic() < self.deadline:
+            if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
                 point = self.phase(phase, point)
-                found.append(self.candidates.cheapest("+".join(phase.train), point))
-        best = min(found, key=lambda candidate: candidate.cost)
-        return Tuned(best, untuned, self.lmbda, self.done, time.monotonic() - self.started)
+                tuned.append(self.candidates.cheapest("+".join(phase.train), point))
+        if tuned and self.switches.send == "tuned":
+            best = tuned[-1]
+        else:
+            best = min([untuned, *others, *tuned], key=lambda candidate: candidate.cost)
+        return Tuned(best, untuned, self.lmbda, self.done, self.budget.spent)
 
     def phase(self, phase: PhaseSettings, start: Point) -> Point:
-        """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream."""
+        """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
         variables = Variables(phase, start, self.codec, self.adapter, self.padded, self.quality)
-        best, best_cost = start, self.objective.rounded(start)
-        for i in range(phase.steps):
+        self.planned += phase.steps
+        pace = Pace(phase, self.budget, self.planned / self.total, self.switches.min_gain_per_second)
+        best, best_cost = start, self.rounded(start)
+        pace.reached(best_cost)
+        while not pace.over:
             try:
-                estimate = self.objective(variables.point(), rounding_at(phase, i))
+                with self.budget.timed("step"):
+                    estimate = self.objective(variables.point(), rounding_at(phase, pace.progress))
+                    variables.step(estimate.cost, pace.progress)
             except FloatingPointError:  # too high a learning rate; what was found before stays
                 break
-            variables.step(estimate.cost)
+            pace.stepped()
             self.report(estimate)
-            late = time.monotonic() > self.deadline
-            if i % CHECK_EVERY == CHECK_EVERY - 1 or i == phase.steps - 1 or late:
+            last = self.switches.keep == "last"
+            if pace.over or (pace.at_check and not last):
                 point = variables.kept()
-                if (now := self.objective.rounded(point)) < best_cost:
-                    best, best_cost = point, now
-            if late:
-                break
+                cost = self.rounded(point)
+                if cost < best_cost or (last and cost < float("inf")):
+                    best, best_cost = point, cost
+                pace.reached(best_cost)
         return best
+
+    def rounded(self, point: Point) -> float:
+        with self.budget.timed("check"):
+            return self.objective.rounded(point)
 
     def report(self, estimate: Estimate) -> None:
         self.done += 1
