@@ -21,6 +21,7 @@ from taskodec.names import nearest
 __all__ = [
     "AdapterSettings",
     "CodecSettings",
+    "DownloadSettings",
     "LimitSettings",
     "PhaseSettings",
     "PretrainSettings",
@@ -143,6 +144,15 @@ class LimitSettings(_Model):
     tile: Size = 2**22
 
 
+class DownloadSettings(_Model):
+    """Downloads of weights, see `taskodec.downloads`; what is as usual leaves it to the environment."""
+
+    mirrors: tuple[str, ...] = ()
+    offline: bool = False
+    timeout: Positive = 30.0
+    attempts: Size = 5
+
+
 class StageSettings(_Model):
     """One part of a training run, up to `until` of its steps: how large crops are, and how latents are rounded.
 
@@ -215,6 +225,7 @@ class Settings(_Model):
     quality: float = 3
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
+    downloads: DownloadSettings = DownloadSettings()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()

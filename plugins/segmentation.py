@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskodec.hookspecs import TaskSpec, hookimpl
+from taskodec.plugins.zoo import SEMANTIC
+from taskodec.weight_files import WeightsFile
 
-__all__ = ["register_tasks"]
+__all__ = ["register_tasks", "register_weights"]
 
 
 @hookimpl
@@ -16,3 +18,9 @@ def register_tasks() -> Sequence[TaskSpec]:
     return [
         TaskSpec("semseg", "taskodec.plugins.segmenters:load_semseg", f"semantic segmentation (options: {options})")
     ]
+
+
+@hookimpl
+def register_weights() -> Sequence[WeightsFile]:
+    """What the networks are published with."""
+    return SEMANTIC
