@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from taskodec.bitstream import MAX_PIXELS
+from taskodec.downloads import DownloadOptions
 from taskodec.errors import SettingsError
 from taskodec.layering import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.names import nearest
+from taskodec.settings_base import Count, Model, Positive, Size
+from taskodec.settings_ttft import PhaseSettings, TTFTSettings
 
 __all__ = [
     "AdapterSettings",
@@ -33,23 +36,15 @@ __all__ = [
     "load_settings",
 ]
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Size = Annotated[int, Field(ge=1)]
-
 _MESSAGES = {"model_type": "expected keys and values", "string_pattern_mismatch": "valid: auto, cpu, mps, cuda, cuda:N"}
 """Where pydantic's own words are of no use; `device` is the only key with a pattern."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class _Named(_Model):
+class _Named(Model):
     """Something registered, by name; a plain string is its name."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -93,43 +88,7 @@ class TaskSettings(_Named):
     lmbda_scale: Positive = 1.0
 
 
-class PhaseSettings(_Model):
-    """One phase of test-time fine-tuning: what is trained, and how."""
-
-    train: tuple[Literal["encoder", "decoder", "latents"], ...] = Field(min_length=1)
-    steps: Count
-    lr: Positive = 5e-3
-    lr_latents: Positive | None = None
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
-    milestones: tuple[Count, ...] = ()
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
-    rounding: Literal["noise", "ste", "mixed", "sga"] = "sga"
-
-    @model_validator(mode="after")
-    def _check(self) -> PhaseSettings:
-        if len(set(self.train)) < len(self.train):
-            raise ValueError(f"train names a part twice: {', '.join(self.train)}")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must ascend, found {list(self.milestones)}")
-        if self.milestones and self.schedule != "step":
-            raise ValueError(f"milestones need schedule: step, found {self.schedule}")
-        return self
-
-
-class TTFTSettings(_Model):
-    """Test-time fine-tuning: its phases, and the budgets they share.
-
-    `steps` rescales the phases to this total; `time_budget` (seconds per image) ends tuning early.
-    """
-
-    preset: str = "default"
-    phases: tuple[PhaseSettings, ...] = ()
-    seed: int = 0
-    steps: Count | None = None
-    time_budget: Positive | None = None
-
-
-class LimitSettings(_Model):
+class LimitSettings(Model):
     """What keeps memory bounded, in pixels.
 
     Images beyond `max_pixels`, and for tuning beyond `max_tuning_pixels`, are refused. Tuning keeps activations of
@@ -144,16 +103,16 @@ class LimitSettings(_Model):
     tile: Size = 2**22
 
 
-class DownloadSettings(_Model):
+class DownloadSettings(Model):
     """Downloads of weights, see `taskodec.downloads`; what is as usual leaves it to the environment."""
 
     mirrors: tuple[str, ...] = ()
     offline: bool = False
-    timeout: Positive = 30.0
-    attempts: Size = 5
+    timeout: Positive = DownloadOptions.timeout
+    attempts: Size = DownloadOptions.attempts
 
 
-class StageSettings(_Model):
+class StageSettings(Model):
     """One part of a training run, up to `until` of its steps: how large crops are, and how latents are rounded.
 
     `bf16` computes analysis and synthesis in mixed precision; entropy model and hyper-synthesis never are.
@@ -165,7 +124,7 @@ class StageSettings(_Model):
     bf16: bool = False
 
 
-class TrainSettings(_Model):
+class TrainSettings(Model):
     """Training of a codec, in stages. `lr_scales` maps glob patterns of parameter names to factors of `lr`.
 
     `batch` is the crops of a step in the first stage, over all processes; later stages have as many pixels. `ema` is
@@ -178,7 +137,7 @@ class TrainSettings(_Model):
     steps: Size = 5000
     lr: Positive = 1e-3
     final_lr: Positive = 1e-5
-    lr_scales: dict[str, float] = {}
+    lr_scales: dict[str, float] = Field(default_factory=dict)
     clip: Positive = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     seed: Count = 0
@@ -216,7 +175,7 @@ class PretrainSettings(TrainSettings):
     patience: Count = 5
 
 
-class Settings(_Model):
+class Settings(Model):
     """Everything that can be set. Frozen; `load_settings` puts it together."""
 
     codec: CodecSettings = CodecSettings()

@@ -140,3 +140,16 @@ def test_tasks_of_networks_compare_outputs_unless_told_otherwise(task):
 def test_pretraining_has_a_preset():
     settings = load_settings(overrides=["pretrain.steps=7"])
     assert settings.pretrain == PretrainSettings(steps=7)
+
+
+def test_the_published_preset_differs_by_switches():
+    published, ours = (load_settings(overrides=[f"ttft.preset={name}"]).ttft for name in ("paper", "default"))
+    names = ("singular_values", "adapter_rate", "adapter_rounding", "keep", "send", "search")
+    assert all(getattr(published, name) != getattr(ours, name) for name in names)
+    one = load_settings(overrides=["ttft.preset=paper", "ttft.singular_values=change"]).ttft
+    assert (one.singular_values, one.send, one.phases) == ("change", "tuned", published.phases)
+
+
+def test_a_search_names_its_parts_once():
+    with pytest.raises(SettingsError, match=r"ttft\.search.*twice: gates, gates"):
+        load_settings(overrides=["ttft.search=[gates, gates]"])
