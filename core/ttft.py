@@ -93,7 +93,8 @@ class Tuner:
             run = _Run(self, x, time_budget, progress, sum(p.steps for p in phases))
             if self.adapter is None:
                 return run.through(phases)
-            plain = [run.plain()] if any(p.steps for p in phases) and self.adapter.changes_decoder() else []
+            compared = any(p.steps for p in phases) and self.switches.send == "cheapest"
+            plain = [run.plain()] if compared and self.adapter.changes_decoder() else []
             self.adapter.requires_grad_(False)
             before = self.adapter.state()
             self.adapter.attach(self.codec)
@@ -160,9 +161,9 @@ class _Run:
     def phase(self, phase: PhaseSettings, start: Point) -> Point:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
         variables = Variables(phase, start, self.codec, self.adapter, self.padded, self.quality)
+        best, best_cost = start, self.rounded(start)
         self.planned += phase.steps
         pace = Pace(phase, self.budget, self.planned / self.total, self.switches.min_gain_per_second)
-        best, best_cost = start, self.rounded(start)
         pace.reached(best_cost)
         while not pace.over:
             try:
