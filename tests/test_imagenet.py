@@ -133,7 +133,7 @@ def test_without_internet_the_error_says_what_to_put_where(monkeypatch, tmp_path
     def fail(*args, **kwargs):
         raise URLError("no internet here")
 
-    monkeypatch.setattr("torch.hub.urlopen", fail)
+    monkeypatch.setattr("taskodec.downloads.urlopen", fail)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError) as caught:
         load_network("resnet50")
