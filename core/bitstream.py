@@ -46,7 +46,7 @@ QUALITY_STEPS = 16
 MAX_QUALITY = 256
 MAX_SIDE = 2**31 - 1
 
-HAS_ADAPTER, HAS_DELTA, HAS_METADATA = 1, 2, 4
+HAS_ADAPTER, HAS_DELTA, HAS_METADATA, ABSOLUTE = 1, 2, 4, 8
 NAME = re.compile(r"[a-z0-9._-]{1,64}")
 VARINT_BYTES = 5
 
@@ -56,7 +56,8 @@ class Header:
     """What a decoder must know before it reads the payload.
 
     `quality` is a multiple of 1/16 from 0 to 256. `adapter_fingerprint` is None for streams without an
-    adapter; `has_delta` says that the payload starts with changes to the adapter's singular values.
+    adapter; `has_delta` says that the payload starts with changes to the adapter's singular values, or, if they are
+    `absolute`, with these values themselves.
     `metadata` names the adapter and its options where they are not the defaults. Raises UsageError for values that
     cannot be coded.
     """
@@ -70,6 +71,7 @@ class Header:
     has_delta: bool = False
     index_checksum: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    absolute: bool = False
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -83,7 +85,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Stream:
-    """A header and the payload: one range-coded string that holds delta S (if any), z and y, in that order."""
+    """A header and the payload: one range-coded string that holds singular values (if any), z and y, in that order."""
 
     header: Header
     payload: bytes
@@ -174,11 +176,13 @@ def _check_names(header: Header) -> None:
             raise UsageError(f"the {which}'s fingerprint must have 4 bytes, found {len(value)}")
     if header.has_delta and header.adapter_fingerprint is None:
         raise UsageError("a stream with a delta needs the fingerprint of the adapter that the delta changes")
+    if header.absolute and not header.has_delta:
+        raise UsageError("absolute singular values must be in the stream: has_delta is false")
 
 
 def _header_bytes(header: Header) -> bytes:
     metadata = _metadata_bytes(header.metadata)
-    flags = HAS_DELTA * header.has_delta
+    flags = HAS_DELTA * header.has_delta | ABSOLUTE * header.absolute
     flags |= HAS_ADAPTER * (header.adapter_fingerprint is not None) | HAS_METADATA * bool(metadata)
     number = CODEC_IDS.get(header.codec, 0)
     name = b"" if number else _varint(len(header.codec)) + header.codec.encode()
@@ -194,8 +198,8 @@ def _header_bytes(header: Header) -> bytes:
 
 def _read_header(reader: _Reader, max_pixels: int) -> Header:
     flags, number = reader.take(2)
-    if flags & ~(HAS_ADAPTER | HAS_DELTA | HAS_METADATA):
-        raise _unsupported(f"flags {flags:#04x} are not all known, only up to 0x07")
+    if flags & ~(HAS_ADAPTER | HAS_DELTA | HAS_METADATA | ABSOLUTE):
+        raise _unsupported(f"flags {flags:#04x} are not all known, only up to 0x0f")
     codec = _read_name(reader, number)
     fingerprint = reader.take(4)
     adapter = reader.take(4) if flags & HAS_ADAPTER else None
@@ -205,7 +209,16 @@ def _read_header(reader: _Reader, max_pixels: int) -> Header:
     metadata = _read_metadata(reader) if flags & HAS_METADATA else {}
     try:
         header = Header(
-            codec, fingerprint, width, height, quality, adapter, bool(flags & HAS_DELTA), checksum, metadata
+            codec,
+            fingerprint,
+            width,
+            height,
+            quality,
+            adapter,
+            bool(flags & HAS_DELTA),
+            checksum,
+            metadata,
+            bool(flags & ABSOLUTE),
         )
     except UsageError as error:
         raise _damaged(str(error)) from error

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from taskodec.budget import Budget
 from taskodec.checks import checked_loss
-from taskodec.coding import Coded, Delta, StreamWriter, decoded_picture
+from taskodec.coding import Coded, StreamWriter, decoded_picture
 from taskodec.contracts import Adapter, Codec, Latents, Task
-from taskodec.delta import STEPS
-from taskodec.images import to_8bit
-from taskodec.objective import TUNING_STEP
+from taskodec.delta import delta_bits
+from taskodec.delta_search import DeltaSearch
+from taskodec.errors import WeightsError
+from taskodec.images import crop_to, to_8bit
 from taskodec.phases import Point
+from taskodec.singular_values import Delta, Travelling
 from taskodec.tiles import Tiles
+from taskodec.travel import Travel
+
+if TYPE_CHECKING:
+    from taskodec.settings_ttft import TTFTSettings
 
 __all__ = ["Candidate", "Candidates"]
-
-GATES_TRIED = 8
-"""So many layers at most are tried without their change, each for a decoding and a loss."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,10 @@ class Candidate:
 
 
 class Candidates:
-    """Writes and judges streams of one image of `size` (height, width); `adapter` is attached, or None."""
+    """Writes and judges streams of one image of `size` (height, width); `adapter` is attached, or None.
+
+    Streams take from the budget's time as `stream`, decodings alone as `decoding`.
+    """
 
     def __init__(
         self,
@@ -50,52 +58,77 @@ class Candidates:
         reference: Any,
         lmbda: float,
         *,
+        switches: TTFTSettings,
+        budget: Budget,
         metadata: Mapping[str, Any] | None = None,
         tiles: Tiles,
     ) -> None:
         self.codec, self.adapter, self.task = codec, adapter, task
-        self.quality, self.size = quality, size
+        self.quality, self.size, self.pixels = quality, size, size[0] * size[1]
         self.reference, self.lmbda, self.tiles = reference, lmbda, tiles
+        self.switches, self.budget = switches, budget
+        self.travel = Travel.by(switches, adapter)
         self.writer = StreamWriter(codec, adapter, quality, size, metadata)
 
     @torch.no_grad()
-    def one(self, name: str, latents: Latents, delta: Delta | None = None) -> Candidate:
+    def one(self, name: str, latents: Latents, delta: Travelling | None = None) -> Candidate:
         """Write the stream, decode its picture, and say what it costs."""
-        coded = self.writer.write(latents, delta)
-        if self.adapter is not None:
-            self.adapter.set_delta(coded.delta.tensor(coded.y_hat) if coded.delta else None)
-        x_hat = to_8bit(decoded_picture(self.codec, coded.y_hat, self.quality, self.size, self.tiles))
-        loss = float(checked_loss(self.task, x_hat, self.reference))
-        bpp = 8 * len(coded.stream) / (self.size[0] * self.size[1])
+        with self.budget.timed("stream"):
+            coded = self.writer.write(latents, delta)
+            x_hat, loss = self._decoded(coded.y_hat, coded.delta)
+        bpp = 8 * len(coded.stream) / self.pixels
         return Candidate(name, coded, x_hat, loss, bpp, self.lmbda * loss + bpp)
 
     def cheapest(self, name: str, point: Point) -> Candidate:
-        """The cheapest stream that a tuned state can become.
+        """The cheapest stream that a tuned state can become, with its singular values or, unless told so, without."""
+        travelling = self.travel.rounding(point.delta)
+        plain = None
+        if travelling is None or self.switches.send == "cheapest":
+            plain = self.one(name, point.latents)
+        if travelling is None or (plain is not None and not self.budget.allows(stream=1)):
+            return plain or self.one(name, point.latents)
+        if isinstance(travelling, Delta) and self.switches.search:
+            y_hat = plain.coded.y_hat if plain else self.writer.write(point.latents, None).y_hat
+            travelling = self._search(y_hat).best(point.delta)
+        tuned = self.one(name, point.latents, travelling)
+        return tuned if plain is None or tuned.cost < plain.cost else plain
 
-        It is without the delta, or with it at one of a few steps; then the layers with the weakest changes
-        are closed one after the other, where that lowers the cost.
-        """
-        best = self.one(name, point.latents)
-        for step_index in (TUNING_STEP - 2, TUNING_STEP, TUNING_STEP + 2):
-            values = torch.round(point.delta / STEPS[step_index]).int().cpu().numpy()
-            if values.any():
-                best = _cheaper(best, self.one(name, point.latents, Delta(values, step_index)))
-        return self._fewer_layers(best, point.latents)
+    def _search(self, y_hat: Tensor) -> DeltaSearch:
+        """For the cheapest changes at these latents; those without changes are not looked at."""
+        groups = self.adapter.delta_groups if self.adapter is not None else ()
 
-    def _fewer_layers(self, best: Candidate, latents: Latents) -> Candidate:
-        if best.coded.delta is None or self.adapter is None:
-            return best
-        values, groups = best.coded.delta.values, self.adapter.delta_groups
-        layers = [slice(end - size, end) for size, end in zip(groups, accumulate(groups), strict=True)]
-        weakest = sorted((layer for layer in layers if values[layer].any()), key=lambda at: int(abs(values[at]).sum()))
-        for layer in weakest[:GATES_TRIED]:
-            if best.coded.delta is None:  # the last one has been closed
-                break
-            fewer = best.coded.delta.values.copy()
-            fewer[layer] = 0
-            best = _cheaper(best, self.one(best.name, latents, Delta(fewer, best.coded.delta.step_index)))
-        return best
+        def price(delta: Delta) -> float:
+            try:
+                with self.budget.timed("decoding"), torch.no_grad():
+                    loss = self._decoded(y_hat, delta)[1]
+            except WeightsError:  # changes that wreck the picture
+                return float("inf")
+            return self.lmbda * loss + delta_bits(delta.values, groups) / self.pixels
 
+        return DeltaSearch(
+            price,
+            lambda delta: self._slope(y_hat, delta),
+            groups,
+            self.pixels,
+            self.switches.search,
+            self.switches.search_decodings,
+            lambda: self.budget.allows(stream=1, decoding=1),
+        )
 
-def _cheaper(one: Candidate, other: Candidate) -> Candidate:
-    return other if other.cost < one.cost else one
+    def _decoded(self, y_hat: Tensor, delta: Travelling | None) -> tuple[Tensor, float]:
+        """The 8-bit picture that a decoder gives, and its loss."""
+        if self.adapter is not None:
+            self.adapter.set_delta(delta.tensor(y_hat) if delta else None)
+        x_hat = to_8bit(decoded_picture(self.codec, y_hat, self.quality, self.size, self.tiles))
+        return x_hat, float(checked_loss(self.task, x_hat, self.reference))
+
+    def _slope(self, y_hat: Tensor, delta: Delta) -> npt.NDArray[np.float64]:
+        """How the weighted loss grows with each singular value in use."""
+        with self.budget.timed("slope"), torch.enable_grad():
+            values = delta.tensor(y_hat).requires_grad_()
+            if self.adapter is not None:
+                self.adapter.set_delta(values)
+            x_hat = crop_to(self.codec.synthesis(y_hat, self.quality), *self.size)
+            loss = checked_loss(self.task, x_hat + (x_hat.clamp(0, 1) - x_hat).detach(), self.reference)
+            (slope,) = torch.autograd.grad(self.lmbda * loss, values)
+        return slope.double().cpu().numpy()

@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,7 @@ __all__ = [
     "plan",
     "print_json",
     "resolve_settings",
+    "resumable",
     "run_batch",
 ]
 
@@ -117,6 +119,16 @@ def run_batch(
         if len(jobs) > 1:
             print(f"error: {len(failed)} of {len(jobs)} inputs failed: {', '.join(map(str, failed))}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+@contextmanager
+def resumable(rows: Path) -> Iterator[None]:
+    """Ctrl-C within says that the call can be repeated, and makes the exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"stopped; {rows} has what was measured, the same call goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,11 +71,8 @@ def evaluate(
     from taskodec.evaluation import Lab
 
     found = sources(paths[:images])
-    try:
+    with common.resumable(output / "rows.jsonl"):
         summary = _run(Lab(plan, registry), found, output, jobs, resamples, report_only, quiet)
-    except KeyboardInterrupt:
-        print(f"stopped; {output / 'rows.jsonl'} has what was measured, the same call goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
     _write(summary, output)
     _show(summary, as_json, quiet)
 

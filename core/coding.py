@@ -7,33 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from taskodec.bitstream import Header, Stream
 from taskodec.contracts import Adapter, Codec, Latents
-from taskodec.delta import STEPS, decode_delta, encode_delta
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import MismatchError, WeightsError
 from taskodec.images import crop_to
+from taskodec.singular_values import Absolute, Travelling, read_travelling
 from taskodec.tiles import WHOLE, Tiles
 from taskodec.weights import lasting_state
 
-__all__ = ["Coded", "Delta", "StreamWriter", "codec_fingerprint", "decoded_picture", "quantize_quality", "read_latents"]
-
-
-@dataclass(frozen=True)
-class Delta:
-    """The numbers that travel: integers in units of `STEPS[step_index]`."""
-
-    values: npt.NDArray[np.int32]
-    step_index: int
-
-    def tensor(self, like: Tensor) -> Tensor:
-        """What is added to the decoder's singular values."""
-        return torch.from_numpy(self.values).to(like) * STEPS[self.step_index]
+__all__ = ["Coded", "StreamWriter", "codec_fingerprint", "decoded_picture", "quantize_quality", "read_latents"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +28,7 @@ class Coded:
 
     stream: bytes
     y_hat: Tensor
-    delta: Delta | None
+    delta: Travelling | None
     adapter_bytes: float
     """Share of the singular values in the file, the adapter's fingerprint in the header included, its metadata not."""
     header_bytes: float
@@ -86,13 +72,14 @@ class StreamWriter:
         self.fingerprint = codec_fingerprint(codec)
 
     @torch.no_grad()
-    def write(self, latents: Latents, delta: Delta | None) -> Coded:
-        """Code the latents (1, M, h, w) of one image and, unless it is None or zero, the delta."""
+    def write(self, latents: Latents, delta: Travelling | None) -> Coded:
+        """Code the latents (1, M, h, w) of one image and, unless it is None or no change, the delta."""
         coder = SymbolEncoder()
-        if delta is not None and not delta.values.any():
+        absolute = isinstance(delta, Absolute)
+        if delta is not None and not absolute and not delta.values.any():
             delta = None
         if delta is not None and self.adapter is not None:
-            encode_delta(delta.values, self.adapter.delta_groups, delta.step_index, coder)
+            delta.write(self.adapter.delta_groups, coder)
         adapter_bits = coder.bits
         y_hat = self.codec.encode(latents, self.quality, coder)
         needs_adapter = self.adapter is not None and (delta is not None or self.adapter.changes_decoder())
@@ -104,6 +91,7 @@ class StreamWriter:
             quality=self.quality,
             adapter_fingerprint=self.adapter.fingerprint() if self.adapter is not None and needs_adapter else None,
             has_delta=delta is not None,
+            absolute=absolute,
             index_checksum=coder.checksum,
             metadata=self.metadata if needs_adapter else {},
         )
@@ -114,7 +102,7 @@ class StreamWriter:
 
 
 @torch.no_grad()
-def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple[Tensor, Delta | None]:
+def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple[Tensor, Travelling | None]:
     """y_hat (1, M, h, w) and the delta of a stream whose codec and adapter are these.
 
     Raises MismatchError when the weights differ from the writer's, and when the tables that this machine chose
@@ -127,10 +115,7 @@ def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple
             f"here are {codec_fingerprint(codec).hex()}; give the right ones with codec.checkpoint=FILE"
         )
     coder = SymbolDecoder(stream.payload)
-    delta = None
-    if header.has_delta and adapter is not None:
-        values, step = decode_delta(adapter.delta_groups, coder)
-        delta = Delta(values, STEPS.index(step))
+    delta = read_travelling(header, adapter, coder) if adapter is not None else None
     size = (padded(header.height, codec.stride), padded(header.width, codec.stride))
     y_hat = codec.decode(size, header.quality, coder)
     if coder.checksum != header.index_checksum:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.errors import DamagedStreamError, UsageError
-from taskodec.tables import TOTAL
+from taskodec.tables import TOTAL, counts_by_weight
 
 __all__ = ["LARGEST", "STEPS", "decode_delta", "delta_bits", "encode_delta", "gate_tables", "value_tables"]
 
@@ -106,11 +106,7 @@ def _geometric(ratio: int) -> IntArray:
     side = [2**32]
     while (weight := side[-1] * ratio // 256) * TOTAL // 2 > sum(side) and len(side) < 512:
         side.append(weight)
-    weights = [*side[:0:-1], *side]
-    spare = TOTAL - len(weights) - 1  # one count for each entry and for the escape, the rest by weight
-    counts = [1 + spare * weight // sum(weights) for weight in weights]
-    counts[len(side) - 1] += TOTAL - 1 - sum(counts)
-    return np.array([*counts, 1])
+    return counts_by_weight([*side[:0:-1], *side])
 
 
 def _checked(values: IntArray, groups: Sequence[int]) -> npt.NDArray[np.int32]:

@@ -1,13 +1,16 @@
-"""The differentiable side of `taskodec.delta`: rounding with a gradient, and the rate that goes into the loss."""
+"""The differentiable side of coding singular values: rounding with a gradient, and the rate that goes into the loss."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["laplace_bits", "quantize_ste"]
+from taskodec.spike_slab import ALPHA, SLAB, SPIKE
+
+__all__ = ["laplace_bits", "quantize_ste", "spike_slab_bits"]
 
 MEAN_RANGE = (0.05, 1e4)
 """Mean |q| of open groups, at which the rate's slope stops growing or falling."""
@@ -40,3 +43,12 @@ def laplace_bits(q: Tensor, groups: Sequence[int]) -> Tensor:
         opening = (zero * sizes - torch.log2(chance) - closed).clamp_min(0)  # (groups,)
     openness = 1 - torch.exp(-sums)
     return (opening * openness).sum() + closed * len(groups) + slope * magnitude.sum()
+
+
+def spike_slab_bits(values: Tensor, step: float) -> Tensor:
+    """What singular values (n,), not in steps, take under the published prior: see `taskodec.spike_slab`."""
+    densities = [
+        math.log(weight / scale) - (values / scale).square() / 2 for weight, scale in ((1, SLAB), (ALPHA, SPIKE))
+    ]
+    constant = math.log(step / ((1 + ALPHA) * math.sqrt(2 * math.pi)))
+    return -(torch.logaddexp(*densities) + constant).sum() / math.log(2)

@@ -70,8 +70,10 @@ class Row:
     """One image, sent by one method at one quality.
 
     `bpp` is 8 * bytes / pixels of the whole file, of which `bpp_latent`, `bpp_adapter` and `bpp_header` are the parts
-    where the file is a stream; `cost` is `lmbda * loss + bpp`, which tuning lowers; `record` is the evaluator's.
-    `task_loss` and `record` are of the decoded picture. None stands for what a method does not have.
+    where the file is a stream; `cost` is `lmbda * loss + bpp`, which tuning lowers, and `cost_untuned` that of the
+    stream before any tuning; `seconds` are all of coding, `step_seconds` the mean from one step of tuning to the next;
+    `record` is the evaluator's. `task_loss` and `record` are of the decoded picture. None stands for what a method does
+    not have.
     """
 
     image: str
@@ -89,10 +91,14 @@ class Row:
     bpp_adapter: float | None = None
     bpp_header: float | None = None
     cost: float | None = None
+    cost_untuned: float | None = None
     lmbda: float | None = None
     chosen: str | None = None
     steps: int | None = None
     seconds: float | None = None
+    step_seconds: float | None = None
+    task: str | None = None
+    codec: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str, float | None, str]:
@@ -193,6 +199,7 @@ class Lab:
             height=x.shape[2],
             task_loss=loss,
             record=record,
+            task=self.task.name,
             **sent.figures,
         )
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from taskodec.bitstream import Stream
-from taskodec.coding import Delta, StreamWriter, decoded_picture, quantize_quality, read_latents
+from taskodec.coding import StreamWriter, decoded_picture, quantize_quality, read_latents
 from taskodec.contracts import Adapter, Codec
 from taskodec.errors import StreamError
 from taskodec.images import pad_to
 from taskodec.metrics import psnr
 from taskodec.recipes import FLOAT_MEANS
 from taskodec.runtime import Decoder
+from taskodec.singular_values import Delta, Travelling
 
 __all__ = ["NEEDED_PSNR", "Parity", "check_parity"]
 
@@ -86,7 +87,7 @@ def _compare(codec: Codec, adapter: Adapter | None, decoder: Decoder, data: byte
     return Parity(header.quality, header.has_delta, y_hat.numel(), wrong, float(shift.max()), psnr(found, x_hat))
 
 
-def _picture(codec: Codec, adapter: Adapter | None, y_hat: Tensor, delta: Delta | None, stream: Stream) -> Tensor:
+def _picture(codec: Codec, adapter: Adapter | None, y_hat: Tensor, delta: Travelling | None, stream: Stream) -> Tensor:
     header = stream.header
     size = (header.height, header.width)
     if adapter is None:

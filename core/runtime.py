@@ -24,6 +24,7 @@ from taskodec.exact import between
 from taskodec.exported import Manifest, read_exported
 from taskodec.grids import Span, grid
 from taskodec.recipes import RECIPES, Floats
+from taskodec.spike_slab import ABSOLUTE_STEP, decode_absolute
 
 __all__ = ["CPU", "TILE", "Decoded", "Decoder"]
 
@@ -159,7 +160,7 @@ class Decoder:
             )
 
     def _singular_values(self, header: Header, coder: SymbolDecoder) -> Floats | None:
-        """What the synthesis gets for this stream; reads the delta."""
+        """What the synthesis gets for this stream; reads what travels of it."""
         if self.manifest.adapter_fingerprint is None:
             return None
         own: Floats = self._arrays["singular_values"]
@@ -167,6 +168,9 @@ class Decoder:
             return np.zeros_like(own)
         if not header.has_delta:
             return own
+        if header.absolute:
+            values = decode_absolute(sum(self.manifest.groups), coder)
+            return own + (values.astype(np.float32) * np.float32(ABSOLUTE_STEP) - own)  # as with torch, to the last bit
         values, step = decode_delta(self.manifest.groups, coder)
         return own + values.astype(np.float32) * np.float32(step)
 

@@ -20,7 +20,16 @@ import numpy.typing as npt
 
 from taskodec.errors import UsageError
 
-__all__ = ["SCALES", "TOTAL", "IntArray", "Tables", "bit_lengths", "escape_table", "gaussian_tables"]
+__all__ = [
+    "SCALES",
+    "TOTAL",
+    "IntArray",
+    "Tables",
+    "bit_lengths",
+    "counts_by_weight",
+    "escape_table",
+    "gaussian_tables",
+]
 
 IntArray = npt.NDArray[Any]
 
@@ -165,6 +174,17 @@ def gaussian_tables() -> Tables:
 def escape_table() -> Tables:
     """One row for `2 * bits below the leading one + above`, each length half as likely as the one before."""
     return Tables.from_pmfs([np.repeat(0.5 ** np.arange(2, 35), 2)], np.zeros(1, dtype=np.int64))
+
+
+def counts_by_weight(weights: Sequence[int]) -> IntArray:
+    """A row for entries of these integer weights, with an escape that is hardly ever needed: in integers only.
+
+    Each entry and the escape get one count, the rest goes by weight, and what is left over to the heaviest entry.
+    """
+    spare = TOTAL - len(weights) - 1
+    counts = [1 + spare * weight // sum(weights) for weight in weights]
+    counts[int(np.argmax(counts))] += TOTAL - 1 - sum(counts)
+    return np.array([*counts, 1])
 
 
 def bit_lengths(distances: IntArray) -> IntArray:

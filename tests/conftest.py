@@ -91,6 +91,27 @@ class TinyCodec(Codec):
         return self.entropy_bottleneck.loss()
 
 
+class Clock:
+    """Seconds that pass only when something works."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+    def work(self, budget, kind, seconds):
+        """Work of this kind, that takes so long."""
+        with budget.timed(kind):
+            self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    """A `Clock`."""
+    return Clock()
+
+
 @pytest.fixture
 def tiny_codec():
     """A `TinyCodec` in evaluation mode, the same in every test."""

@@ -20,6 +20,9 @@ PLAIN = Header("lite", b"\x01\x02\x03\x04", 256, 256, 2.5, index_checksum=0xBEEF
 HEADERS = {
     "plain": PLAIN,
     "adapter": Header("tic", b"abcd", 1, 70000, 3, adapter_fingerprint=b"wxyz", has_delta=True, index_checksum=1),
+    "absolute": Header(
+        "lite", b"abcd", 500, 300, 2, adapter_fingerprint=b"wxyz", has_delta=True, index_checksum=2, absolute=True
+    ),
     "named": Header(
         "my-codec.v2", bytes(4), 640, 481, 100.0625, metadata={"task": "Kanten é", "steps": [1, 2.5, None]}
     ),
@@ -149,7 +152,8 @@ def body_with(position: int, replacement: bytes, length: int = 1) -> bytes:
         (b"TK\x01", DamagedStreamError, "truncated"),
         (b"TK\x02" + bytes(20), UnsupportedStreamError, "version 2 is not known, only version 1"),
         (sealed(b"TK\x01"), DamagedStreamError, "ends inside the header"),
-        (body_with(3, b"\x08"), UnsupportedStreamError, "flags 0x08"),
+        (body_with(3, b"\x10"), UnsupportedStreamError, "flags 0x10"),
+        (body_with(3, b"\x08"), DamagedStreamError, "has_delta is false"),
         (body_with(3, b"\x02"), DamagedStreamError, "needs the fingerprint of the adapter"),
         (body_with(4, b"\xc8"), UnsupportedStreamError, "codec number 200 is not known"),
         (body_with(4, b"\x00\x00"), DamagedStreamError, "name of 0 bytes"),

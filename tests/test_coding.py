@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from taskodec.bitstream import Stream
-from taskodec.coding import Delta, StreamWriter, codec_fingerprint, quantize_quality, read_latents
+from taskodec.coding import StreamWriter, codec_fingerprint, quantize_quality, read_latents
 from taskodec.errors import MismatchError
 from taskodec.lora import build_svd_lora
+from taskodec.singular_values import Delta
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from taskodec.bitstream import Stream
-from taskodec.coding import Delta, decoded_picture, read_latents
+from taskodec.coding import decoded_picture, read_latents
 from taskodec.errors import DamagedStreamError, MismatchError, UnsupportedStreamError, UsageError, WeightsError
 from taskodec.images import load_image, to_pil
 from taskodec.lora import attached, build_svd_lora
 from taskodec.metrics import psnr
 from taskodec.runtime import Decoder
+from taskodec.singular_values import Absolute, Delta
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
@@ -37,6 +38,11 @@ def decoder(exported):
 def made_up_delta(adapter):
     values = np.random.default_rng(0).integers(-8, 9, sum(adapter.delta_groups))
     return Delta(values.astype(np.int32), 8)
+
+
+def made_up_values(adapter):
+    own = adapter.singular_values()
+    return Absolute.of(torch.linspace(-0.5, 0.5, len(own)), own)
 
 
 def by_torch(codec, adapter, data):
@@ -79,6 +85,16 @@ def test_the_singular_values_reach_the_picture(decoder, small_adapter, written, 
     pictures = [decoder.picture(decoder.latents(data)) for data in streams]
     for one, other in ((0, 1), (1, 2), (0, 2)):
         assert psnr(torch.from_numpy(pictures[one]), torch.from_numpy(pictures[other])) < 60
+
+
+def test_singular_values_themselves_are_decoded_to_the_last_bit(decoder, small_lite, small_adapter, written, photo):
+    data = written(photo, delta=made_up_values(small_adapter))
+    decoded = decoder.latents(data)
+    expected = small_adapter.singular_values() + made_up_values(small_adapter).tensor(torch.zeros(1))
+    assert np.array_equal(decoded.singular_values, expected.numpy())
+    y_hat, x_hat = by_torch(small_lite, small_adapter, data)
+    assert np.array_equal(decoded.y_hat, y_hat.numpy())
+    assert psnr(torch.from_numpy(decoder.picture(decoded)), x_hat) > 90
 
 
 def test_tiles_make_the_same_picture(exported, decoder, small_adapter, written):

@@ -1,0 +1,77 @@
+from taskodec.budget import Budget
+from taskodec.pace import STREAMS, Pace
+from taskodec.settings import PhaseSettings
+
+
+def phase(steps):
+    return PhaseSettings(train=("latents",), steps=steps)
+
+
+def run(pace, budget, clock, step_seconds):
+    """All the steps that the pace allows; the progress before each."""
+    progress = []
+    while not pace.over:
+        progress.append(pace.progress)
+        clock.work(budget, "step", step_seconds)
+        pace.stepped()
+    return progress
+
+
+def test_steps_count_without_a_budget(clock):
+    pace = Pace(phase(4), Budget(None), 1.0)
+    assert run(pace, pace.budget, clock, 0) == [0, 0.25, 0.5, 0.75]
+    assert pace.progress == 1
+
+
+def test_time_for_streams_is_left_and_schedules_come_to_their_end(clock):
+    budget = Budget(20, clock)
+    clock.work(budget, "stream", 1)
+    clock.work(budget, "check", 0.5)
+    pace = Pace(phase(1000), budget, 1.0)
+    progress = run(pace, budget, clock, 0.5)
+    assert budget.spent <= 20 - STREAMS - 0.5
+    assert budget.spent > 20 - STREAMS - 1.5
+    assert progress == sorted(progress)
+    assert progress[0] == 0
+    assert progress[-1] > 0.9
+
+
+def test_a_phase_of_two_takes_its_part(clock):
+    budget = Budget(20, clock)
+    first = Pace(phase(1000), budget, 0.25)
+    run(first, budget, clock, 0.5)
+    assert budget.spent == 5
+    second = Pace(phase(1000), budget, 1.0)
+    assert second.progress == 0
+    run(second, budget, clock, 0.5)
+    assert budget.spent == 20
+
+
+def test_no_step_when_there_is_no_time(clock):
+    budget = Budget(2, clock)
+    clock.work(budget, "stream", 1.5)
+    pace = Pace(phase(10), budget, 1.0)
+    assert pace.over
+    assert pace.progress == 1
+
+
+def test_it_ends_when_a_second_gains_too_little(clock):
+    budget = Budget(None, clock)
+    pace = Pace(phase(1000), budget, 1.0, min_gain=0.01)
+    pace.reached(10.0)
+    for cost in (8.0, 7.0, 6.9):
+        clock.now += 1
+        pace.reached(cost)
+        assert not pace.over
+    clock.now += 1
+    pace.reached(6.85)  # 0.15 in two seconds, where 0.2 are asked for
+    assert pace.over
+
+
+def test_checks_come_every_fifth_step_and_at_the_end():
+    pace = Pace(phase(7), Budget(None), 1.0)
+    seen = []
+    while not pace.over:
+        pace.stepped()
+        seen.append(pace.at_check)
+    assert seen == [False] * 4 + [True, False, True]
