@@ -103,7 +103,10 @@ class SwinBlock(nn.Module):
         batch, height, width, dim = x.shape
         w, s = self.window, self.shift
         rows, columns = _windows(height, w), _windows(width, w)
-        x = F.pad(x, (0, 0, 0, columns * w - width, 0, rows * w - height))
+        # Neither padding nor cropping by nothing is free; a graph, traced once for all sizes, must hold both.
+        whole = not torch.compiler.is_compiling() and height % w == 0 and width % w == 0
+        if not whole:
+            x = F.pad(x, (0, 0, 0, columns * w - width, 0, rows * w - height))
         if s:
             x = x.roll((-s, -s), dims=(1, 2))
         x = x.reshape(batch, rows, w, columns, w, dim).transpose(2, 3)  # -> (B, rows, columns, w, w, C)
@@ -113,7 +116,7 @@ class SwinBlock(nn.Module):
         x = x.reshape(batch, rows * w, columns * w, dim)  # -> (B, H', W', C)
         if s:
             x = x.roll((s, s), dims=(1, 2))
-        return x[:, :height, :width]
+        return x if whole else x[:, :height, :width]
 
     def _mask(self, height: int, width: int, like: Tensor) -> Tensor | None:
         """(n, 1, L, L): 0 between positions of one region, -100 between regions; None where all are in one."""
@@ -154,6 +157,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Softmax attention over (B*n, heads, L, d)."""
     # Fused attention does not export to ONNX, and has no fast path that also trains the bias.
     if not torch.compiler.is_compiling() and not (bias.requires_grad and torch.is_grad_enabled()):
+        if q.dtype == torch.bfloat16 and q.device.type == "cpu":  # whose backward pass takes ten times as long there
+            with torch.autocast("cpu", enabled=False):
+                return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=bias.float())
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
     attended: Tensor = logits.softmax(-1) @ v

@@ -24,7 +24,7 @@ from taskodec.errors import (
     TaskodecError,
     UsageError,
 )
-from taskodec.images import ImageInput, crop_to, load_image, to_pil
+from taskodec.images import ImageInput, LoadedImage, crop_to, load_image, to_pil
 from taskodec.loading import (
     DEFAULT_ADAPTER,
     adapter_for_stream,
@@ -118,6 +118,8 @@ class Compressor:
         self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
         self.codec.check_quality(self.quality)
         given = task or settings.task.name
+        if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
+            settings = settings.model_copy(update={"task": settings.task.model_copy(update={"options": {}})})
         made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
         self.task: Task = made.to(self.device)
         adapter, passed_over = choose_adapter(
@@ -144,11 +146,45 @@ class Compressor:
 
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
         """Compress one image: a path, bytes, a PIL image, an array or a tensor."""
-        loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
-        x = loaded.x.to(self.device)
-        _check_tunable(x, self.phases, self.settings.limits.max_tuning_pixels)
-        tuned = self.tuner.tune(x, self.phases, time_budget=self.settings.ttft.time_budget, progress=progress)
-        return Result(tuned.best.coded.stream, x, self.task, tuned, self.settings, (*self.notes, *loaded.notes))
+        (outcome,) = self.compress_batch([image], progress)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def compress_batch(
+        self, images: Sequence[ImageInput], progress: Progress | None = None
+    ) -> list[Result | Exception]:
+        """Compress several images; those of one size are tuned together, as many as `limits.max_tuning_pixels` allows.
+
+        For each its result, what `compress` would give but for rounding, or the error that ended it.
+        """
+        outcomes: dict[int, Result | Exception] = {}
+        by_size: dict[tuple[int, ...], list[tuple[int, LoadedImage]]] = {}
+        for number, image in enumerate(images):
+            try:
+                loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
+                _check_tunable(loaded.x, self.phases, self.settings.limits.max_tuning_pixels)
+                by_size.setdefault(tuple(loaded.x.shape), []).append((number, loaded))
+            except TaskodecError as error:
+                outcomes[number] = error
+        for shape, same in by_size.items():
+            most = max(1, self.settings.limits.max_tuning_pixels // (shape[2] * shape[3]))
+            for first in range(0, len(same), most):
+                numbers, pictures = zip(*same[first : first + most], strict=True)
+                outcomes |= zip(numbers, self._tune(pictures, progress), strict=True)
+        return [outcomes[number] for number in range(len(images))]
+
+    def _tune(self, images: Sequence[LoadedImage], progress: Progress | None) -> list[Result | Exception]:
+        """Tune images of one size together."""
+        xs = [image.x.to(self.device) for image in images]
+        budget = self.settings.ttft.time_budget
+        outcomes = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
+        return [
+            outcome
+            if isinstance(outcome, Exception)
+            else Result(outcome.best.coded.stream, x, self.task, outcome, self.settings, (*self.notes, *image.notes))
+            for outcome, x, image in zip(outcomes, xs, images, strict=True)
+        ]
 
     def _adapter(self, registry: Registry, settings: Settings) -> Adapter | None:
         """The adapter, if a phase needs it; where the codec cannot have the default one, latents alone are tuned."""

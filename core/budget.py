@@ -10,10 +10,13 @@ __all__ = ["Budget"]
 
 
 class Budget:
-    """So many seconds from now on; None for no end. `clock` gives seconds from any start."""
+    """So many seconds from now on for each of `images` in one pass; None for no end. `clock` gives seconds.
 
-    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds, self.clock = seconds, clock
+    Streams are written for one image after the other, all else is done for all at once.
+    """
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic, *, images: int = 1) -> None:
+        self.seconds, self.clock, self.images = None if seconds is None else seconds * images, clock, images
         self.started = clock()
         self._lasted: dict[str, float] = {}
 
@@ -40,4 +43,5 @@ class Budget:
 
     def needed(self, **work: float) -> float:
         """Seconds that so much work of each kind is expected to take."""
-        return sum(count * self._lasted.get(kind, 0.0) for kind, count in work.items())
+        each = {"stream": self.images}
+        return sum(count * each.get(kind, 1) * self._lasted.get(kind, 0.0) for kind, count in work.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,24 +13,40 @@ from torch.autograd.graph import get_gradient_edge
 from taskodec.contracts import Task
 from taskodec.errors import TaskError
 
-__all__ = ["checked_loss"]
+__all__ = ["checked_loss", "checked_losses"]
 
 
-def checked_loss(task: Task, x_hat: Tensor, reference: Any) -> Tensor:
+def checked_loss(task: Task, x_hat: Tensor, reference: Any, *, connected: bool = False) -> Tensor:
     """`task.loss(x_hat, reference)`, or a TaskError that names the task and says what is wrong.
 
     The loss must be a finite floating-point scalar and leave its arguments as they were. If `x_hat` requires a
-    gradient, the loss must depend on it, and a gradient that is not finite raises in the backward pass. Cheap
-    enough for every tuning step.
+    gradient, the loss must depend on it (`connected` says that this was seen in an earlier call), and a gradient that
+    is not finite raises in the backward pass. Cheap enough for every tuning step.
     """
-    given = [value for value in (x_hat, reference) if isinstance(value, Tensor)]
+    return _checked(task, x_hat, [reference], lambda: task.loss(x_hat, reference), (), connected)
+
+
+def checked_losses(task: Task, x_hat: Tensor, references: Sequence[Any], *, connected: bool = False) -> Tensor:
+    """`task.batch_loss(x_hat, references)` (B,) of several pictures (B, 3, H, W), checked like `checked_loss`."""
+    return _checked(task, x_hat, references, lambda: task.batch_loss(x_hat, references), (len(references),), connected)
+
+
+def _checked(
+    task: Task,
+    x_hat: Tensor,
+    references: Sequence[Any],
+    compute: Callable[[], Tensor],
+    shape: tuple[int, ...],
+    connected: bool,
+) -> Tensor:
+    given = [value for value in (x_hat, *references) if isinstance(value, Tensor)]
     versions = [value._version for value in given]
     tracked = x_hat.requires_grad and torch.is_grad_enabled()
-    source = get_gradient_edge(x_hat).node if tracked else None
+    source = get_gradient_edge(x_hat).node if tracked and not connected else None
     if tracked and not x_hat.is_leaf:
         x_hat.register_hook(lambda grad: _check_gradient(task, grad))  # type: ignore[no-untyped-call]
     try:
-        loss = task.loss(x_hat, reference)
+        loss = compute()
     except Exception as error:
         raise TaskError(f"task {task.name!r}: its loss raised {type(error).__name__}: {error}") from error
     if versions != [value._version for value in given]:
@@ -37,7 +54,7 @@ def checked_loss(task: Task, x_hat: Tensor, reference: Any) -> Tensor:
             f"task {task.name!r}: the loss changes its arguments in place; work on copies, as x_hat.clamp(0, 1) does "
             "and x_hat.clamp_(0, 1) does not"
         )
-    _check_value(task, loss)
+    _check_value(task, loss, shape)
     if source is not None and not _reaches(loss.grad_fn, source):
         raise TaskError(
             f"task {task.name!r}: the loss does not depend on x_hat through differentiable operations; "
@@ -46,18 +63,22 @@ def checked_loss(task: Task, x_hat: Tensor, reference: Any) -> Tensor:
     return loss
 
 
-def _check_value(task: Task, loss: object) -> None:
+def _check_value(task: Task, loss: object, shape: tuple[int, ...]) -> None:
     if not isinstance(loss, Tensor):
         raise TaskError(f"task {task.name!r}: the loss must return a scalar tensor, found {type(loss).__name__}")
-    if loss.dim() != 0:
+    if shape and loss.shape != shape:
+        raise TaskError(
+            f"task {task.name!r}: its losses have shape {tuple(loss.shape)}, needed: {shape}, one a picture"
+        )
+    if loss.dim() != len(shape):
         raise TaskError(
             f"task {task.name!r}: the loss must be a scalar, found shape {tuple(loss.shape)}; "
             "reduce it, as with .mean()"
         )
     if not loss.is_floating_point():
         raise TaskError(f"task {task.name!r}: the loss must be a floating-point number, found {loss.dtype}")
-    value = float(loss.detach())
-    if not math.isfinite(value):
+    values = loss.detach().flatten().tolist()
+    for value in (value for value in values if not math.isfinite(value)):
         raise TaskError(
             f"task {task.name!r}: the loss is {value}; look for a division by zero, or a log or sqrt of zero or less"
         )

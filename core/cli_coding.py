@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from taskodec import cli_common as common
+from taskodec.cli_batches import Batches
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import TaskodecError
+
+if TYPE_CHECKING:
+    from taskodec.api import Result
 
 __all__ = ["compress", "decompress", "info"]
 
@@ -35,6 +39,7 @@ def compress(
     seed: Annotated[int | None, typer.Option(help="Seed of the tuning.")] = None,
     time_budget: Annotated[float | None, typer.Option(help="Seconds of tuning per image.")] = None,
     adapter: common.AdapterChoice = None,
+    batch: Annotated[int, typer.Option(min=1, help="Tune up to so many images of one size together.")] = 1,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
@@ -45,7 +50,8 @@ def compress(
     """Compress images for a task, tuning the codec to each of them.
 
     Outputs are named after their inputs, with the suffix .tkd, beside them or in the folder of -o. Folders
-    are read one level deep. Files that exist are kept unless --force is given.
+    are read one level deep. Files that exist are kept unless --force is given. With --batch, inputs of one size
+    come one after the other.
     """
     flags = {
         "codec.name": codec,
@@ -65,14 +71,20 @@ def compress(
 
     compressor = Compressor(settings, registry)
 
+    def tune(group: Sequence[common.Job]) -> list[Result | Exception]:
+        label = group[0].source.name if len(group) == 1 else f"{len(group)} images"
+        with progress_bar(label, quiet) as progress:
+            return compressor.compress_batch([job.source for job in group], progress)
+
+    batches = Batches(jobs, batch, tune)
+
     def work(job: common.Job) -> dict[str, Any]:
         common.make_folder(job)  # before minutes of tuning that could not be kept
-        with progress_bar(job.source.name, quiet) as progress:
-            result = compressor.compress(job.source, progress=progress)
+        result = batches.result(job)
         write_atomic(job.target, result.stream)
         return {"input": str(job.source), "output": str(job.target), **result.report()}
 
-    common.run_batch(jobs, work, partial(_show, as_json, quiet, _compressed))
+    common.run_batch(batches.jobs, work, partial(_show, as_json, quiet, _compressed))
 
 
 def decompress(

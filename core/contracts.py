@@ -142,7 +142,8 @@ class Codec(nn.Module, ABC):
         """Layers that adapters may act on, by their module name, in forward order.
 
         The names are those of `named_modules()`. Layers whose output decides how symbols are decoded
-        (h_s, context models) must not be among the decoder's.
+        (h_s, context models) must not be among the decoder's. Of a batch, each gets the samples one after the other
+        along the first side.
         """
 
     def adapter_defaults(self, side: Side) -> Sequence[str]:
@@ -206,6 +207,8 @@ class Adapter(nn.Module, ABC):
 
     kind: str
     """The registered name of the method, such as `svd-lora`."""
+    per_sample: bool = False
+    """Whether the samples of a batch can each have their own delta and values, so that images are tuned together."""
 
     @abstractmethod
     def attach(self, codec: Codec) -> None:
@@ -226,7 +229,19 @@ class Adapter(nn.Module, ABC):
 
     @abstractmethod
     def set_delta(self, delta: Tensor | None) -> None:
-        """Use this (sum of `delta_groups`,) vector, differentiably, in every following forward; None is zero."""
+        """Use this (sum of `delta_groups`,) vector, differentiably, in every following forward; None is zero.
+
+        With `per_sample` it may also be (B, sum of `delta_groups`), a vector for each sample of the next batches.
+        """
+
+    def set_values(self, values: Mapping[str, Tensor] | None) -> None:
+        """Use these values, differentiably, in place of parameters of these names in every following forward.
+
+        Each is (B, …), an entry for each sample of the next batches; None ends it. Tuning gives the encoder's side its
+        values in this way, one sample at a time without `per_sample`. UsageError, which is the default, if it cannot.
+        """
+        if values:
+            raise UsageError(f"adapter {self.kind!r} has no `set_values`, so that its encoder's side cannot be tuned")
 
     def singular_values(self) -> Tensor:
         """What the delta is added to, (sum of `delta_groups`,); UsageError, which is the default, if it has none."""
@@ -265,6 +280,10 @@ class Task(ABC):
     @abstractmethod
     def loss(self, x_hat: Tensor, reference: Any) -> Tensor:
         """A scalar that falls as the decoded image serves the task better. Differentiable in x_hat."""
+
+    def batch_loss(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
+        """The losses (B,) of several pictures (B, 3, H, W); those of a network can be had in one pass of it."""
+        return torch.stack([self.loss(one[None], own) for one, own in zip(x_hat, references, strict=True)])
 
     def lmbda(self, codec: Codec, quality: float) -> float | None:
         """Weight of the loss against bits per pixel: the cost is `lmbda * loss + bpp`.

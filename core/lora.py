@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from taskodec.contracts import Adapter, Codec, Side
 from taskodec.errors import UsageError
-from taskodec.lowrank import LowRank, make_branch
+from taskodec.lowrank import Factors, LowRank, make_branch
 
 __all__ = ["LoRA", "LowRankAdapter", "SVDLoRA", "attached", "build_lora", "build_svd_lora", "merged", "select_layers"]
 
@@ -40,6 +40,7 @@ class LowRankAdapter(Adapter):
     """
 
     singular: ClassVar[bool]
+    per_sample = True
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class LowRankAdapter(Adapter):
             self.add_module(side, nn.ModuleDict(made))
         self._handles: list[RemovableHandle] = []
         self._delta_in_use: list[Tensor] = []  # in a list, or torch would register a Parameter given to set_delta
+        self._values_in_use: Mapping[str, Tensor] = {}
 
     @property
     def scaling(self) -> float:
@@ -108,25 +110,31 @@ class LowRankAdapter(Adapter):
 
     def set_delta(self, delta: Tensor | None) -> None:
         """Add `delta` to the decoder's singular values from now on; None is zero. UsageError for a wrong shape."""
-        if delta is not None and tuple(delta.shape) != (sum(self.delta_groups),):
+        if delta is not None and (delta.dim() not in (1, 2) or delta.shape[-1] != sum(self.delta_groups)):
             raise UsageError(f"the delta has shape {tuple(delta.shape)}, needed: ({sum(self.delta_groups)},)")
         self._delta_in_use = [] if delta is None else [delta]
+
+    def set_values(self, values: Mapping[str, Tensor] | None) -> None:
+        self._values_in_use = values or {}
 
     def singular_values(self) -> Tensor:
         """Those of all decoder layers in order, without a delta."""
         own = [b.w_lora_S.detach() for b in self.branches("decoder").values() if b.w_lora_S is not None]
         return torch.cat(own) if own else torch.zeros(0)
 
-    def values(self, branch: LowRank, span: slice | None) -> Tensor | None:
-        """The singular values in effect for a branch whose part of the delta is `span`."""
-        if branch.w_lora_S is None or span is None or not self._delta_in_use:
-            return branch.w_lora_S
-        return branch.w_lora_S + self._delta_in_use[0][span]
+    def factors(self, hook: _Hook) -> Factors:
+        """The factors in effect for the branch of this hook."""
+        own = self._values_in_use
+        if hook.name + "_U" in own:
+            return Factors(own[hook.name + "_U"], own.get(hook.name + "_S"), own[hook.name + "_V"])
+        s: Tensor | None = hook.branch.w_lora_S
+        if s is not None and hook.span is not None and self._delta_in_use:
+            s = s + self._delta_in_use[0][..., hook.span]
+        return hook.branch.factors(s)
 
     def updates(self) -> dict[str, Tensor]:
         """What the adapter adds to each layer's weight as things stand, by layer name."""
-        hooks = self._hooks()
-        return {name: h.branch.update(self.values(h.branch, h.span), self.scaling) for name, h in hooks}
+        return {name: hook.branch.update(self.factors(hook).S, self.scaling) for name, hook in self._hooks()}
 
     def fingerprint(self) -> bytes:
         """4 bytes of SHA-256 over kind, rank, alpha and the decoder's layer names, U, S and V."""
@@ -140,13 +148,16 @@ class LowRankAdapter(Adapter):
 
     def changes_decoder(self) -> bool:
         """Whether some decoder branch adds anything without a delta."""
-        return any(not branch.is_zero(branch.w_lora_S) for branch in self.branches("decoder").values())
+        return any(not branch.factors(branch.w_lora_S).is_zero() for branch in self.branches("decoder").values())
 
     def _hooks(self) -> list[tuple[str, _Hook]]:
-        hooks = [(name, _Hook(self, branch, None)) for name, branch in self.branches("encoder").items()]
+        hooks = []
+        for name, branch in self.branches("encoder").items():
+            hooks.append((name, _Hook(self, branch, f"encoder.{_key(name)}.w_lora", None)))
         start = 0
         for name, branch in self.branches("decoder").items():
-            hooks.append((name, _Hook(self, branch, slice(start, start + branch.rank))))
+            span = slice(start, start + branch.rank)
+            hooks.append((name, _Hook(self, branch, f"decoder.{_key(name)}.w_lora", span)))
             start += branch.rank
         return hooks
 
@@ -171,23 +182,20 @@ class LoRA(LowRankAdapter):
 
 @dataclass(frozen=True, eq=False)
 class _Hook:
-    """Adds a branch to the output of the layer it is registered on."""
+    """Adds a branch to the output of the layer it is registered on; `name` is what its parameters' names begin with."""
 
     adapter: LowRankAdapter
     branch: LowRank
+    name: str
     span: slice | None
 
     def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-        s = self.adapter.values(self.branch, self.span)
-        if self._trains(s) or not self.branch.is_zero(s):
+        factors = self.adapter.factors(self)
+        # a graph that is being compiled always needs the branch
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and factors.trained()) or not factors.is_zero():
             x = args[0] if args else kwargs["input"]
-            return output + cast(Tensor, self.branch(layer, x, s, self.adapter.scaling))
+            return output + cast(Tensor, self.branch(layer, x, factors, self.adapter.scaling))
         return output
-
-    def _trains(self, s: Tensor | None) -> bool:
-        """Whether a gradient must reach the branch; a graph that is being compiled always needs it whole."""
-        needed = [self.branch.w_lora_U, self.branch.w_lora_V, *([] if s is None else [s])]
-        return torch.compiler.is_compiling() or (torch.is_grad_enabled() and any(p.requires_grad for p in needed))
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The low-rank branch of one layer: its factors U, S, V and how they act on the layer's input.
 
 A branch computes `up(S * down(x))`, which equals what the layer would add if `U diag(S) Vᵀ` stood in its
-weight. The weight itself is only read for its shape. Three kinds of layers have one:
+weight. The weight itself is only read for its shape. The samples of a batch may have factors of their own, see
+`Factors`. Three kinds of layers have a branch:
 
 | layer | V, used by `down` | U, used by `up` |
 |---|---|---|
@@ -14,6 +15,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +28,7 @@ from torch import Tensor, nn
 
 from taskodec.errors import UsageError
 
-__all__ = ["ConvBranch", "DeconvBranch", "LinearBranch", "LowRank", "make_branch", "seeded_uniform"]
+__all__ = ["ConvBranch", "DeconvBranch", "Factors", "LinearBranch", "LowRank", "make_branch", "seeded_uniform"]
 
 
 def seeded_uniform(shape: tuple[int, ...], seed: int, label: str) -> Tensor:
@@ -41,6 +45,27 @@ def seeded_uniform(shape: tuple[int, ...], seed: int, label: str) -> Tensor:
     bound = 1.0 / np.sqrt(np.float64(np.prod(shape[1:])))
     values: npt.NDArray[np.float32] = (unit * bound).astype(np.float32).reshape(shape)  # (count,) -> shape
     return torch.from_numpy(values)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """U, S and V of one branch; S is None in plain LoRA.
+
+    Any of them may have a side more, the first, with an entry for each sample of a batch. What such a branch is given
+    then holds the samples one after the other along its first side: (B, C, h, w), or (B, …, C) and (B·n, …, C).
+    """
+
+    U: Tensor
+    S: Tensor | None
+    V: Tensor
+
+    def is_zero(self) -> bool:
+        """Whether the branch adds exactly nothing."""
+        return not bool((self.U if self.S is None else self.S).any())
+
+    def trained(self) -> bool:
+        """Whether a gradient must reach one of them."""
+        return any(factor is not None and factor.requires_grad for factor in (self.U, self.S, self.V))
 
 
 class LowRank(nn.Module, ABC):
@@ -74,17 +99,17 @@ class LowRank(nn.Module, ABC):
         """Whether `layer` is of the kind and shape this branch was made for."""
         return isinstance(layer, self.layer_type) and tuple(layer.get_parameter("weight").shape) == self.weight_shape
 
+    def factors(self, s: Tensor | None) -> Factors:
+        """The branch's own U and V, with `s` for S."""
+        return Factors(self.w_lora_U, s, self.w_lora_V)
+
     @abstractmethod
-    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
-        """What the branch adds to the output of `layer` for its input `x`; `s` replaces S."""
+    def forward(self, layer: nn.Module, x: Tensor, factors: Factors, scaling: float) -> Tensor:
+        """What the branch adds to the output of `layer` for its input `x`, with these factors for its own."""
 
     @abstractmethod
     def update(self, s: Tensor | None, scaling: float) -> Tensor:
         """The same update as a tensor of the weight's shape."""
-
-    def is_zero(self, s: Tensor | None) -> bool:
-        """Whether the branch adds exactly nothing."""
-        return not bool((self.w_lora_U if s is None else s).any())
 
 
 class LinearBranch(LowRank):
@@ -98,8 +123,14 @@ class LinearBranch(LowRank):
         rank = min(rank, rows, columns)
         return (rows, rank), (columns, rank)
 
-    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
-        return F.linear(F.linear(x, self.w_lora_V.T), _scaled(self.w_lora_U, s, scaling))
+    def forward(self, layer: nn.Module, x: Tensor, factors: Factors, scaling: float) -> Tensor:
+        narrow = _mix(x, factors.V)
+        weights = _weights(narrow, factors.S, scaling)
+        if weights.dim() > 1:
+            narrow = (narrow.reshape(len(weights), -1, self.rank) * weights[:, None]).view_as(narrow)  # (B, n, r)
+        else:
+            narrow = narrow * weights
+        return _mix(narrow, factors.U.mT)
 
     def update(self, s: Tensor | None, scaling: float) -> Tensor:
         return _scaled(self.w_lora_U, s, scaling) @ self.w_lora_V.T
@@ -116,10 +147,11 @@ class ConvBranch(LowRank):
         rank = min(rank, out, channels * height * width)
         return (out, rank), (rank, channels, height, width)
 
-    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+    def forward(self, layer: nn.Module, x: Tensor, factors: Factors, scaling: float) -> Tensor:
         assert isinstance(layer, nn.Conv2d)
-        narrow = layer._conv_forward(x, self.w_lora_V, None)  # this method knows every padding mode
-        return F.conv2d(narrow, _scaled(self.w_lora_U, s, scaling)[:, :, None, None])  # (out, r) -> (out, r, 1, 1)
+        convolve = partial(layer._conv_forward, bias=None)  # this method knows every padding mode
+        narrow = _each(convolve, x, factors.V)
+        return _mix_channels(narrow * _weights(narrow, factors.S, scaling)[..., None, None], factors.U)
 
     def update(self, s: Tensor | None, scaling: float) -> Tensor:
         return torch.einsum("or,rihw->oihw", _scaled(self.w_lora_U, s, scaling), self.w_lora_V)
@@ -136,19 +168,17 @@ class DeconvBranch(LowRank):
         rank = min(rank, channels, out * height * width)
         return (rank, out, height, width), (channels, rank)
 
-    def forward(self, layer: nn.Module, x: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+    def forward(self, layer: nn.Module, x: Tensor, factors: Factors, scaling: float) -> Tensor:
         assert isinstance(layer, nn.ConvTranspose2d)
-        narrow = F.conv2d(x, _scaled(self.w_lora_V, s, scaling).T[:, :, None, None])  # (in, r) -> (r, in, 1, 1)
-        return F.conv_transpose2d(
-            narrow,
-            self.w_lora_U,
-            None,
-            layer.stride,
-            layer.padding,  # type: ignore[arg-type]  # never a string: only "zeros" padding exists here
-            layer.output_padding,
-            1,
-            layer.dilation,
+        convolve = partial(
+            F.conv_transpose2d,
+            stride=layer.stride,
+            padding=layer.padding,  # type: ignore[arg-type]  # never a string: only "zeros" padding exists here
+            output_padding=layer.output_padding,
+            dilation=layer.dilation,
         )
+        narrow = _mix_channels(x, factors.V.mT)
+        return _each(convolve, narrow * _weights(narrow, factors.S, scaling)[..., None, None], factors.U)
 
     def update(self, s: Tensor | None, scaling: float) -> Tensor:
         return torch.einsum("ir,rohw->iohw", _scaled(self.w_lora_V, s, scaling), self.w_lora_U)
@@ -172,5 +202,32 @@ def make_branch(name: str, layer: nn.Module, rank: int, seed: int, *, singular: 
 
 
 def _scaled(factor: Tensor, s: Tensor | None, scaling: float) -> Tensor:
-    """Fold S and the scaling into the columns of a (n, r) factor: cheaper than scaling activations."""
+    """Fold S and the scaling into the columns of a (n, r) factor."""
     return factor * (scaling if s is None else s * scaling)
+
+
+def _weights(narrow: Tensor, s: Tensor | None, scaling: float) -> Tensor:
+    """What the r channels of `narrow` are multiplied by: (), (r,), or (B, r)."""
+    return narrow.new_tensor(scaling) if s is None else s * scaling
+
+
+def _mix(x: Tensor, matrix: Tensor) -> Tensor:
+    """`x @ matrix` over the last side: (…, n) to (…, m), with (n, m), or with (B, n, m) for each sample."""
+    if matrix.dim() == 2:
+        return F.linear(x, matrix.mT)
+    mixed = x.reshape(len(matrix), -1, x.shape[-1]) @ matrix  # (B, …, n) -> (B, k, n) -> (B, k, m)
+    return mixed.view(*x.shape[:-1], matrix.shape[-1])  # -> (B, …, m)
+
+
+def _mix_channels(x: Tensor, matrix: Tensor) -> Tensor:
+    """A 1x1 convolution: (B, n, h, w) to (B, m, h, w), with (m, n), or with (B, m, n) for each sample."""
+    if matrix.dim() == 2:
+        return F.conv2d(x, matrix[:, :, None, None])  # (m, n) -> (m, n, 1, 1)
+    return (matrix @ x.flatten(2)).view(*matrix.shape[:2], *x.shape[2:])  # (B, n, h*w) -> (B, m, h*w) -> (B, m, h, w)
+
+
+def _each(convolve: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor) -> Tensor:
+    """A convolution of (B, C, h, w) with one kernel of four sides, or with one for each sample."""
+    if kernel.dim() == 4:
+        return convolve(x, kernel)
+    return torch.cat([convolve(one[None], own) for one, own in zip(x, kernel, strict=True)])

@@ -1,20 +1,22 @@
-"""What tuning lowers: the cost of one image's file, as a differentiable function of the tuned state."""
+"""What tuning lowers: the cost of an image's file, as a differentiable function of the tuned state."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from taskodec.checks import checked_loss
-from taskodec.contracts import Adapter, Codec, Rounding, Task
+from taskodec.checks import checked_loss, checked_losses
+from taskodec.contracts import Adapter, Codec, Latents, Rounding, Task
 from taskodec.images import crop_to
 from taskodec.phases import Point
+from taskodec.priors import shared_noise
 from taskodec.travel import Travel
 
-__all__ = ["Estimate", "Objective"]
+__all__ = ["Estimate", "Objective", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Estimate:
 
 
 class Objective:
-    """The cost of a file of `size` (height, width); `adapter`, if there is one, is attached to the codec."""
+    """What the file of one image of `size` (height, width) costs; `adapter`, if there is one, is attached."""
 
     def __init__(
         self,
@@ -44,26 +46,53 @@ class Objective:
         self.quality, self.size = quality, size
         self.reference, self.lmbda = reference, lmbda
         self.travel = travel or Travel(adapter)
+        self._connected = False  # whether the loss was once seen to depend on the picture
 
-    def __call__(self, point: Point, rounding: Rounding) -> Estimate:
-        """Differentiable unless the rounding is hard.
+    def losses(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
+        """The task's loss of each picture, (B,)."""
+        connected, self._connected = self._connected, self._connected or torch.is_grad_enabled()
+        if len(references) == 1:
+            return checked_loss(self.task, x_hat, references[0], connected=connected)[None]
+        return checked_losses(self.task, x_hat, references, connected=connected)
 
-        FloatingPointError when the picture is not finite: tuning has diverged, and the task is not to blame.
-        """
-        coded = self.codec.entropy(point.latents, self.quality, rounding)
-        adapter_bits = self.travel.set(point.delta, sent=rounding == "hard")
-        bpp = (coded.bits.sum() + adapter_bits) / (self.size[0] * self.size[1])
-        x_hat = crop_to(self.codec.synthesis(coded.y_hat, self.quality), *self.size)
-        if not bool(torch.isfinite(x_hat).all()):
-            raise FloatingPointError("tuning diverged")
+
+def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding: Rounding) -> list[Estimate | None]:
+    """What the states of images of one size would cost, computed at once; each as if it were alone.
+
+    Differentiable unless the rounding is hard. None for a picture that is not finite: tuning has diverged there, and
+    the task is not to blame. Several images need an adapter that is `per_sample`, if there is one.
+    """
+    first = objectives[0]
+    zs = [point.latents.z for point in points if point.latents.z is not None]
+    latents = Latents(torch.cat([point.latents.y for point in points]), torch.cat(zs) if zs else None)
+    with shared_noise():
+        coded = first.codec.entropy(latents, first.quality, rounding)
+    sent = rounding == "hard"
+    travelling = [one.travel.of(p.delta, sent=sent) for one, p in zip(objectives, points, strict=True)]
+    _use(first.adapter, points, [change for change, _ in travelling])
+    x_hat = crop_to(first.codec.synthesis(coded.y_hat, first.quality), *first.size)
+    finite = torch.isfinite(x_hat.detach()).flatten(1).all(1).tolist()
+    sound = [i for i, fine in enumerate(finite) if fine]
+    found: list[Estimate | None] = [None] * len(points)
+    if sound:
+        x_hat = x_hat if len(sound) == len(points) else x_hat[sound]
         x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
-        loss = checked_loss(self.task, x_hat, self.reference)
-        return Estimate(loss, bpp, self.lmbda * loss + bpp)
+        losses = first.losses(x_hat, [objectives[i].reference for i in sound]).unbind()
+        bits = coded.bits.unbind()
+        for i, loss in zip(sound, losses, strict=True):
+            bpp = (bits[i] + travelling[i][1]) / (first.size[0] * first.size[1])
+            found[i] = Estimate(loss, bpp, objectives[i].lmbda * loss + bpp)
+    return found
 
-    @torch.no_grad()
-    def rounded(self, point: Point) -> float:
-        """The cost of a state as it would be sent; infinite where tuning has diverged."""
-        try:
-            return float(self(point, "hard").cost)
-        except FloatingPointError:
-            return float("inf")
+
+def _use(adapter: Adapter | None, points: Sequence[Point], deltas: Sequence[Tensor | None]) -> None:
+    """Give each sample of the coming batch its delta."""
+    if adapter is None:
+        return
+    if all(delta is None for delta in deltas):
+        adapter.set_delta(None)
+    elif len(points) == 1:
+        adapter.set_delta(deltas[0])
+    else:
+        rows = [torch.zeros_like(p.delta) if d is None else d for p, d in zip(points, deltas, strict=True)]
+        adapter.set_delta(torch.stack(rows))

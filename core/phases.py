@@ -17,7 +17,7 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.settings import PhaseSettings
 
-__all__ = ["Point", "Variables", "rate_factor", "rounding_at", "steps_of"]
+__all__ = ["Point", "Variables", "encoded", "points", "rate_factor", "rounding_at", "steps_of"]
 
 HOT, COLD = 0.5, 0.05
 """Temperatures between which `sga` anneals."""
@@ -27,22 +27,22 @@ HOT, COLD = 0.5, 0.05
 class Point:
     """Where tuning stands: latents, the singular values' change before rounding, and the adapter's state.
 
-    The adapter's state (its encoder's side is what changes) is there once a phase has trained it.
+    `encoder` has the values of the adapter's encoder side once a phase has trained them.
     """
 
     latents: Latents
     delta: Tensor
-    adapter: Mapping[str, Tensor] | None = None
+    encoder: Mapping[str, Tensor] | None = None
 
     def kept(self) -> Point:
         """A copy that later steps do not change."""
         z = self.latents.z
         latents = Latents(self.latents.y.detach().clone(), None if z is None else z.detach().clone())
-        return Point(latents, self.delta.detach().clone(), self.adapter)
+        return Point(latents, self.delta.detach().clone(), self.encoder)
 
 
 class Variables:
-    """What a phase trains from a starting point on, and its optimiser.
+    """What a phase trains for one image from a starting point on, and its optimiser.
 
     Latents are free variables; where the encoder's adapter is trained too, they are changes to what it gives,
     so that the phase begins exactly where the one before ended. UsageError if there is nothing to train.
@@ -52,17 +52,16 @@ class Variables:
         self, phase: PhaseSettings, start: Point, codec: Codec, adapter: Adapter | None, x: Tensor, quality: float
     ) -> None:
         self.codec, self.x, self.quality = codec, x, quality
-        self.adapter, self.start_adapter = adapter, start.adapter
-        weights = _encoder_weights(adapter, start) if "encoder" in phase.train else []
-        self.encoder = bool(weights)
+        self.adapter, self.before = adapter, start.encoder
+        self.encoder = _encoder_values(adapter, start) if "encoder" in phase.train else {}
         point = start.kept()
         self.y, self.z, self.delta = point.latents.y, point.latents.z, point.delta
         if self.encoder:
             with torch.no_grad():
-                made = codec.analysis(x, quality)
+                made = encoded([self])[0]
                 self.y -= made.y
                 self.z = None if self.z is None or made.z is None else self.z - made.z
-        trained = [(weights, phase.lr)]
+        trained = [(list(self.encoder.values()), phase.lr)]
         if "decoder" in phase.train and len(self.delta):
             trained.append(([self.delta.requires_grad_()], phase.lr))
         if "latents" in phase.train:
@@ -74,39 +73,51 @@ class Variables:
                 f"a phase trains {', '.join(phase.train)}, but the adapter has nothing to train there; train latents, "
                 "or choose layers for the adapter"
             )
-        self.optimizer = torch.optim.Adam(groups)
+        self.optimizer = torch.optim.Adam(groups, fused=True)
         self.phase, self.rates = phase, [float(group["lr"]) for group in self.optimizer.param_groups]
-
-    def point(self) -> Point:
-        """The state as it is now, with its graph."""
-        if not self.encoder or self.adapter is None:
-            return Point(Latents(self.y, self.z), self.delta, self.start_adapter)
-        made = self.codec.analysis(self.x, self.quality)
-        z = None if made.z is None or self.z is None else made.z + self.z
-        return Point(Latents(made.y + self.y, z), self.delta)
 
     def kept(self) -> Point:
         """The state as it is now, as a copy that later steps do not change."""
         with torch.no_grad():
-            point = self.point().kept()
-        return replace(point, adapter=self.adapter.state()) if self.encoder and self.adapter is not None else point
+            point = points([self])[0].kept()
+        values = {name: value.detach().clone() for name, value in self.encoder.items()}
+        return replace(point, encoder=values) if values else point
 
-    def step(self, cost: Tensor, progress: float) -> None:
-        """One optimiser step down the gradient of the cost, as fast as the schedule says at this share of the phase."""
+    def step(self, progress: float) -> None:
+        """One optimiser step down the gradient of a backward pass, as fast as the schedule says at this share."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * rate_factor(self.phase, progress)
-        self.optimizer.zero_grad(set_to_none=True)
-        cost.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
 
-def _encoder_weights(adapter: Adapter | None, start: Point) -> list[Tensor]:
-    """The encoder adapter's parameters, as the starting point has them, ready to be trained."""
+def points(variables: Sequence[Variables]) -> list[Point]:
+    """The states of images of one size as they are now, with their graphs; their encoder works once for all."""
+    if not variables[0].encoder:
+        return [Point(Latents(v.y, v.z), v.delta, v.before) for v in variables]
+    found = []
+    for v, made in zip(variables, encoded(variables), strict=True):
+        z = None if made.z is None or v.z is None else made.z + v.z
+        found.append(Point(Latents(made.y + v.y, z), v.delta))
+    return found
+
+
+def encoded(variables: Sequence[Variables]) -> list[Latents]:
+    """What the encoder makes of each image, with the values that are trained for it."""
+    first = variables[0]
+    assert first.adapter is not None
+    first.adapter.set_values({name: torch.stack([v.encoder[name] for v in variables]) for name in first.encoder})
+    made = first.codec.analysis(torch.cat([v.x for v in variables]), first.quality)
+    zs = [None] * len(variables) if made.z is None else torch.split(made.z, 1)
+    return [Latents(y, z) for y, z in zip(torch.split(made.y, 1), zs, strict=True)]
+
+
+def _encoder_values(adapter: Adapter | None, start: Point) -> dict[str, Tensor]:
+    """The values of the adapter's encoder side, as the starting point has them, ready to be trained."""
     if adapter is None:
-        return []
-    if start.adapter is not None:
-        adapter.load_state_dict(start.adapter)
-    return list(adapter.start("encoder"))
+        return {}
+    values = start.encoder or dict(adapter.named_parameters())
+    return {n: values[n].detach().clone().requires_grad_() for n in adapter.adapter_params("encoder")}
 
 
 def rounding_at(phase: PhaseSettings, progress: float) -> Rounding:

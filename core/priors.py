@@ -8,6 +8,9 @@ arXiv:1809.02736). Symbols are the latents minus their mean, rounded.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,7 @@ __all__ = [
     "estimate_gaussian",
     "quantize",
     "scale_indexes",
+    "shared_noise",
 ]
 
 MIN_LIKELIHOOD = 1e-9
@@ -53,7 +57,7 @@ def quantize(v: Tensor, means: Tensor, rounding: Rounding) -> tuple[Tensor, Tens
     if isinstance(rounding, Annealed):
         chosen = means + anneal(v - means, rounding.temperature)
         return chosen, chosen
-    noisy = v + torch.empty_like(v).uniform_(-0.5, 0.5) if rounding in ("noise", "mixed") else v
+    noisy = v + _draw(v) - 0.5 if rounding in ("noise", "mixed") else v
     if rounding == "noise":
         return noisy, noisy
     hard = torch.round(v.detach() - means.detach()) + means.detach()
@@ -71,8 +75,26 @@ def anneal(v: Tensor, temperature: float) -> Tensor:
     share = (v - below).clamp(1e-4, 1 - 1e-4)
     # the logit of rounding up against rounding down; a two-way Gumbel-softmax is a logistic sigmoid
     logit = (torch.atanh(share) - torch.atanh(1 - share)) / temperature
-    uniform = torch.rand_like(v).clamp(1e-6, 1 - 1e-6)
+    uniform = _draw(v).clamp(1e-6, 1 - 1e-6)
     return below + torch.sigmoid((logit + torch.logit(uniform)) / temperature)
+
+
+@contextmanager
+def shared_noise() -> Iterator[None]:
+    """Within, every sample of a batch gets the noise that it would get alone, with the same seed: not for training."""
+    token = _SHARED.set(True)
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
+_SHARED: ContextVar[bool] = ContextVar("shared_noise", default=False)
+
+
+def _draw(v: Tensor) -> Tensor:
+    """Uniform noise from 0 to 1, of the shape of v or, shared, of its first sample (1, …)."""
+    return torch.rand_like(v[:1] if _SHARED.get() else v)
 
 
 def gaussian_likelihood(residual: Tensor, scales: Tensor) -> Tensor:

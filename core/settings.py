@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from taskodec.bitstream import MAX_PIXELS
+from taskodec.downloads import DownloadOptions
 from taskodec.errors import SettingsError
 from taskodec.layering import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.names import nearest
@@ -23,6 +24,7 @@ from taskodec.settings_ttft import PhaseSettings, TTFTSettings
 __all__ = [
     "AdapterSettings",
     "CodecSettings",
+    "DownloadSettings",
     "LimitSettings",
     "PhaseSettings",
     "PretrainSettings",
@@ -101,6 +103,15 @@ class LimitSettings(Model):
     tile: Size = 2**22
 
 
+class DownloadSettings(Model):
+    """Downloads of weights, see `taskodec.downloads`; what is as usual leaves it to the environment."""
+
+    mirrors: tuple[str, ...] = ()
+    offline: bool = False
+    timeout: Positive = DownloadOptions.timeout
+    attempts: Size = DownloadOptions.attempts
+
+
 class StageSettings(Model):
     """One part of a training run, up to `until` of its steps: how large crops are, and how latents are rounded.
 
@@ -173,6 +184,7 @@ class Settings(Model):
     quality: float = 3
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
+    downloads: DownloadSettings = DownloadSettings()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()

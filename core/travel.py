@@ -46,22 +46,26 @@ class Travel:
         rounded = switches.adapter_rounding == "ste"
         return cls(adapter, switches.singular_values == "absolute", switches.adapter_rate, rounded)
 
-    def set(self, delta: Tensor, *, sent: bool = False) -> Tensor:
-        """Give the decoder the change (n,), differentiably; returns its bits. `sent`: both as in a stream."""
+    @property
+    def as_sent(self) -> bool:
+        """Whether what is tuned is what would be sent."""
+        return self.adapter is None or (self.rated and self.rounded)
+
+    def of(self, delta: Tensor, *, sent: bool = False) -> tuple[Tensor | None, Tensor]:
+        """What the decoder gets for a change (n,), None for nothing, and its bits. `sent`: both as in a stream."""
         if self.adapter is None:
-            return delta.new_zeros(())
+            return None, delta.new_zeros(())
         step = ABSOLUTE_STEP if self.absolute else STEPS[TUNING_STEP]
         own = self.adapter.singular_values().to(delta) if self.absolute else torch.zeros_like(delta)
         symbols = quantize_ste(own + delta, step) if self.rounded or sent else (own + delta) / step
         if not delta.requires_grad and not bool(delta.any() if self.absolute else symbols.any()):
-            self.adapter.set_delta(None)
-            return delta.new_zeros(())
-        self.adapter.set_delta(symbols * step - own)
+            return None, delta.new_zeros(())
+        change = symbols * step - own
         if not (self.rated or sent):
-            return delta.new_zeros(())
+            return change, delta.new_zeros(())
         if self.absolute:
-            return spike_slab_bits(symbols * step, step)
-        return laplace_bits(symbols, self.adapter.delta_groups)
+            return change, spike_slab_bits(symbols * step, step)
+        return change, laplace_bits(symbols, self.adapter.delta_groups)
 
     def rounding(self, delta: Tensor) -> Travelling | None:
         """What a stream of this change holds, before anything else is tried; None for no change."""

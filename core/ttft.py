@@ -21,6 +21,7 @@ from taskodec.budget import Budget
 from taskodec.calibration import calibrate_lmbda
 from taskodec.candidates import Candidate, Candidates
 from taskodec.contracts import Adapter, Codec, Latents, Task
+from taskodec.errors import TaskodecError
 from taskodec.images import pad_to
 from taskodec.objective import Estimate, Objective
 from taskodec.pace import STREAMS, Pace
@@ -28,6 +29,7 @@ from taskodec.phases import Point, Variables, rounding_at
 from taskodec.progress import Progress
 from taskodec.settings_ttft import TTFTSettings
 from taskodec.tiles import WHOLE, Tiles
+from taskodec.together import Look, Slope, Tuning, run_together
 from taskodec.travel import Travel
 
 if TYPE_CHECKING:
@@ -88,32 +90,71 @@ class Tuner:
 
         `progress` is told of every step, or, where there are none, of every tile.
         """
+        (outcome,) = self.tune_many([x], phases, time_budget=time_budget, progress=progress)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def tune_many(
+        self,
+        xs: Sequence[Tensor],
+        phases: Sequence[PhaseSettings],
+        *,
+        time_budget: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Tuned | Exception]:
+        """Tune for images (1, 3, H, W) of one size in one pass: for each its outcome, or the error that ended it.
+
+        Each has its own latents, singular values and encoder's adapter, and becomes what it would become alone, but for
+        rounding. `time_budget` is for each of them, `progress` told of the steps of all. An adapter that is not
+        `per_sample` has them tuned one after the other.
+        """
+        try:
+            if len(xs) == 1 or self.adapter is None or self.adapter.per_sample:
+                return self._pass(xs, phases, _Share(time_budget, progress, sum(p.steps for p in phases), len(xs)))
+        except TaskodecError as error:  # before the first step
+            if len(xs) == 1:
+                return [error]
+        return [one for x in xs for one in self.tune_many([x], phases, time_budget=time_budget, progress=progress)]
+
+    def _pass(self, xs: Sequence[Tensor], phases: Sequence[PhaseSettings], share: _Share) -> list[Tuned | Exception]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            run = _Run(self, x, time_budget, progress, sum(p.steps for p in phases))
+            runs = [_Run(self, x, share) for x in xs]
             if self.adapter is None:
-                return run.through(phases)
-            compared = any(p.steps for p in phases) and self.switches.send == "cheapest"
-            plain = [run.plain()] if compared and self.adapter.changes_decoder() else []
+                return run_together([run.through(phases) for run in runs], self.seed)
+            compared = share.steps > 0 and self.switches.send == "cheapest" and self.adapter.changes_decoder()
+            plain = [[run.plain()] if compared else [] for run in runs]
             self.adapter.requires_grad_(False)
-            before = self.adapter.state()
             self.adapter.attach(self.codec)
             try:
-                return run.through(phases, plain)
+                return run_together([run.through(phases, p) for run, p in zip(runs, plain, strict=True)], self.seed)
             finally:
                 self.adapter.detach()
                 self.adapter.set_delta(None)
-                self.adapter.load_state_dict(before)
+                self.adapter.set_values(None)
+
+
+class _Share:
+    """What the images of a pass have in common: their time, and the count of their steps."""
+
+    def __init__(self, time_budget: float | None, progress: Progress | None, steps: int, images: int) -> None:
+        self.budget = Budget(time_budget, images=images)
+        self.steps, self.images, self.progress, self.done = steps, images, progress, 0
+
+    def report(self, estimate: Estimate) -> None:
+        """An image has made a step."""
+        self.done += 1
+        if self.progress is not None:
+            figures = {name: float(value.detach()) for name, value in vars(estimate).items()}
+            self.progress(self.done, self.steps * self.images, figures)
 
 
 class _Run:
     """Tuning of one image."""
 
-    def __init__(
-        self, tuner: Tuner, x: Tensor, time_budget: float | None, progress: Progress | None, steps: int
-    ) -> None:
-        self.budget = Budget(time_budget)
-        self.switches = tuner.switches
+    def __init__(self, tuner: Tuner, x: Tensor, share: _Share) -> None:
+        self.budget, self.switches = share.budget, tuner.switches
         self.codec, self.adapter = tuner.codec, tuner.adapter
         self.quality = tuner.quality
         size = (x.shape[2], x.shape[3])
@@ -125,14 +166,13 @@ class _Run:
             lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
         self.lmbda = lmbda * tuner.lmbda_scale
         full = (self.padded.shape[2], self.padded.shape[3])
-        self.tiles = tuner.tiles if steps else tuner.tiles.counted(progress, self.codec, full)
+        self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
         judged = (tuner.task, self.quality, size, reference, self.lmbda)
         self.objective = Objective(self.codec, self.adapter, *judged, Travel.by(self.switches, self.adapter))
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles)
         self.candidates = write(self.codec, self.adapter, *judged, metadata=tuner.metadata)
         self.without = write(self.codec, None, *judged)
-        self.progress, self.total, self.done = progress, steps, 0
-        self.planned = 0
+        self.share, self.done, self.planned = share, 0, 0
 
     def plain(self) -> Candidate:
         """The codec's own stream, for an adapter that does not suit the image; before the adapter is attached."""
@@ -142,7 +182,7 @@ class _Run:
     def analysis(self) -> Latents:
         return self.tiles.analysis(self.codec, self.padded, self.quality)
 
-    def through(self, phases: Sequence[PhaseSettings], others: Sequence[Candidate] = ()) -> Tuned:
+    def through(self, phases: Sequence[PhaseSettings], others: Sequence[Candidate] = ()) -> Tuning[Tuned]:
         """All phases; the cheapest stream of all that came up, the others included."""
         groups = self.adapter.delta_groups if self.adapter is not None else ()
         point = Point(self.analysis(), self.padded.new_zeros(sum(groups)))
@@ -150,44 +190,49 @@ class _Run:
         tuned: list[Candidate] = []
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
-                point = self.phase(phase, point)
+                point = yield from self.phase(phase, point)
                 tuned.append(self.candidates.cheapest("+".join(phase.train), point))
         if tuned and self.switches.send == "tuned":
             best = tuned[-1]
         else:
             best = min([untuned, *others, *tuned], key=lambda candidate: candidate.cost)
-        return Tuned(best, untuned, self.lmbda, self.done, self.budget.spent)
+        return Tuned(best, untuned, self.lmbda, self.done, self.budget.spent / self.share.images)
 
-    def phase(self, phase: PhaseSettings, start: Point) -> Point:
+    def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
         variables = Variables(phase, start, self.codec, self.adapter, self.padded, self.quality)
-        best, best_cost = start, self.rounded(start)
+        last = self.switches.keep == "last"
+        best, best_cost = start, (yield from self.rounded(start))
         self.planned += phase.steps
-        pace = Pace(phase, self.budget, self.planned / self.total, self.switches.min_gain_per_second)
+        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         pace.reached(best_cost)
+        # Then a step's cost is already that of the file at the point where it begins.
+        known = phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
         while not pace.over:
             try:
                 with self.budget.timed("step"):
-                    estimate = self.objective(variables.point(), rounding_at(phase, pace.progress))
-                    variables.step(estimate.cost, pace.progress)
+                    estimate = yield Slope(self.objective, variables, rounding_at(phase, pace.progress), self.done)
             except FloatingPointError:  # too high a learning rate; what was found before stays
                 break
+            if known and not last and (cost := float(estimate.cost.detach())) < best_cost:
+                best, best_cost = variables.kept(), cost
+            variables.step(pace.progress)
             pace.stepped()
-            self.report(estimate)
-            last = self.switches.keep == "last"
-            if pace.over or (pace.at_check and not last):
+            self.done += 1
+            self.share.report(estimate)
+            if pace.over or (pace.at_check and not last and not known):
                 point = variables.kept()
-                cost = self.rounded(point)
+                cost = yield from self.rounded(point)
                 if cost < best_cost or (last and cost < float("inf")):
                     best, best_cost = point, cost
+            if pace.at_check and not last:
                 pace.reached(best_cost)
         return best
 
-    def rounded(self, point: Point) -> float:
-        with self.budget.timed("check"):
-            return self.objective.rounded(point)
-
-    def report(self, estimate: Estimate) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total, {k: float(v.detach()) for k, v in vars(estimate).items()})
+    def rounded(self, point: Point) -> Tuning[float]:
+        """The cost of a state as it would be sent; infinite where tuning has diverged."""
+        try:
+            with self.budget.timed("check"):
+                return float((yield Look(self.objective, point)).cost)
+        except FloatingPointError:
+            return float("inf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,13 @@ class Detection(FeatureTask):
 
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         found = self.network.outputs(x_hat, reference.proposals)
-        return detection_divergence(found, reference.outputs)
+        return detection_divergence(found, reference.outputs).mean()
+
+    def divergences(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
+        if any(reference.proposals is not None for reference in references):
+            return super().divergences(x_hat, references)  # places of one picture are no places of another
+        wanted = torch.cat([reference.outputs for reference in references])
+        return detection_divergence(self.network.outputs(x_hat), wanted)
 
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
@@ -123,7 +130,7 @@ class InstanceSegmentation(Detection):
         certain = reference.outputs[0, :, 4:].amax(-1)  # (A,)
         divergences = _of_yes_or_no(masks.float(), reference.masks.float()).mean((1, 2))
         of_masks: Tensor = (certain * divergences).sum() / (1 + certain.sum())
-        return detection_divergence(outputs, reference.outputs) + of_masks
+        return detection_divergence(outputs, reference.outputs).mean() + of_masks
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         return CocoEvaluator(self._detect, labels, "segm")
@@ -136,7 +143,7 @@ class InstanceSegmentation(Detection):
 
 
 def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:
-    """The loss of `Detection` between anchors (B, A, 4 + K) of the decoded picture and of the original."""
+    """The losses (B,) of `Detection` between anchors (B, A, 4 + K) of the decoded pictures and of the originals."""
     found, wanted = found.float(), wanted.float()
     q, p = found[..., 4:], wanted[..., 4:]
     divergences = _of_yes_or_no(q, p).sum(-1)  # (B, A)
@@ -144,7 +151,7 @@ def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:
     suspected = torch.maximum(certain, q.detach().amax(-1))
     boxes: Tensor = generalized_box_iou_loss(_solid(found[..., :4]), _solid(wanted[..., :4]))  # (B, A)
     total = (suspected * divergences + certain * boxes).sum(1)
-    return (total / (1 + certain.sum(1))).mean()
+    return total / (1 + certain.sum(1))
 
 
 def _solid(boxes: Tensor) -> Tensor:

@@ -98,6 +98,14 @@ class FeatureTask(Task):
             return self.divergence(x_hat, reference.outputs)
         return self._distance(self.network.features(x_hat), reference.features)
 
+    def batch_loss(self, x_hat: Tensor, references: Sequence[FeatureReference]) -> Tensor:
+        x_hat = self._fit(x_hat)
+        if self.kind == "outputs":
+            return self.divergences(x_hat, [reference.outputs for reference in references])
+        found = self.network.features(x_hat)
+        own = ([level[i : i + 1] for level in found] for i in range(len(references)))
+        return torch.stack([self._distance(f, r.features) for f, r in zip(own, references, strict=True)])
+
     def prepare_outputs(self, x: Tensor) -> Any:
         """What `divergence` needs of the original (B, 3, H, W)."""
         return self.network.outputs(x)
@@ -105,6 +113,10 @@ class FeatureTask(Task):
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         """How far what the network says of `x_hat` is from what it says of the original; a scalar."""
         raise NotImplementedError(f"{type(self).__name__} lists the loss 'outputs' and does not define it")
+
+    def divergences(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
+        """The divergences (B,) of several pictures, one by one where a subclass has nothing better."""
+        return torch.stack([self.divergence(one[None], own) for one, own in zip(x_hat, references, strict=True)])
 
     def lmbda(self, codec: Codec, quality: float) -> float | None:
         return weight_at(codec.lmbda(quality), self.lmbdas) if self.lmbdas else None

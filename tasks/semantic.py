@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,11 @@ class Semantic(FeatureTask):
         return self.network.outputs(x).float().log_softmax(1)
 
     def divergence(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+        return self.divergences(x_hat, [reference]).mean()
+
+    def divergences(self, x_hat: Tensor, references: Sequence[Tensor]) -> Tensor:
         found = self.network.outputs(x_hat).float().log_softmax(1)
-        return F.kl_div(found, reference, log_target=True, reduction="none").sum(1).mean()
+        return F.kl_div(found, torch.cat(list(references)), log_target=True, reduction="none").sum(1).mean((1, 2))
 
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:

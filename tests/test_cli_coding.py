@@ -9,6 +9,7 @@ from PIL import Image
 
 from taskodec.bitstream import Header, Stream
 from taskodec.contracts import Tiling
+from taskodec.images import to_pil
 
 LOSS = "def loss(x_hat, x):\n    return (x_hat - x).square().mean()\n"
 
@@ -142,3 +143,40 @@ def test_large_pictures_show_their_tiles_and_silence_does_not(run, picture, tmp_
     with Image.open(image) as tiled, Image.open(tmp_path / "whole.png") as whole:
         difference = np.asarray(tiled).astype(int) - np.asarray(whole)
     assert abs(difference).max() <= 1
+
+
+def test_a_batch_holds_images_of_one_size(run, tmp_path, photo, tiny_codec, monkeypatch):
+    folder, seen = tmp_path / "many", []
+    folder.mkdir()
+    for name, x in (("a", photo), ("b", photo[..., :48]), ("c", photo.flip(3)), ("d", photo.flip(2))):
+        to_pil(x).save(folder / f"{name}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    entropy = tiny_codec.entropy
+    monkeypatch.setattr(
+        tiny_codec, "entropy", lambda latents, *rest: (seen.append(len(latents.y)), entropy(latents, *rest))[1]
+    )
+    code, out, _ = compress(run, folder, "-o", tmp_path / "out", "--batch", "2", "--json")
+    assert code == 1
+    reports = {json.loads(line)["input"][-5:-4]: json.loads(line) for line in out.splitlines()}
+    assert set(reports) == {"a", "b", "c", "d", "n"}
+    assert "error" in reports.pop("n")
+    assert all(report["steps"] == 2 and "error" not in report for report in reports.values())
+    assert 2 in seen
+    assert max(seen) == 2
+    for name in reports:
+        alone = tmp_path / f"{name}.tkd"
+        compress(run, folder / f"{name}.png", "-o", alone)
+        assert alone.stat().st_size == pytest.approx(reports[name]["bytes"], abs=3)
+
+
+def test_a_batch_is_no_larger_than_memory_allows(run, tmp_path, photo, tiny_codec, monkeypatch):
+    for name in "abc":
+        to_pil(photo).save(tmp_path / f"{name}.png")
+    seen, entropy = [], tiny_codec.entropy
+    monkeypatch.setattr(
+        tiny_codec, "entropy", lambda latents, *rest: (seen.append(len(latents.y)), entropy(latents, *rest))[1]
+    )
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    limit = f"limits.max_tuning_pixels={2 * 64 * 96 + 1}"
+    assert compress(run, *files, "-o", tmp_path / "out", "--batch", "3", "--set", limit)[0] == 0
+    assert max(seen) == 2

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from taskodec.errors import UsageError
+from taskodec.tasks.classification import Classification
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
 
 
@@ -101,3 +102,15 @@ def test_the_weight_follows_the_table_or_is_left_to_the_engine():
 def test_an_unknown_loss_says_what_is_valid():
     with pytest.raises(UsageError, match=r"no loss 'outputs'; valid: features"):
         FeatureTask(Tiny(), "tiny", loss="outputs")
+
+
+@pytest.mark.parametrize("kind", [FeatureTask, Classification])
+def test_the_loss_of_several_pictures_takes_one_pass(images, kind):
+    loss = "outputs" if kind is Classification else "features"
+    task = kind(Tiny(), "tiny", loss=loss)
+    references = [task.prepare(x) for x in images]
+    swapped = torch.cat(images[::-1])
+    alone = [float(task.loss(x[None], own)) for x, own in zip(swapped, references, strict=True)]
+    task.network.passes = 0
+    assert task.batch_loss(swapped, references).tolist() == pytest.approx(alone, rel=1e-3)
+    assert task.network.passes == 1

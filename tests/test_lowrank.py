@@ -43,7 +43,7 @@ def test_branch_equals_updated_weight(kind: str, singular: bool) -> None:
     branch = filled(layer, singular=singular)
     x = torch.randn(shape)
     with torch.no_grad():
-        beside = layer(x) + branch(layer, x, branch.w_lora_S, 0.7)
+        beside = layer(x) + branch(layer, x, branch.factors(branch.w_lora_S), 0.7)
         plain = layer(x)
         layer.weight += branch.update(branch.w_lora_S, 0.7)
         torch.testing.assert_close(beside, layer(x), rtol=1e-5, atol=1e-5)
