@@ -129,15 +129,9 @@ class Tuner:
             torch.manual_seed(self.seed)
             runs = [_Run(self, x, share) for x in xs]
             if self.adapter is None:
-<<<<<<< HEAD
                 return run_together([run.through(phases) for run in runs], self.seed)
-            trained = share.steps > 0 and self.adapter.changes_decoder()
-            plain = [[run.plain()] if trained else [] for run in runs]
-=======
-                return run.through(phases)
-            compared = any(p.steps for p in phases) and self.switches.send == "cheapest"
-            plain = [run.plain()] if compared and self.adapter.changes_decoder() else []
->>>>>>> tuning
+            compared = share.steps > 0 and self.switches.send == "cheapest" and self.adapter.changes_decoder()
+            plain = [[run.plain()] if compared else [] for run in runs]
             self.adapter.requires_grad_(False)
             self.adapter.attach(self.codec)
             try:
@@ -217,18 +211,11 @@ class _Run:
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
-<<<<<<< HEAD
         variables = Variables(phase, start, self.networks, self.adapter, self.padded, self.quality)
-        self.planned += phase.steps
-        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         last = self.switches.keep == "last"
         best, best_cost = start, (yield from self.rounded(start))
-=======
-        variables = Variables(phase, start, self.codec, self.adapter, self.padded, self.quality)
-        best, best_cost = start, self.rounded(start)
         self.planned += phase.steps
-        pace = Pace(phase, self.budget, self.planned / self.total, self.switches.min_gain_per_second)
->>>>>>> tuning
+        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         pace.reached(best_cost)
         # Then a step's cost is already that of the file at the point where it begins.
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
