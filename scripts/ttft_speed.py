@@ -22,6 +22,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,8 @@ class PublishedLoop:
         self.codec, self.adapter, self.network, self.x = codec, copy.deepcopy(adapter), network, x
         for side in ("encoder", "decoder"):
             for name, branch in self.adapter.branches(side).items():  # type: ignore[arg-type]
-                trained = (
-                    (branch.w_lora_U, branch.w_lora_S, branch.w_lora_V) if side == "encoder" else (branch.w_lora_S,)
-                )
-                branch.requires_grad_(False)
-                for factor in trained:
-                    factor.requires_grad_()  # type: ignore[union-attr]
+                branch.requires_grad_(side == "encoder")
+                branch.w_lora_S.requires_grad_()  # type: ignore[union-attr]
                 layer = codec.get_submodule(name)
                 layer.forward = _merging(layer, branch, self.adapter.scaling)
         blocks = [module for module in codec.modules() if isinstance(module, swin.SwinBlock)]
@@ -107,7 +104,7 @@ def _merging(layer: Any, branch: Any, scaling: float) -> Callable[[Tensor], Tens
 
 def _stochastic(drop: float) -> Callable[..., Tensor]:
     """A hook that leaves a branch out with this probability."""
-    return lambda module, args, out: out * ((torch.rand(()) >= drop) / (1 - drop))
+    return lambda *args: args[2] * ((torch.rand(()) >= drop) / (1 - drop))
 
 
 @contextmanager
@@ -205,9 +202,8 @@ def compare_steps(options: argparse.Namespace, clock: Clock) -> None:
         ways["default, compile"] = ("default", "ttft.compile=true")
     for name, (preset, *switches) in ways.items():
         own = copy.deepcopy(task) if "compile" in name else task
-        contestants[name] = lambda made=_short(codec, adapter, own, preset, *switches, steps): seconds_a_step(
-            clock, *made, [x]
-        )
+        made = _short(codec, adapter, own, preset, *switches, steps)
+        contestants[name] = partial(seconds_a_step, clock, *made, [x])
     show(take_turns(options.rounds, contestants))
 
 
@@ -227,8 +223,8 @@ def compare_batches(options: argparse.Namespace, clock: Clock) -> None:
     contestants = {}
     for way, switch in (("32 bits", "ttft.bf16=false"), ("bf16", "ttft.bf16=true")):
         made = _short(codec, adapter, task, "default", switch, f"ttft.steps={options.steps + 1}")
-        contestants[f"one by one, {way}"] = lambda made=made: seconds_a_step(clock, *made, [x])
-        contestants[f"{options.images} together, {way}"] = lambda made=made: seconds_a_step(clock, *made, xs)
+        contestants[f"one by one, {way}"] = partial(seconds_a_step, clock, *made, [x])
+        contestants[f"{options.images} together, {way}"] = partial(seconds_a_step, clock, *made, xs)
     show(take_turns(options.rounds, contestants))
 
 
@@ -277,6 +273,7 @@ def photo(size: int, path: Path = PHOTO) -> Tensor:
 
 
 def main() -> None:
+    """As the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["step", "cost", "batch"])
     parser.add_argument("inputs", nargs="*", type=Path, metavar="IMAGE")
