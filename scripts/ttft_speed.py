@@ -36,7 +36,7 @@ from taskodec.codecs.tic import TIC
 from taskodec.contracts import Codec, Task
 from taskodec.images import load_image
 from taskodec.lora import SVDLoRA, build_svd_lora
-from taskodec.plugins.imagenet import ResNet
+from taskodec.plugins.imagenet import PAPER_LMBDAS, ResNet
 from taskodec.settings import load_settings
 from taskodec.tasks.classification import Classification
 from taskodec.ttft import Tuned, Tuner
@@ -131,7 +131,7 @@ def setting(name: str) -> tuple[Codec, SVDLoRA, Task]:
 
         network = ResNet(torchvision.models.resnet50(weights=None))
         codec: Codec = TIC(quality=QUALITY).eval()
-        return codec, build_svd_lora(codec), Classification(network, "cls", lmbdas={codec.lmbda(QUALITY): 3.3})
+        return codec, build_svd_lora(codec), Classification(network, "cls", lmbdas=PAPER_LMBDAS)
     made = Compressor(load_settings(overrides=["codec=lite", "task=cls", f"quality={QUALITY}"]))
     assert isinstance(made.adapter, SVDLoRA)
     return made.codec, made.adapter, made.task
