@@ -10,11 +10,13 @@ implementations that this one computes itself.
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import load_file
@@ -58,11 +60,14 @@ def load_state(module: nn.Module, path: str | Path, rename: Callable[[str], str]
     return checkpoint
 
 
-def read_checkpoint(path: str | Path, rename: Callable[[str], str] | None = None) -> Checkpoint:
-    """The tensors of a file, on the CPU. Raises WeightsError if it is not a readable checkpoint."""
+def read_checkpoint(path: str | Path, rename: Callable[[str], str] | None = None, member: str = "") -> Checkpoint:
+    """The tensors of a file, on the CPU; with `member`, of the one in a ZIP archive whose path ends so.
+
+    Raises WeightsError if it is not a readable checkpoint.
+    """
     state: dict[str, Tensor] = {}
     adapter: dict[str, dict[str, Tensor]] = {}
-    for original, value in _tensors(Path(path)).items():
+    for original, value in _tensors(Path(path), member).items():
         name = original.removeprefix("module.")
         if rename is not None:
             name = rename(name)
@@ -82,7 +87,7 @@ def load_tensors(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
     fill(module, {_name_of_prior(n, expected): v for n, v in state.items() if not LEFT_OUT.search(n)}, source)
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _tensors(path: Path, member: str = "") -> dict[str, Tensor]:
     """The file's dictionary of tensors."""
     if not path.is_file():
         raise WeightsError(f"there is no checkpoint file {path}; check the path")
@@ -90,7 +95,10 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            source = _member(path, member) if member else path
+            content = torch.load(source, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # a damaged file can raise nearly anything
         raise WeightsError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}: {_first_line(error)}); "
@@ -101,6 +109,17 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(f"{path} holds no dictionary of tensors, neither bare nor under 'state_dict'")
     return {str(name): value for name, value in content.items()}
+
+
+def _member(path: Path, member: str) -> BinaryIO:
+    """The one file of an archive whose path ends with `member`."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if f"/{name}".endswith(f"/{member}")]
+        if len(names) != 1:
+            raise WeightsError(
+                f"{path} has {len(names)} files {member}, expected one; it holds: {', '.join(archive.namelist()[:10])}"
+            )
+        return io.BytesIO(archive.read(names[0]))
 
 
 def _name_of_prior(name: str, expected: Mapping[str, Tensor]) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor
 from taskodec.codecs.checkpoints import load_tensors, read_checkpoint
 from taskodec.codecs.compressai_families import Autoregressive, CompressAICodec, Factorized, Hyperprior, ScaleHyperprior
 from taskodec.codecs.compressai_vbr import VariableAutoregressive, VariableHyperprior, VariableScaleHyperprior
+from taskodec.codecs.zoo import COMPRESSAI, compressai_name
 from taskodec.errors import UsageError, WeightsError
 
 __all__ = [
@@ -122,21 +123,13 @@ class Loader:
 
     def _download(self, quality: float, metric: str) -> dict[str, Tensor]:
         """CompressAI's published weights."""
-        if self.variable:
-            url = image_vbr.model_urls[self.name].get(metric)
-        else:
-            url = image.model_urls.get(self.name, {}).get(metric, {}).get(int(quality))
-        if url is None:
+        name = compressai_name(self.name, metric, None if self.variable else int(quality))
+        if name not in COMPRESSAI:
             raise WeightsError(
                 f"CompressAI has no weights of {self.name!r} with metric {metric!r}; pass a file as codec.checkpoint"
             )
-        try:
-            state = torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, weights_only=True)
-        except Exception as error:  # urllib, ssl, the disk and the unpickler each have their own
-            raise WeightsError(
-                f"the weights of {self.name!r} could not be downloaded ({type(error).__name__}: {error}); "
-                f"fetch {url} on another machine and pass the file as codec.checkpoint=FILE"
-            ) from error
+        file = COMPRESSAI[name].find()
+        state = torch.load(file, map_location="cpu", weights_only=True)  # it has the published hash
         return {rename_key(name): value for name, value in state.items() if name != "QuantOffset"}
 
 

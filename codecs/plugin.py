@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import AnchorSpec, CodecSpec, hookimpl
+from taskodec.codecs.zoo import WEIGHTS, tic_adapter
+from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, WeightsFile, hookimpl
 
-__all__ = ["ANCHORS", "CODECS", "register_anchors", "register_codecs"]
+__all__ = ["ANCHORS", "CODECS", "register_adapters", "register_anchors", "register_codecs", "register_weights"]
 
 SLOW = "; encodes and decodes one position after the other, which is slow"
 
@@ -45,6 +46,21 @@ _TABLE = (
 # codecs that `taskodec train` can start from nothing
 _CREATE = {"lite": "taskodec.codecs.lite:Lite"}
 
+# task, what it looks at, and the options of the task that say so
+_PAPER = (
+    ("cls", "features of ResNet-50", {"loss": "features", "network": "resnet50"}),
+    (
+        "det",
+        "features of Faster R-CNN",
+        {"loss": "features", "network": "detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml"},
+    ),
+    (
+        "seg",
+        "features of Mask R-CNN",
+        {"loss": "features", "network": "detectron2:COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"},
+    ),
+)
+
 CODECS = tuple(
     CodecSpec(name, f"taskodec.codecs.{loader}", description, stream_id, _CREATE.get(name))
     for stream_id, (name, loader, description) in enumerate(_TABLE, start=1)
@@ -80,3 +96,26 @@ def register_codecs() -> Sequence[CodecSpec]:
 def register_anchors() -> Sequence[AnchorSpec]:
     """The classical codecs that Pillow writes, and models as CompressAI runs them, for timing only."""
     return ANCHORS
+
+
+@hookimpl
+def register_adapters() -> Sequence[AdapterSpec]:
+    """The paper's adapters of TIC, once they are fetched, and those in checkpoints of its authors' code."""
+    return [
+        AdapterSpec(
+            "tic-checkpoint",
+            "taskodec.codecs.tic:load_tic_adapter",
+            "SVD-LoRA in a checkpoint of the code of Park et al. 2025 (option: checkpoint)",
+            codec="tic",
+        ),
+        *(
+            AdapterSpec(f"tic-{task}", tic_adapter(task), f"of Park et al. 2025, for {network}", "tic", task, options)
+            for task, network, options in _PAPER
+        ),
+    ]
+
+
+@hookimpl
+def register_weights() -> Sequence[WeightsFile]:
+    """What is published for TIC and by CompressAI."""
+    return WEIGHTS

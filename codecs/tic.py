@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from taskodec.adapter_files import load_reference_tensors
-from taskodec.codecs.checkpoints import load_state, read_checkpoint
+from taskodec.adapter_files import at_quality, load_reference_tensors
+from taskodec.codecs import zoo
+from taskodec.codecs.checkpoints import Checkpoint, load_state, load_tensors, read_checkpoint
 from taskodec.codecs.float_export import hyperprior_parts
 from taskodec.codecs.precise import PreciseCodec
 from taskodec.codecs.swin import RSTB
+from taskodec.coding import codec_fingerprint
 from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
@@ -33,8 +35,9 @@ from taskodec.priors import (
     estimate_bottleneck,
     estimate_gaussian,
 )
+from taskodec.weight_files import WeightsFile
 
-__all__ = ["LMBDAS", "TIC", "load_tic", "load_tic_adapter", "reference_name"]
+__all__ = ["LMBDAS", "TIC", "load_published_adapter", "load_tic", "load_tic_adapter", "reference_name"]
 
 LMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """Trade-offs of qualities 1 to 8; public weights exist for the first four."""
@@ -147,13 +150,20 @@ class TIC(PreciseCodec):
         return loss
 
 
-def load_tic(quality: float = 3, checkpoint: str | Path | None = None, seed: int = 0, guard: str = "exact") -> TIC:
+def load_tic(
+    quality: float = 3,
+    checkpoint: str | Path | None = None,
+    pretrained: bool = False,
+    seed: int = 0,
+    guard: str = "exact",
+) -> TIC:
     """TIC in evaluation mode.
 
     Args:
         quality: the level the checkpoint is for, 1 to 8.
         checkpoint: a file in the reference's format or in this project's; an SVD-LoRA checkpoint gives its
             base weights. Without one the weights are random, of `seed`, and a warning says so.
+        pretrained: take TransTIC's weights, of qualities 1 to 4, from the cache folder or download them.
         seed: of the random weights.
         guard: `exact`, or `portable` for decoders that compute scales in float32.
 
@@ -162,12 +172,16 @@ def load_tic(quality: float = 3, checkpoint: str | Path | None = None, seed: int
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         codec = TIC(quality=quality).use_guard(guard)
+    if checkpoint is None and pretrained:
+        if quality not in zoo.TIC:
+            raise WeightsError(f"codec 'tic' has no published weights of quality {quality:g}; valid: 1 to 4")
+        checkpoint = zoo.TIC[int(quality)].find()
     if checkpoint is not None:
         load_state(codec, checkpoint, reference_name)
     else:
         warnings.warn(
-            "codec 'tic' has no checkpoint: its weights are random, and its pictures are noise. "
-            "Give one as codec.checkpoint=FILE, such as base_codec_3.pth.tar of the TransTIC release v1.0.",
+            "codec 'tic' has no checkpoint: its weights are random, and its pictures are noise. Give one as "
+            "codec.checkpoint=FILE, or take TransTIC's, of qualities 1 to 4, with codec.options.pretrained=true.",
             stacklevel=2,
         )
     return codec.eval()
@@ -176,11 +190,36 @@ def load_tic(quality: float = 3, checkpoint: str | Path | None = None, seed: int
 def load_tic_adapter(codec: TIC, checkpoint: str | Path) -> SVDLoRA:
     """The SVD-LoRA of a reference checkpoint, for this codec, not attached.
 
-    Raises WeightsError if the file holds none, or one that does not fit.
+    A `{quality}` in the path stands for the codec's. Raises WeightsError if the file holds none, or one that does not
+    fit.
     """
-    layers = read_checkpoint(checkpoint, reference_name).adapter
+    path = at_quality(checkpoint, codec.qualities[0])
+    return _adapter(codec, read_checkpoint(path, reference_name), str(path))
+
+
+def load_published_adapter(codec: TIC, weights: WeightsFile) -> SVDLoRA:
+    """The paper's adapter for this codec, out of its archive, not attached; never downloaded here.
+
+    Raises WeightsError if it is not here, or was trained on other weights of the codec.
+    """
+    if weights.located() is None:
+        raise WeightsError(f"it is not here; `taskodec models fetch {weights.name}` downloads it, or {weights.instead}")
+    weights.verify()
+    member = f"{codec.qualities[0]:g}/checkpoint_best_loss.pth.tar"
+    found = read_checkpoint(weights.cached, reference_name, member)
+    base = TIC(quality=codec.qualities[0])
+    load_tensors(base, found.state, f"{weights.cached}, {member}")
+    if codec_fingerprint(base) != codec_fingerprint(codec):
+        raise WeightsError(
+            f"it was trained on other weights of codec {codec.name!r}: use TransTIC's, codec.options.pretrained=true"
+        )
+    return _adapter(codec, found, f"{weights.cached}, {member}")
+
+
+def _adapter(codec: TIC, found: Checkpoint, source: str) -> SVDLoRA:
+    layers = found.adapter
     if not layers or any("S" not in parts for parts in layers.values()):
-        raise WeightsError(f"{checkpoint} holds no SVD-LoRA; give a checkpoint of an adapted TIC")
+        raise WeightsError(f"{source} holds no SVD-LoRA; give a checkpoint of an adapted TIC")
     rank = max(parts["S"].numel() for parts in layers.values())
     adapter = build_svd_lora(codec, rank=rank, alpha=2.0 * rank)  # the reference scales by 2
     load_reference_tensors(adapter, layers)

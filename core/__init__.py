@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
-    from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, hookimpl
+    from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl
     from taskodec.registry import register_adapter, register_codec, register_task
 
     __version__: str
@@ -57,6 +57,7 @@ __all__ = [
     "UnsupportedStreamError",
     "UsageError",
     "WeightsError",
+    "WeightsFile",
     "__version__",
     "compress",
     "decompress",
@@ -69,7 +70,7 @@ __all__ = [
 _HOMES = {
     "taskodec.api": ("Compressor", "Decompressor", "Result", "compress", "decompress"),
     "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task", "Tiling"),
-    "taskodec.hookspecs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "hookimpl"),
+    "taskodec.hookspecs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "WeightsFile", "hookimpl"),
     "taskodec.registry": ("register_adapter", "register_codec", "register_task"),
 }
 """Where each public name lives; the errors are what is left."""

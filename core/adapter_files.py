@@ -23,7 +23,15 @@ from taskodec.errors import WeightsError
 from taskodec.files import write_atomic
 from taskodec.lora import LoRA, LowRankAdapter, SVDLoRA
 
-__all__ = ["adapter_from", "load_adapter", "load_adapter_state", "load_reference_tensors", "read_card", "save_adapter"]
+__all__ = [
+    "adapter_from",
+    "at_quality",
+    "load_adapter",
+    "load_adapter_state",
+    "load_reference_tensors",
+    "read_card",
+    "save_adapter",
+]
 
 FORMAT = "taskodec-adapter-1"
 KINDS: Mapping[str, type[LowRankAdapter]] = {"svd-lora": SVDLoRA, "lora": LoRA}
@@ -93,8 +101,13 @@ def load_adapter(path: str | Path, codec: Codec, *, other_weights: bool = False)
 
 
 def adapter_from(codec: Codec, *, path: str | Path) -> LowRankAdapter:
-    """`load_adapter` in the form that adapters are registered in."""
-    return load_adapter(Path(path).expanduser(), codec)
+    """`load_adapter` in the form that adapters are registered in; `{quality}` in the path is the codec's first."""
+    return load_adapter(at_quality(path, codec.qualities[0]), codec)
+
+
+def at_quality(path: str | Path, quality: float) -> Path:
+    """The path with the quality in place of a `{quality}`, for what has a file for each."""
+    return Path(str(path).replace("{quality}", f"{quality:g}")).expanduser()
 
 
 def load_reference_tensors(adapter: LowRankAdapter, layers: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -63,6 +63,8 @@ class Compressor:
         self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
         self.codec.check_quality(self.quality)
         given = task or settings.task.name
+        if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
+            settings = settings.model_copy(update={"task": settings.task.model_copy(update={"options": {}})})
         made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
         self.task: Task = made.to(self.device)
         adapter, passed_over = choose_adapter(

@@ -25,7 +25,7 @@ from taskodec.settings import CodecSettings, Settings, TaskSettings, TTFTSetting
 from taskodec.stages import Stage, Staged
 from taskodec.tiles import Tiles
 
-__all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries"]
+__all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries", "with_codec"]
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,15 @@ def learned_entries(
 
     The settings' checkpoint and options belong to the codec they name, and to no other.
     """
-    entries = []
-    for given in names or [settings.codec.name]:
-        name, _, checkpoint = given.partition("=")
-        codec = settings.codec if name == settings.codec.name else CodecSettings(name=name)
-        if checkpoint:
-            codec = codec.model_copy(update={"checkpoint": Path(checkpoint)})
-        entries.append(CodecEntry(given, settings.model_copy(update={"codec": codec}), registry, qualities))
-    return entries
+    return [
+        CodecEntry(given, with_codec(settings, given), registry, qualities) for given in names or [settings.codec.name]
+    ]
+
+
+def with_codec(settings: Settings, given: str) -> Settings:
+    """The settings with the codec of a `NAME` or `NAME=CHECKPOINT`; checkpoint and options as in `learned_entries`."""
+    name, _, checkpoint = given.partition("=")
+    codec = settings.codec if name == settings.codec.name else CodecSettings(name=name)
+    if checkpoint:
+        codec = codec.model_copy(update={"checkpoint": Path(checkpoint)})
+    return settings.model_copy(update={"codec": codec})

@@ -14,6 +14,7 @@ from taskodec.cli_bench import bench
 from taskodec.cli_coding import compress, decompress, info
 from taskodec.cli_eval import evaluate
 from taskodec.cli_export import export
+from taskodec.cli_models import models
 from taskodec.cli_plugins import config, plugins
 from taskodec.cli_pretrain import pretrain
 from taskodec.cli_train import train
@@ -54,6 +55,7 @@ def _taskodec(
 for _command in (compress, decompress, info, plugins, config, train, pretrain, bench, export):
     app.command()(_command)
 app.command("eval")(evaluate)
+app.add_typer(models, name="models")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

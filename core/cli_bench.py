@@ -12,6 +12,18 @@ from taskodec import cli_common as common
 from taskodec.cli_bench_call import BenchCall
 from taskodec.cli_bench_determinism import DeterminismFlag, bench_determinism
 from taskodec.cli_bench_speed import Rounds, SpeedFlag, Threads, bench_speed
+from taskodec.cli_bench_ttft import (
+    Images,
+    Jobs,
+    Labels,
+    Only,
+    ReportOnly,
+    Tasks,
+    TTFTCall,
+    TTFTFlag,
+    VariantFile,
+    bench_ttft,
+)
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import UsageError
 
@@ -27,28 +39,44 @@ __all__ = ["bench"]
 ANCHORS = "jpeg,webp,avif,jpeg2000"
 
 
+Data = Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to measure on; repeatable.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUTDIR", help="Folder of points and summary.")]
+Codecs = Annotated[
+    list[str] | None, typer.Option("--codec", metavar="NAME[=CHECKPOINT]", help="Codec to measure; repeatable.")
+]
+Qualities = Annotated[
+    str | None, typer.Option(metavar="1,2,3", help="Of the codecs; without it all, with --speed and --ttft one.")
+]
+Anchors = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES|none", help=f"Anchors to compare with; {ANCHORS} without it, or those of --speed."),
+]
+Published = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE.json|DIR", help="Results of CompressAI to draw as not measured here; repeatable."),
+]
+
+
 def bench(
     *,
-    data: Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to measure on; repeatable.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUTDIR", help="Folder of points and summary.")],
-    codec: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=CHECKPOINT]", help="Codec to measure; repeatable.")
-    ] = None,
-    qualities: Annotated[
-        str | None, typer.Option(metavar="1,2,3", help="Qualities of the codecs; all they have without it.")
-    ] = None,
-    anchors: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES|none", help=f"Anchors to compare with; {ANCHORS} without it, or those of --speed."),
-    ] = None,
-    published: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE.json|DIR", help="Results of CompressAI to draw as not measured here; repeatable."),
-    ] = None,
+    data: Data,
+    output: Output,
+    codec: Codecs = None,
+    qualities: Qualities = None,
+    anchors: Anchors = None,
+    published: Published = None,
     determinism: DeterminismFlag = False,
     speed: SpeedFlag = False,
     rounds: Rounds = None,
     threads: Threads = None,
+    ttft: TTFTFlag = False,
+    task: Tasks = None,
+    labels: Labels = None,
+    images: Images = None,
+    jobs: Jobs = None,
+    variants: VariantFile = None,
+    only: Only = None,
+    report_only: ReportOnly = False,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
@@ -59,22 +87,31 @@ def bench(
 
     Every point goes to OUTDIR/points.jsonl as it is measured; a repeated call measures only what is missing.
     OUTDIR gets summary.md and plots as well; with --speed or --determinism, a report and figures of that name only.
+    With --ttft, codecs are tuned in several ways, which are compared with each other: rows.jsonl and ablation.md.
     """
-    only = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
-    settings = common.resolve_settings(config, overrides, {"codec.name": only})
+    if speed + determinism + ttft > 1:
+        raise UsageError("--speed, --determinism and --ttft are benchmarks of their own; give one of them")
+    alone = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
+
+    def resolve(task: str, more: Sequence[str]) -> Settings:
+        flags = {"codec.name": alone, "task.name": task or None}
+        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
+
     levels = None if qualities is None else _numbers(qualities)
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
-    call = BenchCall(paths, codec or [], anchors, output, settings, common.load_registry(plugin), as_json, quiet)
-    if speed and determinism:
-        raise UsageError("--speed and --determinism are benchmarks of their own; give one of them")
-    if not speed:
-        _refuse("only with --speed", {"--rounds": rounds, "--threads": threads})
-    if speed or determinism:
-        _refuse("not with --speed or --determinism, which measure no rates", {"--published": published})
+    registry = common.load_registry(plugin)
+    call = BenchCall(paths, codec or [], anchors, output, resolve("", ()), registry, as_json, quiet)
+    own = TTFTCall(task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve)
+    _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
+    _refuse("only with --ttft", {} if ttft else own.given())
+    if speed or determinism or ttft:
+        _refuse("not with --speed, --determinism or --ttft, which draw no curves", {"--published": published})
     if determinism:
         bench_determinism(call, levels)
     elif speed:
         bench_speed(call, levels, rounds, threads)
+    elif ttft:
+        bench_ttft(call, own, levels)
     else:
         _bench_rates(call, levels, published or ())
 

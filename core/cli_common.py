@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "HeldOut",
     "Job",
     "JsonFlag",
+    "OnlyThese",
     "OutputChoice",
     "Overrides",
     "PluginFiles",
@@ -42,6 +44,7 @@ __all__ = [
     "plan",
     "print_json",
     "resolve_settings",
+    "resumable",
     "run_batch",
 ]
 
@@ -57,7 +60,10 @@ AdapterChoice = Annotated[
 ]
 OutputChoice = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")]
 TrainingData = Annotated[
-    list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
+    list[Path], typer.Option("--data", metavar="DIR|FILE.json", help="Images at any depth, or COCO's JSON; repeatable.")
+]
+OnlyThese = Annotated[
+    Path | None, typer.Option("--only", metavar="LIST", help="Only the images that a text file or COCO's JSON names.")
 ]
 HeldOut = Annotated[list[Path] | None, typer.Option("--validation", metavar="DIR", help="Images held out; repeatable.")]
 RunFolder = Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")]
@@ -73,11 +79,14 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist
 def resolve_settings(
     config: Sequence[Path] | None, overrides: Sequence[str] | None, flags: Mapping[str, Any]
 ) -> Settings:
-    """Settings from files, `--set`, and those flags that were given."""
+    """Settings from files, `--set`, and those flags that were given; those on downloads hold from here on."""
+    from taskodec.downloads import DownloadOptions
     from taskodec.settings import load_settings
 
     given = {key: value for key, value in flags.items() if value is not None}
-    return load_settings(config or (), overrides or (), given)
+    settings = load_settings(config or (), overrides or (), given)
+    DownloadOptions(**settings.downloads.model_dump()).to_environment()
+    return settings
 
 
 def load_registry(plugins: Sequence[Path] | None) -> Registry:
@@ -110,6 +119,16 @@ def run_batch(
         if len(jobs) > 1:
             print(f"error: {len(failed)} of {len(jobs)} inputs failed: {', '.join(map(str, failed))}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+@contextmanager
+def resumable(rows: Path) -> Iterator[None]:
+    """Ctrl-C within says that the call can be repeated, and makes the exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"stopped; {rows} has what was measured, the same call goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +11,14 @@ import typer
 from taskodec import cli_common as common
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import UsageError
+from taskodec.image_sets import list_images
 
 if TYPE_CHECKING:
     from taskodec.bench import Source
     from taskodec.evaluation import EvaluationPlan, Lab
     from taskodec.evaluation_summary import EvaluationSummary
     from taskodec.registry import Registry
-    from taskodec.settings import Settings
+    from taskodec.settings import Settings, TaskSettings
 
 __all__ = ["evaluate"]
 
@@ -27,7 +27,7 @@ METHODS = "original,plain,pretrained,ttft"
 
 def evaluate(
     *,
-    data: Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to judge by; repeatable.")],
+    data: Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images, or COCO's JSON; repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder of rows and summary.")],
     task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
     labels: Annotated[
@@ -41,6 +41,13 @@ def evaluate(
     ] = None,
     codec: Annotated[str | None, typer.Option(help="Codec to use; see `taskodec plugins`.")] = None,
     adapter: common.AdapterChoice = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="Task that judges, instead of the one sent for.")
+    ] = None,
+    judge_set: Annotated[
+        list[str] | None, typer.Option("--judge-set", metavar="KEY=VALUE", help="Option of what judges; repeatable.")
+    ] = None,
+    only: common.OnlyThese = None,
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first by name.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes, one thread each; one a core without it.")] = None,
     resamples: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap; 0 for no intervals.")] = 1000,
@@ -57,17 +64,15 @@ def evaluate(
     summary.json, report.md and plots as well.
     """
     flags = {"task.name": task, "codec.name": codec, "adapter.name": adapter}
-    paths = sorted((file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)), key=lambda p: p.name)
-    plan, registry = _plan(methods, qualities or (), labels, plugin, config, overrides, flags)
+    paths = sorted(list_images(data, only), key=lambda path: path.name)
+    judged = (labels, judge, judge_set or ())
+    plan, registry = _plan(methods, qualities or (), judged, plugin, config, overrides, flags)
     from taskodec.bench import sources
     from taskodec.evaluation import Lab
 
     found = sources(paths[:images])
-    try:
+    with common.resumable(output / "rows.jsonl"):
         summary = _run(Lab(plan, registry), found, output, jobs, resamples, report_only, quiet)
-    except KeyboardInterrupt:
-        print(f"stopped; {output / 'rows.jsonl'} has what was measured, the same call goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
     _write(summary, output)
     _show(summary, as_json, quiet)
 
@@ -75,7 +80,7 @@ def evaluate(
 def _plan(
     methods: str,
     qualities: Sequence[str],
-    labels: Path | None,
+    judged: tuple[Path | None, str | None, Sequence[str]],
     plugin: Sequence[Path] | None,
     config: Sequence[Path] | None,
     overrides: Sequence[str] | None,
@@ -92,14 +97,29 @@ def _plan(
     from taskodec.evaluation_methods import method_settings, parse_methods, parse_qualities
 
     chosen = parse_methods(methods, registry)
+    labels, judge, judge_set = judged
     plan = EvaluationPlan(
         settings,
         tuple((method, method_settings(method, resolve) if method.learned else None) for method in chosen),
         parse_qualities(qualities, chosen),
         labels,
         tuple(plugin or ()),
+        _judge(settings.task.name, judge, judge_set),
     )
     return plan, registry
+
+
+def _judge(task: str, name: str | None, options: Sequence[str]) -> TaskSettings | None:
+    """What judges, if it is something else: another task, or the same with other options."""
+    from taskodec.layering import Layers, parse_override
+    from taskodec.settings import TaskSettings
+
+    if name is None and not options:
+        return None
+    layers = Layers()
+    for text in options:
+        layers.add(parse_override(text), f"--judge-set {text}")
+    return TaskSettings(name=name or task, options=layers.values)
 
 
 def _run(

@@ -21,15 +21,15 @@ from taskodec.bench import Source
 from taskodec.bench_coders import AnchorEntry
 from taskodec.checks import checked_loss
 from taskodec.coding import quantize_quality
-from taskodec.contracts import Codec
+from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.evaluation_methods import Method, Qualities
 from taskodec.evaluation_ways import AnchorWay, LearnedWay, OriginalWay, Way
-from taskodec.images import load_image
+from taskodec.framing import WHOLE, Framing
 from taskodec.loading import choose_device, codec_at, has_quality, is_trained, load_codec
 from taskodec.registry import Registry
 from taskodec.row_files import RowFile
-from taskodec.settings import CodecSettings, Settings
+from taskodec.settings import CodecSettings, Settings, TaskSettings
 
 __all__ = ["EvaluationPlan", "Job", "Lab", "Row", "row_file"]
 
@@ -38,7 +38,8 @@ __all__ = ["EvaluationPlan", "Job", "Lab", "Row", "row_file"]
 class EvaluationPlan:
     """What is evaluated; plain enough to be handed to other processes.
 
-    `methods` are with their settings, of which anchors need none; `plugins` are files for the registry.
+    `methods` are with their settings, of which anchors need none; `plugins` are files for the registry. `judge` is the
+    task whose evaluator looks at the pictures, where that is not the one that they are sent for.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class EvaluationPlan:
     qualities: Qualities
     labels: Path | None = None
     plugins: tuple[Path, ...] = ()
+    judge: TaskSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,10 @@ class Row:
     """One image, sent by one method at one quality.
 
     `bpp` is 8 * bytes / pixels of the whole file, of which `bpp_latent`, `bpp_adapter` and `bpp_header` are the parts
-    where the file is a stream; `cost` is `lmbda * loss + bpp`, which tuning lowers; `record` is the evaluator's.
-    `task_loss` and `record` are of the decoded picture. None stands for what a method does not have.
+    where the file is a stream; `cost` is `lmbda * loss + bpp`, which tuning lowers, and `cost_untuned` that of the
+    stream before any tuning; `seconds` are all of coding, `step_seconds` the mean from one step of tuning to the next;
+    `record` is the evaluator's. `task_loss` and `record` are of the decoded picture. None stands for what a method does
+    not have.
     """
 
     image: str
@@ -87,10 +91,14 @@ class Row:
     bpp_adapter: float | None = None
     bpp_header: float | None = None
     cost: float | None = None
+    cost_untuned: float | None = None
     lmbda: float | None = None
     chosen: str | None = None
     steps: int | None = None
     seconds: float | None = None
+    step_seconds: float | None = None
+    task: str | None = None
+    codec: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str, float | None, str]:
@@ -113,9 +121,16 @@ class Lab:
         self.plan, self.registry = plan, registry
         settings = plan.settings
         self.device = choose_device(settings.device)
-        self.task = registry.task_from(settings.task.name, **settings.task.options).to(self.device)
-        self.evaluator = self.task.evaluator(plan.labels)
-        self._judged = {"task": _task_version(settings, registry), "labels": _digest_of(plan.labels)}
+        self.task = self._load_task(settings.task)
+        judge = self.task if plan.judge is None else self._load_task(plan.judge)
+        self.evaluator = judge.evaluator(plan.labels)
+        self.framing = Framing(**settings.data.model_dump())
+        labels = self.evaluator.labels_version or _digest_of(plan.labels)
+        self._judged = {"task": _task_version(settings.task, registry), "labels": labels}
+        if self.framing != WHOLE:
+            self._judged["data"] = settings.data.model_dump()
+        if plan.judge is not None:
+            self._judged["judge"] = _task_version(plan.judge, registry)
         self._codecs: list[tuple[CodecSettings, Codec]] = []
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}
@@ -184,6 +199,7 @@ class Lab:
             height=x.shape[2],
             task_loss=loss,
             record=record,
+            task=self.task.name,
             **sent.figures,
         )
 
@@ -191,7 +207,7 @@ class Lab:
     def _original(self, source: Source) -> tuple[Tensor, Any]:
         """An image and what the task's loss needs to know of it; kept until another one is asked for."""
         if self._last is None or self._last[0] != source:
-            x = load_image(source.path, max_pixels=self.plan.settings.limits.max_pixels).x.to(self.device)
+            x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
             self._last = (source, x, self.task.prepare(x))
         return self._last[1], self._last[2]
 
@@ -219,6 +235,9 @@ class Lab:
             )
         return LearnedWay(compressor, self._decompressor(settings))
 
+    def _load_task(self, chosen: TaskSettings) -> Task:
+        return self.registry.task_from(chosen.name, **chosen.options).to(self.device)
+
     def _anchor(self, method: Method) -> AnchorEntry:
         entry = AnchorEntry(method.name, self.registry)
         if not entry.fidelity:
@@ -244,13 +263,13 @@ class Lab:
         return self._decompressors[key]
 
 
-def _task_version(settings: Settings, registry: Registry) -> dict[str, Any]:
+def _task_version(task: TaskSettings, registry: Registry) -> dict[str, Any]:
     """The task, its options, and the file it is written in, if that is one of the user's."""
-    name = settings.task.name
+    name = task.name
     file = name.rpartition(":")[0] if ".py:" in name else registry.tasks.owner(name)
     source = _digest_of(Path(file)) if file.endswith(".py") else None
     label = name.rpartition(":")[2] if source and ".py:" in name else name
-    return {"taskodec": taskodec.__version__, "name": label, "options": settings.task.options, "file": source}
+    return {"taskodec": taskodec.__version__, "name": label, "options": task.options, "file": source}
 
 
 def _digest_of(path: Path | None) -> str | None:

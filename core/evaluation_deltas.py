@@ -84,12 +84,21 @@ class Draw:
 
 
 class Comparing:
-    """Curves of every method, over all images and over every draw."""
+    """Curves of every method, over all images and over every draw.
+
+    All methods are compared with the one named `baseline`; with `plain` where that is None.
+    """
 
     def __init__(
-        self, groups: Sequence[Group], metrics: Mapping[str, bool], whole: Draw, draws: Sequence[Draw]
+        self,
+        groups: Sequence[Group],
+        metrics: Mapping[str, bool],
+        whole: Draw,
+        draws: Sequence[Draw],
+        baseline: str | None = None,
     ) -> None:
         self.groups, self.metrics, self.whole, self.draws = groups, metrics, whole, draws
+        self.baseline = baseline
         self.methods = list(dict.fromkeys(group.method for group in groups if group.method.kind != "original"))
         self.at = {m.name: [i for i, group in enumerate(groups) if group.method == m] for m in self.methods}
 
@@ -108,15 +117,18 @@ class Comparing:
                     yield CurveChange(method.name, metric, raw, used, level)
 
     def comparisons(self) -> Iterable[Comparison]:
-        """Every method against `plain`, and every one that is no anchor against the anchors."""
+        """Every method against the baseline, and every one that is no anchor against the anchors."""
         for metric in self.metrics:
             curves = {m.name: self._curve(self.whole, m.name, metric) for m in self.methods}
             drawn = [{m.name: self._curve(draw, m.name, metric) for m in self.methods} for draw in self.draws]
             for anchor in self.methods:
                 for method in self.methods:
-                    against_plain = anchor.kind == PLAIN and method != anchor
-                    if against_plain or (anchor.kind == "anchor" and method.learned):
+                    against_baseline = self._is_baseline(anchor) and method != anchor
+                    if against_baseline or (anchor.kind == "anchor" and method.learned):
                         yield self._compare(method.name, anchor.name, metric, curves, drawn)
+
+    def _is_baseline(self, method: Method) -> bool:
+        return method.kind == PLAIN if self.baseline is None else method.name == self.baseline
 
     def _compare(
         self,

@@ -76,9 +76,13 @@ def summarise(
     about: Mapping[str, Mapping[str, Any]] | None = None,
     left_out: int = 0,
     resamples: int = 1000,
+    baseline: str | None = None,
     progress: Progress | None = None,
 ) -> EvaluationSummary:
-    """Figures, deltas and intervals of rows that are there for the same images in every method and quality."""
+    """Figures, deltas and intervals of rows that are there for the same images in every method and quality.
+
+    `baseline` names the method that all are compared with, `plain` without it.
+    """
     metrics = dict(evaluator.metrics)
     metrics.setdefault(TASK_LOSS, False)
     groups = _groups(rows, methods)
@@ -90,7 +94,7 @@ def summarise(
         draws.append(_draw(groups, evaluator, metrics, generator.integers(images, size=images).tolist()))
         if progress is not None:
             progress(number + 1, resamples, {})
-    comparing = Comparing(groups, metrics, whole, draws)
+    comparing = Comparing(groups, metrics, whole, draws, baseline)
     return EvaluationSummary(
         task=task,
         images=images,

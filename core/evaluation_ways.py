@@ -18,6 +18,7 @@ from taskodec.coding import codec_fingerprint
 from taskodec.contracts import Adapter
 from taskodec.errors import TaskodecError
 from taskodec.images import load_image, to_pil
+from taskodec.settings import TTFTSettings
 
 __all__ = ["AnchorWay", "LearnedWay", "OriginalWay", "Sent", "Way"]
 
@@ -96,10 +97,12 @@ class LearnedWay:
             "time_budget": settings.ttft.time_budget if phases else None,
             "tile": settings.limits.tile,
             "device": str(compressor.device),
+            **_switches(settings.ttft, tuned=bool(phases)),
         }
 
     def send(self, x: Tensor) -> Sent:
-        result = self.compressor.compress(x)
+        clock = _StepClock()
+        result = self.compressor.compress(x, clock)
         x_hat = load_image(self.decompressor.decompress(result.stream)).x.to(x.device)
         coded, tuned = result.tuned.best.coded, result.tuned
         pixels = x.shape[2] * x.shape[3]
@@ -108,13 +111,38 @@ class LearnedWay:
             "bpp_latent": 8 * coded.latent_bytes / pixels,
             "bpp_adapter": 8 * coded.adapter_bytes / pixels,
             "bpp_header": 8 * coded.header_bytes / pixels,
+            "codec": self.about["codec"],
             "cost": tuned.best.cost,
+            "cost_untuned": tuned.untuned.cost,
             "lmbda": tuned.lmbda,
             "chosen": tuned.best.name,
             "steps": tuned.steps,
             "seconds": round(tuned.seconds, 3),
+            "step_seconds": clock.mean() if tuned.steps else None,
         }
         return Sent(_of_size(x_hat, x), figures)
+
+
+def _switches(ttft: TTFTSettings, *, tuned: bool) -> dict[str, Any]:
+    """Settings of tuning that are not as they are by default, beside those that `version` has anyway."""
+    known = {"preset", "phases", "steps", "seed", "time_budget"}
+    changed = ttft.model_dump(mode="json", exclude_defaults=True, exclude=known) if tuned else {}
+    return {"ttft": changed} if changed else {}
+
+
+class _StepClock:
+    """A `Progress` that notes when it was told."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def __call__(self, step: int, total: int, info: dict[str, float]) -> None:
+        self.times.append(time.monotonic())
+
+    def mean(self) -> float | None:
+        """Seconds from one time to the next; None if there are not two."""
+        steps = len(self.times) - 1
+        return round((self.times[-1] - self.times[0]) / steps, 5) if steps > 0 else None
 
 
 def _rates(size: int, x: Tensor) -> dict[str, float]:

@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pluggy
 
+from taskodec.weight_files import WeightsFile
+
 if TYPE_CHECKING:
     from PIL import Image
 
     from taskodec.contracts import Adapter, Codec, Task
 
-__all__ = ["AdapterSpec", "Anchor", "AnchorSpec", "CodecSpec", "TaskSpec", "hookimpl", "hookspec", "resolve"]
+__all__ = [
+    "AdapterSpec",
+    "Anchor",
+    "AnchorSpec",
+    "CodecSpec",
+    "TaskSpec",
+    "WeightsFile",
+    "hookimpl",
+    "hookspec",
+    "resolve",
+]
 
 hookspec = pluggy.HookspecMarker("taskodec")
 hookimpl = pluggy.HookimplMarker("taskodec")
@@ -117,6 +129,11 @@ def register_tasks() -> Sequence[TaskSpec]:  # type: ignore[empty-body]
 @hookspec
 def register_anchors() -> Sequence[AnchorSpec]:  # type: ignore[empty-body]
     """Provide codecs that benchmarks compare with: return one AnchorSpec for each."""
+
+
+@hookspec
+def register_weights() -> Sequence[WeightsFile]:  # type: ignore[empty-body]
+    """Say which published files of weights codecs, adapters and tasks can use: return one WeightsFile for each."""
 
 
 def resolve(target: Callable[..., Any] | str) -> Callable[..., Any]:

@@ -127,7 +127,7 @@ def parse_override(text: str) -> dict[str, Any]:
 
 
 def preset_names(kind: str) -> list[str]:
-    """The packaged presets of one kind: `codec`, `pretrain`, `task`, `train` or `ttft`."""
+    """The packaged presets of one kind: `bench`, `codec`, `pretrain`, `task`, `train` or `ttft`."""
     folder = resources.files("taskodec.configs").joinpath(kind)
     if not folder.is_dir():
         return []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from taskodec.adapter_files import at_quality
 from taskodec.bitstream import Header
 from taskodec.contracts import Adapter, Codec
 from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError
@@ -65,8 +65,7 @@ def codec_at(chosen: CodecSettings, quality: float) -> CodecSettings:
     """The settings with the quality in place of a `{quality}` in the checkpoint's path, for codecs with many files."""
     if chosen.checkpoint is None:
         return chosen
-    path = Path(str(chosen.checkpoint).replace("{quality}", f"{quality:g}"))
-    return chosen.model_copy(update={"checkpoint": path})
+    return chosen.model_copy(update={"checkpoint": at_quality(chosen.checkpoint, quality)})
 
 
 def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:

@@ -1,4 +1,4 @@
-"""The plugin manager: which codecs, adapters, tasks and anchors exist, who provides each, and what failed to load.
+"""The plugin manager: which codecs, adapters, tasks, anchors and weights exist, from whom, and what failed to load.
 
 Built-ins, installed packages (entry-point group `taskodec`), files (`--plugin my_task.py`) and run-time calls
 all go through the hooks of `taskodec.hookspecs`. A broken installed plugin is recorded in `failures` and
@@ -21,7 +21,7 @@ import pluggy
 from taskodec import hookspecs
 from taskodec.errors import PluginError, UsageError
 from taskodec.handover import build, check_task, load_module, make_task, object_from
-from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, hookimpl, resolve
+from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl, resolve
 from taskodec.names import check_name, nearest
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ GROUP = "taskodec"
 
 _calls = count(1)
 
-SpecT = TypeVar("SpecT", CodecSpec, AdapterSpec, TaskSpec, AnchorSpec)
+SpecT = TypeVar("SpecT", CodecSpec, AdapterSpec, TaskSpec, AnchorSpec, WeightsFile)
 
 
 class Shelf(Mapping[str, SpecT], Generic[SpecT]):
@@ -106,6 +106,7 @@ class Registry:
         self.adapters = Shelf("adapter", AdapterSpec)
         self.tasks = Shelf("task", TaskSpec)
         self.anchors = Shelf("anchor", AnchorSpec)
+        self.weights = Shelf("weights file", WeightsFile)
         self.failures: dict[str, str] = {}
         self._manager = pluggy.PluginManager("taskodec")
         self._manager.add_hookspecs(hookspecs)
@@ -166,14 +167,20 @@ class Registry:
 
     def _call_hooks(self, plugin: object, name: str) -> list[tuple[Shelf[Any], Any]]:
         """All specs of one plugin, checked."""
-        shelves = {"codecs": self.codecs, "adapters": self.adapters, "tasks": self.tasks, "anchors": self.anchors}
+        shelves = {
+            "register_codecs": self.codecs,
+            "register_adapters": self.adapters,
+            "register_tasks": self.tasks,
+            "register_anchors": self.anchors,
+            "register_weights": self.weights,
+        }
         others = [p for p in self._manager.get_plugins() if p is not plugin]
         callers = [c.name for c in self._manager.get_hookcallers(plugin) or []]
         if not callers:
             raise PluginError(f"{name}: no hooks found; mark its functions with @taskodec.hookimpl")
         found: list[tuple[Shelf[Any], Any]] = []
         for hook in callers:
-            shelf: Shelf[Any] = shelves[hook.removeprefix("register_")]  # type: ignore[assignment]
+            shelf: Shelf[Any] = shelves[hook]  # type: ignore[assignment]
             results = self._manager.subset_hook_caller(hook, others)()
             for specs in results or [None]:
                 if not isinstance(specs, list | tuple):

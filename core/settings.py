@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from taskodec.bitstream import MAX_PIXELS
+from taskodec.downloads import DownloadOptions
 from taskodec.errors import SettingsError
 from taskodec.layering import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.names import nearest
@@ -23,6 +24,8 @@ from taskodec.settings_ttft import PhaseSettings, TTFTSettings
 __all__ = [
     "AdapterSettings",
     "CodecSettings",
+    "DataSettings",
+    "DownloadSettings",
     "LimitSettings",
     "PhaseSettings",
     "PretrainSettings",
@@ -101,6 +104,22 @@ class LimitSettings(Model):
     tile: Size = 2**22
 
 
+class DataSettings(Model):
+    """What is used of every picture of a data set, in `eval` and `pretrain`, see `taskodec.framing`."""
+
+    resize: Size | None = None
+    center_crop: Size | None = None
+
+
+class DownloadSettings(Model):
+    """Downloads of weights, see `taskodec.downloads`; what is as usual leaves it to the environment."""
+
+    mirrors: tuple[str, ...] = ()
+    offline: bool = False
+    timeout: Positive = DownloadOptions.timeout
+    attempts: Size = DownloadOptions.attempts
+
+
 class StageSettings(Model):
     """One part of a training run, up to `until` of its steps: how large crops are, and how latents are rounded.
 
@@ -173,6 +192,8 @@ class Settings(Model):
     quality: float = 3
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
+    downloads: DownloadSettings = DownloadSettings()
+    data: DataSettings = DataSettings()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.plugins.zoo import CLASSIFICATION
 from taskodec.shipped import shipped_adapter
+from taskodec.weight_files import WeightsFile
 
-__all__ = ["register_adapters", "register_tasks"]
+__all__ = ["register_adapters", "register_tasks", "register_weights"]
 
 
 @hookimpl
@@ -23,3 +25,9 @@ def register_adapters() -> Sequence[AdapterSpec]:
     build = shipped_adapter("taskodec.plugins", "weights/lite-cls.safetensors")
     about = "for EfficientNet-Lite0's predictions"
     return [AdapterSpec("lite-cls", build, about, codec="lite", task="cls", task_options={"loss": "outputs"})]
+
+
+@hookimpl
+def register_weights() -> Sequence[WeightsFile]:
+    """What the networks are published with."""
+    return CLASSIFICATION

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.plugins.zoo import DETECTION
 from taskodec.shipped import shipped_adapter
+from taskodec.weight_files import WeightsFile
 
-__all__ = ["register_adapters", "register_tasks"]
+__all__ = ["register_adapters", "register_tasks", "register_weights"]
 
 OPTIONS = "network, weights, loss=features|outputs, layers, offline, scale"
 
@@ -27,3 +29,9 @@ def register_adapters() -> Sequence[AdapterSpec]:
     build = shipped_adapter("taskodec.plugins", "weights/lite-det.safetensors")
     about = "for YOLOX-Nano's predictions"
     return [AdapterSpec("lite-det", build, about, codec="lite", task="det", task_options={"loss": "outputs"})]
+
+
+@hookimpl
+def register_weights() -> Sequence[WeightsFile]:
+    """What the networks are published with."""
+    return DETECTION

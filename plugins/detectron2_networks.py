@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from taskodec.errors import UsageError, WeightsError
-from taskodec.plugins.weight_files import WeightsFile
+from taskodec.plugins.zoo import detectron2_file
 from taskodec.tasks.detection import Detector, MaskDetector
 from taskodec.tasks.detections import Detections
 
@@ -36,7 +36,7 @@ def detectron2_detector(config: str, weights: str | Path | None = None, offline:
             "setuptools<81: https://detectron2.readthedocs.io/en/latest/tutorials/install.html"
         ) from error
     settings = _settings(config)
-    file = WeightsFile(f"detectron2:{config}", _url(config, settings)).find(weights, offline)
+    file = detectron2_file(config, _url(config, settings)).find(weights, offline)
     model: Any = build_model(settings)
     try:
         DetectionCheckpointer(model).load(str(file))

@@ -19,17 +19,10 @@ from torch.nn import functional as F
 from taskodec.errors import WeightsError
 from taskodec.plugins.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from taskodec.plugins.state_dicts import put_weights, read_weights
-from taskodec.plugins.weight_files import WeightsFile
+from taskodec.plugins.zoo import ESPNET
 from taskodec.tasks.features import FeatureNetwork
 
-__all__ = ["PUBLISHED", "ESPNetV2", "espnet"]
-
-PUBLISHED = WeightsFile(
-    "espnetv2",
-    "https://github.com/sacmehta/EdgeNets/raw/2b232d3f7fb60658755dad1ebca0ffc895cc795e"
-    "/model/segmentation/model_zoo/espnetv2/espnetv2_s_1.0_pascal_384x384.pth",
-    "7ce2df106b62661a4e8e30098398d6b96a2a946b9546d2287500379f984301a8",
-)
+__all__ = ["ESPNetV2", "espnet"]
 
 WIDTHS = {256: (32, 64, 128, 256), 512: (32, 128, 256, 512)}
 """Channels at 1/2, 1/4, 1/8 and 1/16, by the last of them: the published sizes 1.0 and 2.0."""
@@ -51,11 +44,11 @@ def espnet(weights: str | Path | None = None, offline: bool = False, scale: floa
     Size 2.0 has three times the parameters, and was no better on 100 photographs of COCO (docs/tasks.md).
     WeightsError if there are no weights that fit.
     """
-    file = PUBLISHED.find(weights, offline)
+    file = ESPNET.find(weights, offline)
     state = read_weights(file)
     width = len(state.get("base_net.level4_0.act.weight", ()))
     if width not in WIDTHS:
-        raise WeightsError(f"{file} does not fit ESPNetV2 of size 1.0 or 2.0; valid: {PUBLISHED.name}")
+        raise WeightsError(f"{file} does not fit ESPNetV2 of size 1.0 or 2.0; valid: {ESPNET.file}")
     network = ESPNetV2(WIDTHS[width], scale)
     put_weights(network, state, file)
     return network

@@ -15,18 +15,11 @@ from torch.nn import functional as F
 
 from taskodec.plugins.boxes import suppress
 from taskodec.plugins.state_dicts import put_weights, read_weights
-from taskodec.plugins.weight_files import WeightsFile
+from taskodec.plugins.zoo import FASTESTDET
 from taskodec.tasks.detection import COCO_IDS, Detector
 from taskodec.tasks.detections import Detections
 
-__all__ = ["PUBLISHED", "FastestDet", "fastestdet"]
-
-PUBLISHED = WeightsFile(
-    "fastestdet",
-    "https://github.com/dog-qiuqiu/FastestDet/raw/50473cd155cb088aa4a99e64ff6a4b3c24fa07e1"
-    "/weights/weight_AP05:0.253207_280-epoch.pth",
-    "7f688d478ee474c82dbdb9c10e0ede2f8f3cf5d603f0825d2efd925eb561d05e",
-)
+__all__ = ["FastestDet", "fastestdet"]
 
 VARIANCES = (0.0163, 0.00801, 0.0110)
 """Variance of each level's features within their channels, mean over channels, on 100 COCO photographs."""
@@ -38,7 +31,7 @@ FLOOR = 1e-9
 
 def fastestdet(weights: str | Path | None = None, offline: bool = False) -> FastestDet:
     """The network with its published weights, or those in a local file; WeightsError if there are none that fit."""
-    file = PUBLISHED.find(weights, offline)
+    file = FASTESTDET.find(weights, offline)
     network = FastestDet()
     put_weights(network, read_weights(file), file)
     return network

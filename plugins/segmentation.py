@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import TaskSpec, hookimpl
+from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.plugins.zoo import SEMANTIC
+from taskodec.shipped import shipped_adapter
+from taskodec.weight_files import WeightsFile
 
-__all__ = ["register_tasks"]
+__all__ = ["register_adapters", "register_tasks", "register_weights"]
 
 
 @hookimpl
@@ -16,3 +19,17 @@ def register_tasks() -> Sequence[TaskSpec]:
     return [
         TaskSpec("semseg", "taskodec.plugins.segmenters:load_semseg", f"semantic segmentation (options: {options})")
     ]
+
+
+@hookimpl
+def register_adapters() -> Sequence[AdapterSpec]:
+    """`lite-semseg`."""
+    build = shipped_adapter("taskodec.plugins", "weights/lite-semseg.safetensors")
+    about = "for ESPNetV2's predictions"
+    return [AdapterSpec("lite-semseg", build, about, codec="lite", task="semseg", task_options={"loss": "outputs"})]
+
+
+@hookimpl
+def register_weights() -> Sequence[WeightsFile]:
+    """What the networks are published with."""
+    return SEMANTIC

@@ -9,24 +9,18 @@ import torchvision
 from torch import nn
 
 from taskodec.plugins.state_dicts import put_weights, read_weights
-from taskodec.plugins.weight_files import WeightsFile
+from taskodec.plugins.zoo import TORCHVISION
 
-__all__ = ["published_weights", "torchvision_model"]
+__all__ = ["torchvision_model"]
 
 COUNTER = "num_batches_tracked"
 WITHOUT_EPS = frozenset({"fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn"})
 """Networks whose batch norms were frozen, and had no epsilon, when torchvision trained them."""
 
 
-def published_weights(name: str) -> WeightsFile:
-    """The first weights that torchvision published for a network, those that papers use."""
-    first = next(iter(torchvision.models.get_model_weights(name)))
-    return WeightsFile(name, first.url, sha256=Path(first.url).stem.rpartition("-")[2])
-
-
 def torchvision_model(name: str, given: str | Path | None = None, offline: bool = False, **options: Any) -> nn.Module:
     """A network of torchvision with its weights; `options` go to torchvision. WeightsError if they cannot be had."""
-    file = published_weights(name).find(given, offline)
+    file = TORCHVISION[name].find(given, offline)
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     state = dict(read_weights(file))
     if not any(key.endswith(COUNTER) for key in state):  # frozen batch norms, as torchvision trains them, count nothing

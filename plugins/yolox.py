@@ -11,17 +11,11 @@ from torch import Tensor
 
 from taskodec.plugins.boxes import letterbox, suppress
 from taskodec.plugins.onnx_modules import convert, read_graph
-from taskodec.plugins.weight_files import WeightsFile
+from taskodec.plugins.zoo import YOLOX_NANO
 from taskodec.tasks.detection import Detector
 from taskodec.tasks.detections import Detections
 
-__all__ = ["YOLOX_NANO", "YOLOX_NANO_TENSORS", "YoloX", "YoloXTensors", "yolox_nano"]
-
-YOLOX_NANO = WeightsFile(
-    "yolox_nano",
-    "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/yolox_nano.onnx",
-    "e8af074932d4ed7e232278e3055cefcdea3edf178874a3694ae292649fb464dd",
-)
+__all__ = ["YOLOX_NANO_TENSORS", "YoloX", "YoloXTensors", "yolox_nano"]
 
 SIDE = 416
 GREY = 114

@@ -1,6 +1,9 @@
 """Fixtures that several test files share."""
 
+import hashlib
+import threading
 import warnings
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -214,3 +217,76 @@ def written(small_lite, small_adapter):
         return StreamWriter(codec, adapter, quality, x.shape[2:]).write(latents, delta).stream
 
     return write
+
+
+class FaultyServer(ThreadingHTTPServer):
+    """Files over HTTP with ranges and ETags, and the faults that a test wants; `asked` has path and range of requests.
+
+    `faults` has, for each coming request, `cut` (half of what is asked for, then the end), `stall` (half, then
+    nothing), or a status; without an entry the request is answered. `ranges` False sends all files whole.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _FaultyHandler)
+        self.files, self.faults, self.asked, self.ranges = {}, [], [], True
+        self.release = threading.Event()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request, client_address):
+        """A client that has gone is what tests are about."""
+
+
+class _FaultyHandler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.asked.append((self.path, self.headers.get("Range")))
+        fault = server.faults.pop(0) if server.faults else None
+        data = server.files.get(self.path)
+        if isinstance(fault, int) or data is None:
+            self.send_error(fault or 404)
+            return
+        tag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
+        start = self._start(data, tag)
+        if start > len(data):
+            self.send_error(416)
+            return
+        body = data[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", tag)
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if fault else body)
+        if fault == "stall":
+            self.wfile.flush()
+            server.release.wait(20)
+
+    def _start(self, data, tag):
+        wanted = self.headers.get("Range")
+        if not wanted or not self.server.ranges or self.headers.get("If-Range", tag) != tag:
+            return 0
+        return int(wanted.removeprefix("bytes=").rstrip("-"))
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A `FaultyServer` on this machine, with downloads that do not wait between attempts."""
+    monkeypatch.setattr("taskodec.downloads.FIRST_WAIT", 0)
+    for name in ("MIRRORS", "OFFLINE", "TIMEOUT", "ATTEMPTS"):
+        monkeypatch.delenv(f"TASKODEC_{name}", raising=False)
+    with FaultyServer() as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield found
+        found.release.set()
+        found.shutdown()
+        thread.join()

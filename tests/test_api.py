@@ -173,6 +173,11 @@ def test_what_was_used_is_reported(tiny, photo):
     assert "adapter.options.path" in again["notes"][0]
 
 
+def test_a_function_has_no_options_whatever_the_preset_of_the_named_task_says(tiny, photo):
+    report = Compressor(tiny_settings("task.name=cls"), tiny, task=softer).compress(photo).report()
+    assert (report["task"], report["settings"]["task"]["options"]) == ("softer", {})
+
+
 def test_codecs_without_an_adapter_have_their_latents_tuned(tiny, photo, monkeypatch, tiny_codec):
     monkeypatch.setattr(type(tiny_codec), "adapter_layers", lambda self, side: {})
     assert "notes" not in Compressor(tiny_settings("ttft.preset=latents"), tiny).compress(photo).report()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import urllib.error
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from taskodec.codecs import compressai_models
 from taskodec.codecs.compressai_families import CompressAICodec
 from taskodec.codecs.compressai_models import LMBDAS, Loader
+from taskodec.codecs.zoo import COMPRESSAI
 from taskodec.contracts import Latents
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import UsageError, WeightsError
@@ -239,28 +241,23 @@ def test_levels_that_do_not_exist_are_refused(name: str, quality: float) -> None
         LOADERS[name](quality)
 
 
-def test_a_failed_download_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
-    for name, part in (("mbt2018-mean", "mbt2018-mean-3-"), ("mbt2018-mean-vbr", "mbt2018-mean-mse-vbr-")):
-        with pytest.raises(WeightsError, match=rf"no network.*fetch https://.*{part}.*codec\.checkpoint=FILE"):
+def test_a_failed_download_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("TASKODEC_OFFLINE", "1")
+    for name, part in (("mbt2018-mean", "mbt2018-mean-3-723404a8"), ("mbt2018-mean-vbr", "mbt2018-mean-mse-vbr-")):
+        with pytest.raises(WeightsError, match=rf"put the file {part}.* into .*codec\.checkpoint=FILE"):
             LOADERS[name](3, pretrained=True)
 
 
-def test_a_download_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     net, codec = tiny("mbt2018-mean", seed=5)
-    asked: list[str] = []
-
-    def download(url: str, **kwargs: object) -> dict[str, Tensor]:
-        asked.append(url)
-        assert kwargs["weights_only"] is True
-        return dict(net.state_dict())
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    digest = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
+    name = "mbt2018-mean-ms-ssim-q3"
+    file = replace(COMPRESSAI[name], url=(tmp_path / "net.pth").as_uri(), sha256=digest[:8])
+    monkeypatch.setitem(COMPRESSAI, name, file)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     loaded = LOADERS["mbt2018-mean"](3, pretrained=True, metric="ms-ssim")
-    assert "mbt2018-mean-ms-ssim-3-" in asked[0]
     assert torch.equal(loaded.g_a[0].weight, codec.g_a[0].weight)
 
 

@@ -142,6 +142,18 @@ def test_the_anchor(files):
     assert (decoded.size, decoded.mode, len(decoded.getcolors())) == (picture.size, "RGB", 16)
 
 
+def test_the_weights(files, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(files))
+    registry = Registry()
+    registry.load_plugin_file(files / "weighty.py")
+    assert registry.weights["my-encoder"].state() == "missing"
+    cached = registry.weights["my-encoder"].cached
+    cached.parent.mkdir(parents=True)
+    save_file({"kernel": torch.randn(2, 3, 3, 3, generator=torch.Generator().manual_seed(0))}, cached)
+    assert falls(registry.task_from("structure"))
+    assert registry.weights["my-encoder"].state() == "verified"
+
+
 @pytest.mark.parametrize("hook", sorted(name for name in vars(hookspecs) if name.startswith("register_")))
 def test_every_hook_is_explained_with_an_example(hook):
     section = re.search(rf"^### {hook}$(.*?)^##", PAGE, flags=re.DOTALL | re.MULTILINE)

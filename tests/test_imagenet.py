@@ -12,7 +12,7 @@ from torchvision.transforms.functional import center_crop, normalize
 from taskodec.errors import UsageError, WeightsError
 from taskodec.images import load_image
 from taskodec.plugins import imagenet
-from taskodec.plugins.imagenet import IMAGENET_MEAN, IMAGENET_STD, load_cls, load_network
+from taskodec.plugins.imagenet import IMAGENET_MEAN, IMAGENET_STD, LITES, load_cls, load_network
 from taskodec.plugins.state_dicts import read_weights
 from taskodec.registry import default_registry
 
@@ -36,7 +36,18 @@ def cls():
 
 
 def test_the_packaged_weights_are_the_ones_that_are_named():
-    assert hashlib.sha256(imagenet.LITE0.find(offline=True).read_bytes()).hexdigest() == imagenet.LITE0.sha256
+    found = LITES["efficientnet_lite0"]
+    assert hashlib.sha256(found.find(offline=True).read_bytes()).hexdigest() == found.sha256
+
+
+def test_larger_lites_read_the_names_of_their_packages_in_timms_order(tmp_path):
+    model = timm.create_model("tf_efficientnet_lite1", pretrained=False)
+    state = {"_conv_stem.weight" if i == 0 else f"_{i}": v for i, v in enumerate(model.state_dict().values())}
+    torch.save(state, tmp_path / "lite1.pth")
+    loaded = load_network("efficientnet_lite1", tmp_path / "lite1.pth").model.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in model.state_dict().items())
+    with pytest.raises(WeightsError, match=r"lite1\.pth"):
+        load_network("efficientnet_lite2", tmp_path / "lite1.pth")
 
 
 @pytest.mark.parametrize(("file", "label"), [("kodim23.png", 88), ("kodim20.png", 895)])  # macaws, a warplane
@@ -122,7 +133,7 @@ def test_without_internet_the_error_says_what_to_put_where(monkeypatch, tmp_path
     def fail(*args, **kwargs):
         raise URLError("no internet here")
 
-    monkeypatch.setattr("torch.hub.urlopen", fail)
+    monkeypatch.setattr("taskodec.downloads.urlopen", fail)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError) as caught:
         load_network("resnet50")

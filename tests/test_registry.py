@@ -206,7 +206,7 @@ def test_what_ships_is_registered_through_the_hooks():
     assert {"svd-lora", "lora"} <= set(plugins.adapters)
     assert {"human", "cls"} <= set(plugins.tasks)
     assert {"jpeg", "webp", "avif", "jpeg2000"} <= set(plugins.anchors)
-    for shelf in (plugins.codecs, plugins.adapters, plugins.tasks, plugins.anchors):
+    for shelf in (plugins.codecs, plugins.adapters, plugins.tasks, plugins.anchors, plugins.weights):
         for name in shelf:
             if shelf.owner(name) in BUILTINS:
                 assert shelf[name].description, name
@@ -215,7 +215,7 @@ def test_what_ships_is_registered_through_the_hooks():
 def test_every_hook_has_a_docstring_and_is_documented():
     page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
     hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, "taskodec_spec")]
-    assert set(hooks) == {"register_codecs", "register_adapters", "register_tasks", "register_anchors"}
+    assert {hook.removeprefix("register_") for hook in hooks} == {"codecs", "adapters", "tasks", "anchors", "weights"}
     for name in hooks:
         assert getattr(hookspecs, name).__doc__, name
         assert f"### {name}\n" in page, name

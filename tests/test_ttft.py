@@ -366,7 +366,7 @@ def test_a_time_budget_leaves_time_for_writing(tiny_codec, trained, photo, clock
         return synthesis(*args)
 
     monkeypatch.setattr(tiny_codec, "synthesis", slow)
-    monkeypatch.setattr("taskodec.ttft.Budget", lambda seconds: Budget(seconds, clock))
+    monkeypatch.setattr("taskodec.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
     phases = [phase(*parts, steps=1000, lr=0.1, lr_latents=0.1)]
     tuned = Tuner(tiny_codec, trained, mse, 2.0).tune(photo, phases, time_budget=seconds)
     assert tuned.seconds == clock.now - 100
@@ -383,7 +383,7 @@ def test_phases_share_a_time_budget(tiny_codec, adapter, photo, clock, monkeypat
         return synthesis(*args)
 
     monkeypatch.setattr(tiny_codec, "synthesis", slow)
-    monkeypatch.setattr("taskodec.ttft.Budget", lambda seconds: Budget(seconds, clock))
+    monkeypatch.setattr("taskodec.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
     found = []
     tuner = Tuner(tiny_codec, adapter, mse, 2.0)
     cheapest = "taskodec.ttft.Candidates.cheapest"
