@@ -112,7 +112,7 @@ class Candidates:
             self.pixels,
             self.switches.search,
             self.switches.search_decodings,
-            lambda: self.budget.allows(stream=1, decoding=1),
+            lambda decodings: self.budget.allows(stream=1, decoding=decodings),
         )
 
     def _decoded(self, y_hat: Tensor, delta: Travelling | None) -> tuple[Tensor, float]:

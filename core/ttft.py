@@ -123,8 +123,8 @@ class Tuner:
             runs = [_Run(self, x, share) for x in xs]
             if self.adapter is None:
                 return run_together([run.through(phases) for run in runs], self.seed)
-            trained = share.steps > 0 and self.adapter.changes_decoder()
-            plain = [[run.plain()] if trained else [] for run in runs]
+            compared = share.steps > 0 and self.switches.send == "cheapest" and self.adapter.changes_decoder()
+            plain = [[run.plain()] if compared else [] for run in runs]
             self.adapter.requires_grad_(False)
             self.adapter.attach(self.codec)
             try:
@@ -201,10 +201,10 @@ class _Run:
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
         variables = Variables(phase, start, self.codec, self.adapter, self.padded, self.quality)
-        self.planned += phase.steps
-        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         last = self.switches.keep == "last"
         best, best_cost = start, (yield from self.rounded(start))
+        self.planned += phase.steps
+        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         pace.reached(best_cost)
         # Then a step's cost is already that of the file at the point where it begins.
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
