@@ -132,7 +132,7 @@ def test_a_row_of_every_kind(registry, picture):
     assert (rows["pretrained"].steps, rows["pretrained"].chosen) == (0, "untuned")
     assert rows["pretrained"].bpp_adapter > 0
     assert rows["ttft"].steps == 3
-    assert rows["ttft"].step_seconds > 0
+    assert 0 < rows["ttft"].step_seconds < rows["ttft"].cpu_seconds
     assert rows["plain"].step_seconds is None
     assert rows["ttft"].cost_untuned == rows["pretrained"].cost == rows["pretrained"].cost_untuned
     assert {(row.task, row.codec) for row in (rows["plain"], rows["ttft"])} == {(lab.task.name, "tiny")}
