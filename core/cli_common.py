@@ -29,6 +29,7 @@ __all__ = [
     "HeldOut",
     "Job",
     "JsonFlag",
+    "OnlyThese",
     "OutputChoice",
     "Overrides",
     "PluginFiles",
@@ -59,7 +60,10 @@ AdapterChoice = Annotated[
 ]
 OutputChoice = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")]
 TrainingData = Annotated[
-    list[Path], typer.Option("--data", metavar="DIR", help="Folder of images, at any depth; may be repeated.")
+    list[Path], typer.Option("--data", metavar="DIR|FILE.json", help="Images at any depth, or COCO's JSON; repeatable.")
+]
+OnlyThese = Annotated[
+    Path | None, typer.Option("--only", metavar="LIST", help="Only the images that a text file or COCO's JSON names.")
 ]
 HeldOut = Annotated[list[Path] | None, typer.Option("--validation", metavar="DIR", help="Images held out; repeatable.")]
 RunFolder = Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")]

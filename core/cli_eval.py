@@ -11,6 +11,7 @@ import typer
 from taskodec import cli_common as common
 from taskodec.cli_progress import progress_bar
 from taskodec.errors import UsageError
+from taskodec.image_sets import list_images
 
 if TYPE_CHECKING:
     from taskodec.bench import Source
@@ -26,7 +27,7 @@ METHODS = "original,plain,pretrained,ttft"
 
 def evaluate(
     *,
-    data: Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to judge by; repeatable.")],
+    data: Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images, or COCO's JSON; repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder of rows and summary.")],
     task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
     labels: Annotated[
@@ -46,6 +47,7 @@ def evaluate(
     judge_set: Annotated[
         list[str] | None, typer.Option("--judge-set", metavar="KEY=VALUE", help="Option of what judges; repeatable.")
     ] = None,
+    only: common.OnlyThese = None,
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first by name.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes, one thread each; one a core without it.")] = None,
     resamples: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap; 0 for no intervals.")] = 1000,
@@ -62,7 +64,7 @@ def evaluate(
     summary.json, report.md and plots as well.
     """
     flags = {"task.name": task, "codec.name": codec, "adapter.name": adapter}
-    paths = sorted((file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)), key=lambda p: p.name)
+    paths = sorted(list_images(data, only), key=lambda path: path.name)
     judged = (labels, judge, judge_set or ())
     plan, registry = _plan(methods, qualities or (), judged, plugin, config, overrides, flags)
     from taskodec.bench import sources

@@ -29,6 +29,7 @@ def pretrain(
     output: common.RunFolder,
     task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
     codec: Annotated[str | None, typer.Option(help="Codec whose adapter is trained.")] = None,
+    only: common.OnlyThese = None,
     validation: common.HeldOut = None,
     init: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Adapter to start from, not an untrained one.")
@@ -45,9 +46,12 @@ def pretrain(
     """
     settings = common.resolve_settings(config, overrides, {"task.name": task, "codec.name": codec})
     registry = common.load_registry(plugin)
+    from taskodec.image_sets import list_images
     from taskodec.parallel import process_group, rank, training_device
 
     device = training_device(settings.device)
+    if only is not None:
+        data = list_images(data, only)
     with process_group(device):
         quiet = quiet or rank() != 0
         try:
@@ -74,6 +78,7 @@ def _run(
 ) -> Pretraining:
     """Load codec, task and adapter, and train with a progress bar."""
     from taskodec.coding import quantize_quality
+    from taskodec.framing import Framing
     from taskodec.loading import load_codec
     from taskodec.pretraining import pretrain as run
 
@@ -81,6 +86,7 @@ def _run(
     task = registry.task_from(settings.task.name, **settings.task.options).to(device)
     adapter = _adapter(registry, settings, codec, init)
     options |= {"lmbda": settings.task.lmbda, "lmbda_scale": settings.task.lmbda_scale}
+    options |= {"framing": Framing(**settings.data.model_dump())}
     options |= {"resolved": settings.model_dump(mode="json")}
     with progress_bar(f"pretrain {task.name}", quiet) as progress:
         return run(codec, adapter, task, data, output, settings.pretrain, progress=progress, **options)

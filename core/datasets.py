@@ -1,4 +1,4 @@
-"""Training pictures: finding them, random crops out of them, and the batches of a run, step by step.
+"""Training pictures: random crops out of them, and the batches of a run, step by step.
 
 Everything random comes from (seed, step, number of the crop), so that a batch is the same whoever reads it:
 after a resume, in any worker, and split over any number of processes.
@@ -6,10 +6,9 @@ after a resume, in any worker, and split over any number of processes.
 
 from __future__ import annotations
 
-import os
 import signal
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,44 +19,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from taskodec.errors import ImageError, TaskodecError, UsageError
-from taskodec.files import IMAGE_SUFFIXES
-from taskodec.images import load_image
+from taskodec.framing import WHOLE, Framing
 from taskodec.schedule import crops_of, stage_at
 
 if TYPE_CHECKING:
     from taskodec.settings import TrainSettings
 
-__all__ = ["CropDataset", "StepDataset", "list_images", "step_loader"]
+__all__ = ["CropDataset", "StepDataset", "step_loader"]
 
 DRAWS = 100
 """How many unsuitable pictures in a row end a run."""
 
 LOOKED_AT = 1000
 """How many headers are read before a run starts: enough to say what share of a data set is too small."""
-
-
-def list_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files named, and those anywhere below the folders named, in order; hidden ones are left out."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(_below(path))
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UsageError(f"{path} does not exist; give image files or folders of images")
-    if not found:
-        raise UsageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
-    return found
-
-
-def _below(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        shown = (Path(place, name) for name in files if not name.startswith("."))
-        found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
-    return found
 
 
 class CropDataset:
@@ -67,8 +41,8 @@ class CropDataset:
     to be drawn next as any other. Pictures that cannot be read, or have a side smaller than the crop, are passed over.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int) -> None:
-        self.paths = paths
+    def __init__(self, paths: Sequence[Path], cache_bytes: int, framing: Framing = WHOLE) -> None:
+        self.paths, self.framing = paths, framing
         self.cache: dict[int, Tensor] = {}
         self.room = cache_bytes
 
@@ -79,7 +53,7 @@ class CropDataset:
         read; a warning says how many are smaller.
         """
         looked = self.paths[:: -(-len(self.paths) // LOOKED_AT)]
-        small = sum(min(_size(path)) < size for path in looked)
+        small = sum(self.framing.shortest(*_size(path)) < size for path in looked)
         if small == len(looked):
             raise UsageError(f"none of {small} images has both sides of {size} pixels or more, the largest crop")
         if small:
@@ -114,7 +88,7 @@ class CropDataset:
         """A decoded picture, bytes (3, H, W)."""
         if index in self.cache:
             return self.cache[index]
-        picture = (load_image(self.paths[index]).x[0] * 255).round().byte()
+        picture = (self.framing.load(self.paths[index])[0] * 255).round().byte()
         if picture.numel() <= self.room:
             self.cache[index] = picture
             self.room -= picture.numel()

@@ -25,7 +25,7 @@ from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.evaluation_methods import Method, Qualities
 from taskodec.evaluation_ways import AnchorWay, LearnedWay, OriginalWay, Way
-from taskodec.images import load_image
+from taskodec.framing import WHOLE, Framing
 from taskodec.loading import choose_device, codec_at, has_quality, is_trained, load_codec
 from taskodec.registry import Registry
 from taskodec.row_files import RowFile
@@ -71,9 +71,9 @@ class Row:
 
     `bpp` is 8 * bytes / pixels of the whole file, of which `bpp_latent`, `bpp_adapter` and `bpp_header` are the parts
     where the file is a stream; `cost` is `lmbda * loss + bpp`, which tuning lowers, and `cost_untuned` that of the
-    stream before any tuning; `seconds` are all of coding, `step_seconds` the mean from one step of tuning to the next;
-    `record` is the evaluator's. `task_loss` and `record` are of the decoded picture. None stands for what a method does
-    not have.
+    stream before any tuning. `seconds` are all of coding, `cpu_seconds` the processor's time of it, `step_seconds` the
+    mean from one step of tuning to the next, on a CPU in processor's time too. `record` is the evaluator's; it and
+    `task_loss` are of the decoded picture. None stands for what a method does not have.
     """
 
     image: str
@@ -96,6 +96,7 @@ class Row:
     chosen: str | None = None
     steps: int | None = None
     seconds: float | None = None
+    cpu_seconds: float | None = None
     step_seconds: float | None = None
     task: str | None = None
     codec: str | None = None
@@ -124,7 +125,11 @@ class Lab:
         self.task = self._load_task(settings.task)
         judge = self.task if plan.judge is None else self._load_task(plan.judge)
         self.evaluator = judge.evaluator(plan.labels)
-        self._judged = {"task": _task_version(settings.task, registry), "labels": _digest_of(plan.labels)}
+        self.framing = Framing(**settings.data.model_dump())
+        labels = self.evaluator.labels_version or _digest_of(plan.labels)
+        self._judged = {"task": _task_version(settings.task, registry), "labels": labels}
+        if self.framing != WHOLE:
+            self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = _task_version(plan.judge, registry)
         self._codecs: list[tuple[CodecSettings, Codec]] = []
@@ -203,7 +208,7 @@ class Lab:
     def _original(self, source: Source) -> tuple[Tensor, Any]:
         """An image and what the task's loss needs to know of it; kept until another one is asked for."""
         if self._last is None or self._last[0] != source:
-            x = load_image(source.path, max_pixels=self.plan.settings.limits.max_pixels).x.to(self.device)
+            x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
             self._last = (source, x, self.task.prepare(x))
         return self._last[1], self._last[2]
 

@@ -21,7 +21,6 @@ import torch
 from taskodec.bench_speed import torch_threads
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.evaluation import EvaluationPlan, Job, Lab, Row
-from taskodec.images import load_image
 from taskodec.progress import Progress
 from taskodec.registry import default_registry
 from taskodec.row_files import RowFile
@@ -48,7 +47,7 @@ def measure_rows(
     missing = [job for job in jobs if file.find(job.key) is None]
     done = len(jobs) - len(missing)
     for path in dict.fromkeys(job.source.path for job in missing):
-        load_image(path, max_pixels=lab.plan.settings.limits.max_pixels)
+        lab.framing.load(path, lab.plan.settings.limits.max_pixels)
 
     def keep(row: Row) -> None:
         nonlocal done

@@ -24,6 +24,8 @@ class Evaluator(ABC):
 
     metrics: Mapping[str, bool]
     """The figures that `summarise` gives, the main one first, and of each whether more of it is better."""
+    labels_version: str | None = None
+    """What stands for the labels where rows say what they depend on; None for the bytes of the file or folder."""
 
     @abstractmethod
     def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:

@@ -23,10 +23,11 @@ from taskodec.calibration import Balance, measure_balance, rate_and_loss
 from taskodec.checks import checked_loss
 from taskodec.coding import codec_fingerprint
 from taskodec.contracts import Adapter, Codec, Rounding, Task, total_bits
-from taskodec.datasets import CropDataset, StepDataset, list_images
+from taskodec.datasets import CropDataset, StepDataset
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.files import write_atomic
-from taskodec.images import load_image
+from taskodec.framing import WHOLE, Framing
+from taskodec.image_sets import list_images
 from taskodec.lora import LowRankAdapter, attached
 from taskodec.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
 from taskodec.progress import Progress
@@ -171,15 +172,17 @@ def pretrain(
     lmbda: float | None = None,
     lmbda_scale: float = 1.0,
     validation: Sequence[Path] = (),
+    framing: Framing = WHOLE,
     resume: bool = False,
     progress: Progress | None = None,
     resolved: Mapping[str, Any] | None = None,
 ) -> Pretraining:
     """Train `adapter` on the images below `data`; returns the run, whose adapter has the weights that were kept.
 
-    `out` receives `adapter.safetensors`, and what `taskodec.training.train` writes. `lmbda` overrides the task's
-    weight, `lmbda_scale` multiplies it. With `validation`, held-out images, the best weights are kept and the run can
-    end early. The codec is frozen and left without the adapter.
+    `framing` is what becomes of every picture first. `out` receives `adapter.safetensors`, and what
+    `taskodec.training.train` writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies it. With
+    `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and left
+    without the adapter.
     """
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
@@ -189,7 +192,7 @@ def pretrain(
     adapter.requires_grad_(True)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
-    read = _read(data, validation, settings, workers)
+    read = _read(data, validation, settings, workers, framing)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
     if resume:
         run.load()
@@ -209,14 +212,16 @@ def pretrain(
     return run
 
 
-def _read(data: Sequence[Path], validation: Sequence[Path], settings: PretrainSettings, workers: int) -> _Data:
-    crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers))
+def _read(
+    data: Sequence[Path], validation: Sequence[Path], settings: PretrainSettings, workers: int, framing: Framing
+) -> _Data:
+    crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers), framing)
     size = largest_crop(settings)
     if rank() == 0:
         crops.check(size)
     paths = list_images(validation) if validation else []
     spread = paths[:: max(1, len(paths) // settings.validation_images)][: settings.validation_images]
-    return _Data(crops, [_middle(load_image(path).x, size) for path in spread])
+    return _Data(crops, [_middle(framing.load(path), size) for path in spread])
 
 
 def _start(run: Pretraining, data: _Data, weight: tuple[float | None, float], device: torch.device) -> None:

@@ -24,6 +24,7 @@ from taskodec.settings_ttft import PhaseSettings, TTFTSettings
 __all__ = [
     "AdapterSettings",
     "CodecSettings",
+    "DataSettings",
     "DownloadSettings",
     "LimitSettings",
     "PhaseSettings",
@@ -101,6 +102,13 @@ class LimitSettings(Model):
     max_pixels: Size = MAX_PIXELS
 
     tile: Size = 2**22
+
+
+class DataSettings(Model):
+    """What is used of every picture of a data set, in `eval` and `pretrain`, see `taskodec.framing`."""
+
+    resize: Size | None = None
+    center_crop: Size | None = None
 
 
 class DownloadSettings(Model):
@@ -185,6 +193,7 @@ class Settings(Model):
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
     downloads: DownloadSettings = DownloadSettings()
+    data: DataSettings = DataSettings()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from taskodec.contracts import Codec, Rounding, total_bits
-from taskodec.datasets import CropDataset, StepDataset, list_images, step_loader
+from taskodec.datasets import CropDataset, StepDataset, step_loader
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files import write_atomic
+from taskodec.image_sets import list_images
 from taskodec.images import crop_to, load_image, pad_to
 from taskodec.interrupt import interrupts_kept
 from taskodec.metrics import psnr

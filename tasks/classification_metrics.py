@@ -19,7 +19,7 @@ class ClassificationEvaluator(Evaluator):
     """Accuracy of a network's predictions, from 0 to 1.
 
     `predict` gives scores (1, K) of a picture (1, 3, H, W) in [0, 1]. `agreement` is how often its first class is
-    that of the original; with `labels` (a file that `ClassLabels` reads) come `top1` and `top5`, how often the label
+    that of the original; with `labels` (what `ClassLabels` reads) come `top1` and `top5`, how often the label
     is the first class, or among the first five.
 
     A record has the first five classes of the decoded picture (`found`), of the original, and the `label`.
@@ -28,6 +28,7 @@ class ClassificationEvaluator(Evaluator):
     def __init__(self, predict: Callable[[Tensor], Tensor], labels: Path | None = None) -> None:
         self.predict = predict
         self.labels = None if labels is None else ClassLabels.read(labels)
+        self.labels_version = None if self.labels is None else self.labels.version
         judged = {} if labels is None else {"top1": True, "top5": True}
         self.metrics: Mapping[str, bool] = {**judged, "agreement": True}
 

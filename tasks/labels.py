@@ -1,12 +1,23 @@
-"""Class labels of images, as a text file lists them."""
+"""Class labels of images: a text file that lists them, or a folder for each class.
+
+Read are taskodec's TSV and the forms in which ImageNet's validation labels go round: `NAME INDEX` with spaces, WordNet
+ids in place of the index, and Kaggle's `LOC_val_solution.csv`. Not among them is the development kit's
+`ILSVRC2012_validation_ground_truth.txt`, whose numbers are in an order of their own.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from taskodec.errors import UsageError
+from taskodec.image_sets import list_images
 from taskodec.names import nearest
 
 __all__ = ["ClassLabels"]
@@ -14,21 +25,28 @@ __all__ = ["ClassLabels"]
 MAX_DIGITS = 9
 """Of a class index; Python refuses to read numbers of thousands of digits."""
 
-FORM = "valid: file name, class index from 0 and, if you like, a WordNet id, with tabs between them"
+FORM = "valid: file name, class index from 0 or WordNet id, with tabs between them; or a folder with one for each class"
+
+KAGGLE_HEAD = "ImageId,PredictionString"
+WNID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True)
 class ClassLabels:
-    """The class of each image of a file of labels, by the image's file name."""
+    """The class of each image of a file or folder of labels, by the image's file name."""
 
     path: Path
     classes: Mapping[str, int]
     lines: Mapping[str, int]
-    """Where in the file each name stands, from 1."""
+    """Where in the file each name stands, from 1; empty for folders."""
 
     @classmethod
     def read(cls, path: Path) -> ClassLabels:
-        """The rows of a TSV: file name, class index, optionally a WordNet id; no head. UsageError names a bad line."""
+        """The rows of a text file, or the folders of a folder; UsageError names what is none."""
+        return cls._of_folder(path) if path.is_dir() else cls._of_file(path)
+
+    @classmethod
+    def _of_file(cls, path: Path) -> ClassLabels:
         try:
             rows = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -36,7 +54,7 @@ class ClassLabels:
         classes: dict[str, int] = {}
         lines: dict[str, int] = {}
         for line, row in enumerate(rows, 1):
-            if not row.strip():
+            if not row.strip() or row == KAGGLE_HEAD:
                 continue
             name, index = _label(row, f"{path}, line {line}")
             if name in classes:
@@ -46,8 +64,29 @@ class ClassLabels:
             raise UsageError(f"{path} holds no labels; {FORM}")
         return cls(path, classes, lines)
 
+    @classmethod
+    def _of_folder(cls, path: Path) -> ClassLabels:
+        """Images in one folder for each class: ImageNet's index of a WordNet id, else the folder's place by name."""
+        folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir() and folder.name[0] != ".")
+        if not folders:
+            raise UsageError(f"{path} has no folder for each class, such as n01440764/ of ImageNet; {FORM}")
+        known = _imagenet() if all(map(WNID.fullmatch, folders)) else {}
+        index = known if known.keys() >= set(folders) else {name: i for i, name in enumerate(folders)}
+        images = list_images([path / name for name in folders])
+        classes = {image.name: index[image.relative_to(path).parts[0]] for image in images}
+        return cls(path, classes, {})
+
+    @property
+    def version(self) -> str | None:
+        """16 hex digits that stand for the labels of folders, without the pictures in them; None for a file."""
+        if self.lines:
+            return None
+        return hashlib.sha256(json.dumps(sorted(self.classes.items())).encode()).hexdigest()[:16]
+
     def of(self, name: str) -> int:
         """The class of this image; UsageError if the file has none for it."""
+        if name not in self.classes and (stem := name.rpartition(".")[0]) in self.classes:
+            return self.classes[stem]  # Kaggle's names have no suffix
         if name not in self.classes:
             hint = nearest(name, self.classes).rstrip("?")
             raise UsageError(
@@ -60,13 +99,33 @@ class ClassLabels:
         for name, index in self.classes.items():
             if index >= count:
                 raise UsageError(
-                    f"{self.path}, line {self.lines[name]}: the network has no class {index}; valid: 0 to {count - 1}"
+                    f"{self.path}{self._line(name)}: the network has no class {index}; valid: 0 to {count - 1}"
                 )
+
+    def _line(self, name: str) -> str:
+        return f", line {self.lines[name]}" if name in self.lines else f", {name}"
 
 
 def _label(row: str, place: str) -> tuple[str, int]:
-    name, *rest = row.split("\t")
+    name, *rest = row.split("\t") if "\t" in row else _without_tabs(row)
     index = rest[0] if rest else ""
+    if name and len(rest) <= 2 and WNID.fullmatch(index) and index in _imagenet():
+        return name, _imagenet()[index]
     if not name or len(rest) > 2 or not (index.isascii() and index.isdecimal() and len(index) <= MAX_DIGITS):
         raise UsageError(f"{place}: {row[:80]!r} is no label; {FORM}")
     return name, int(index)
+
+
+def _without_tabs(row: str) -> list[str]:
+    """`NAME INDEX`, or Kaggle's `NAME,WNID x1 y1 x2 y2 …`, of which boxes do not matter."""
+    name, comma, boxes = row.partition(",")
+    return [name, boxes.split()[0]] if comma and boxes.split() else row.rsplit(maxsplit=1)
+
+
+@cache
+def _imagenet() -> Mapping[str, int]:
+    """The place of each WordNet id among ImageNet's thousand."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    known: Any = ImageNetInfo("imagenet-1k")
+    return {wnid: index for index, wnid in enumerate(known.label_names())}

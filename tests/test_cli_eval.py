@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -25,6 +26,26 @@ class Sharp(Task):
 
     def evaluator(self, labels=None):
         return MeanEvaluator(self, {"closeness": True})
+"""
+
+
+JUDGE = """
+import torch
+from taskodec import Task
+from taskodec.tasks.classification_metrics import ClassificationEvaluator
+
+
+class Flat(Task):
+    name = "flat"
+
+    def prepare(self, x):
+        return x.mean()
+
+    def loss(self, x_hat, reference):
+        return (x_hat.mean() - reference).square()
+
+    def evaluator(self, labels=None):
+        return ClassificationEvaluator(lambda x: torch.arange(9.0, 0.0, -1.0)[None], labels)
 """
 
 
@@ -115,3 +136,29 @@ def test_a_task_that_fails_is_one_line(run, picture, tmp_path):
     assert "plain, quality 1" in err
     assert "photo.png: task 'loss': its loss raised ZeroDivisionError" in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_data_set_in_folders_framed_and_chosen(run, picture, tmp_path):
+    """As ImageNet comes: a folder for each class, names in a list, short side and middle; labels are the folders."""
+    for i, name in enumerate(("n01440764", "n01443537", "n01484850")):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        shutil.copy(picture, tmp_path / "val" / name / f"{i}{picture.suffix}")
+    (tmp_path / "list.txt").write_text("2\n0\n")
+    (tmp_path / "judge.py").write_text(JUDGE)
+    call = ["eval", "--task", f"{tmp_path / 'judge.py'}:Flat", "--data", tmp_path / "val", "--labels", tmp_path / "val"]
+    call += ["--only", tmp_path / "list.txt", "--codec", "tiny", "--jobs", 1, "--resamples", 0, "-o", tmp_path / "out"]
+    call += ["--methods", "plain", "--qualities", "1", "--set", "data.resize=32", "--set", "data.center_crop=24"]
+    assert run(*call)[::2] == (0, "")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+    assert [(row["image"][0], row["record"]["label"]) for row in rows] == [("0", 0), ("2", 2)]
+    assert {(row["width"], row["height"]) for row in rows} == {(24, 24)}
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["points"][0]["figures"]["top1"]["value"] == 0.5
+    call[-1] = "data.center_crop=16"
+    assert run(*call)[0] == 0  # other pictures: no row holds
+    assert len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == 4
+
+
+def test_data_that_is_not_there_says_what_to_give(run, task, tmp_path):
+    code, _, err = run("eval", "--task", f"{task}:Sharp", "--data", tmp_path / "no" / "val", "-o", tmp_path / "out")
+    assert code == 2
+    assert "does not exist; give image files, folders of images, or COCO's JSON" in err

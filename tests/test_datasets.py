@@ -3,8 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from taskodec.datasets import CropDataset, StepDataset, list_images, step_loader
+from taskodec.datasets import CropDataset, StepDataset, step_loader
 from taskodec.errors import ImageError, UsageError
+from taskodec.framing import Framing
+from taskodec.image_sets import list_images
 from taskodec.settings import StageSettings, TrainSettings
 
 
@@ -15,27 +17,6 @@ def folder(tmp_path):
         Image.fromarray(values).save(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("not a picture")
     return tmp_path
-
-
-def test_folders_and_files_in_order(folder):
-    assert [p.name for p in list_images([folder])] == ["0.png", "1.png", "2.png"]
-    assert [p.name for p in list_images([folder / "2.png", folder / "0.png"])] == ["2.png", "0.png"]
-
-
-def test_nothing_to_train_on(tmp_path):
-    with pytest.raises(UsageError, match="does not exist"):
-        list_images([tmp_path / "none"])
-    with pytest.raises(UsageError, match="no images"):
-        list_images([tmp_path])
-
-
-def test_folders_are_searched_to_the_bottom_but_not_hidden_ones(folder):
-    for place in ("n01/val", ".cache"):
-        (folder / place).mkdir(parents=True)
-        Image.open(folder / "0.png").save(folder / place / "5.jpeg")
-    Image.open(folder / "0.png").save(folder / "._0.png")
-    found = [str(p.relative_to(folder)) for p in list_images([folder])]
-    assert found == ["0.png", "1.png", "2.png", "n01/val/5.jpeg"]
 
 
 def rng(seed=0):
@@ -144,3 +125,11 @@ def test_the_loader_begins_at_a_step_and_hands_errors_on(folder, settings):
     large = settings.model_copy(update={"stages": (StageSettings(until=1, crop=500),)})
     (error,) = step_loader(StepDataset(crops, large, (1.0, 7.0)), 5, 0)
     assert isinstance(error, UsageError)
+
+
+def test_framed_pictures_are_drawn_and_counted_as_they_become(folder):
+    dataset = CropDataset(list_images([folder]), 10**6, Framing(resize=24, center_crop=24))
+    dataset.check(24)  # without framing, two of three are too small
+    expected = (Framing(24, 24).load(folder / "2.png")[0] * 255).round().byte()
+    crop = CropDataset([folder / "2.png"], 0, Framing(24, 24)).crop(24, rng())
+    assert torch.equal(crop, expected) or torch.equal(crop.flip(2), expected)

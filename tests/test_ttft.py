@@ -231,6 +231,69 @@ def test_the_scale_multiplies_a_weight_that_is_set_or_the_task_has_or_is_found(t
         assert scaled.untuned.cost == pytest.approx(scaled.lmbda * scaled.untuned.loss + scaled.untuned.bpp)
 
 
+def shifted(photo):
+    """Another picture of the same size."""
+    return photo.flip(3).contiguous()
+
+
+@pytest.mark.parametrize("rounding", ["noise", "ste", "mixed", "sga"])
+def test_images_tuned_together_become_what_they_become_alone(tiny_codec, adapter, photo, rounding):
+    """Latents, singular values and the encoder's adapter of each are its own, and so is its noise."""
+    phases = [
+        phase("encoder", "decoder", steps=6, lr=0.02, rounding=rounding),
+        phase("latents", "decoder", "encoder", steps=6, lr=0.02, lr_latents=0.1, rounding=rounding),
+    ]
+    tuner = Tuner(tiny_codec, adapter, mse, 2.0)
+    alone = [tuner.tune(x, phases) for x in (photo, shifted(photo))]
+    together = tuner.tune_many([photo, shifted(photo)], phases)
+    for one, other in zip(alone, together, strict=True):
+        assert other.best.name == one.best.name
+        assert other.best.cost == pytest.approx(one.best.cost, rel=2e-3)
+        assert other.best.cost < other.untuned.cost
+        assert (other.steps, other.lmbda) == (one.steps, one.lmbda)
+        assert (other.best.x_hat - one.best.x_hat).abs().mean() < 2e-3
+    assert not any(module._forward_hooks for module in tiny_codec.modules())
+
+
+def test_an_image_that_diverges_or_fails_leaves_the_others_alone(tiny_codec, adapter, photo):
+    def loss(x_hat, x):
+        weight = x.mean() - photo.mean()  # zero for one of them
+        return ((x_hat - x).square() / weight.where(weight != 0, torch.tensor(float("nan")))).mean()
+
+    other = photo * 0.5
+    task = FunctionTask("picky", loss, lmbda=-2000.0)
+    failed, tuned = Tuner(tiny_codec, adapter, task, 2.0).tune_many([photo, other], [LATENTS])
+    assert isinstance(failed, TaskError)
+    assert "the loss is nan" in str(failed)
+    assert tuned.best.cost < tuned.untuned.cost
+
+
+def test_diverged_images_keep_what_they_had(tiny_codec, adapter, photo, monkeypatch):
+    """From the third step on the first image's picture is NaN."""
+    calls = []
+    synthesis = tiny_codec.synthesis
+
+    def broken(y_hat, quality):
+        x_hat = synthesis(y_hat, quality)
+        calls.append(len(y_hat))
+        if torch.is_grad_enabled() and len(y_hat) == 2 and len(calls) > 8:
+            x_hat = x_hat * torch.tensor([float("nan"), 1.0]).view(2, 1, 1, 1)
+        return x_hat
+
+    monkeypatch.setattr(tiny_codec, "synthesis", broken)
+    first, second = Tuner(tiny_codec, adapter, mse, 2.0).tune_many([photo, shifted(photo)], [LATENTS])
+    assert 0 < first.steps < 15
+    assert second.steps == 15
+    assert second.best.cost < second.untuned.cost
+
+
+def test_adapters_that_are_one_for_all_are_tuned_one_by_one(tiny_codec, adapter, photo, monkeypatch):
+    monkeypatch.setattr(type(adapter), "per_sample", False)
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune_many([photo, shifted(photo)], [phase("decoder", lr=0.2)])
+    assert len(tuned) == 2
+    assert all(one.steps == 6 for one in tuned)
+
+
 PAPER = load_settings(overrides=["ttft.preset=paper"]).ttft
 SWITCHES = ("singular_values", "adapter_rate", "adapter_rounding", "keep", "send", "search")
 
@@ -330,66 +393,3 @@ def test_a_phase_that_gains_too_little_ends_early(tiny_codec, adapter, photo):
     still = [phase("latents", steps=200, lr_latents=1e-9)]
     switches = TTFTSettings(min_gain_per_second=1e-6)
     assert Tuner(tiny_codec, adapter, mse, 2.0, switches=switches).tune(photo, still).steps == 10
-
-
-def shifted(photo):
-    """Another picture of the same size."""
-    return photo.flip(3).contiguous()
-
-
-@pytest.mark.parametrize("rounding", ["noise", "ste", "mixed", "sga"])
-def test_images_tuned_together_become_what_they_become_alone(tiny_codec, adapter, photo, rounding):
-    """Latents, singular values and the encoder's adapter of each are its own, and so is its noise."""
-    phases = [
-        phase("encoder", "decoder", steps=6, lr=0.02, rounding=rounding),
-        phase("latents", "decoder", "encoder", steps=6, lr=0.02, lr_latents=0.1, rounding=rounding),
-    ]
-    tuner = Tuner(tiny_codec, adapter, mse, 2.0)
-    alone = [tuner.tune(x, phases) for x in (photo, shifted(photo))]
-    together = tuner.tune_many([photo, shifted(photo)], phases)
-    for one, other in zip(alone, together, strict=True):
-        assert other.best.name == one.best.name
-        assert other.best.cost == pytest.approx(one.best.cost, rel=2e-3)
-        assert other.best.cost < other.untuned.cost
-        assert (other.steps, other.lmbda) == (one.steps, one.lmbda)
-        assert (other.best.x_hat - one.best.x_hat).abs().mean() < 2e-3
-    assert not any(module._forward_hooks for module in tiny_codec.modules())
-
-
-def test_an_image_that_diverges_or_fails_leaves_the_others_alone(tiny_codec, adapter, photo):
-    def loss(x_hat, x):
-        weight = x.mean() - photo.mean()  # zero for one of them
-        return ((x_hat - x).square() / weight.where(weight != 0, torch.tensor(float("nan")))).mean()
-
-    other = photo * 0.5
-    task = FunctionTask("picky", loss, lmbda=-2000.0)
-    failed, tuned = Tuner(tiny_codec, adapter, task, 2.0).tune_many([photo, other], [LATENTS])
-    assert isinstance(failed, TaskError)
-    assert "the loss is nan" in str(failed)
-    assert tuned.best.cost < tuned.untuned.cost
-
-
-def test_diverged_images_keep_what_they_had(tiny_codec, adapter, photo, monkeypatch):
-    """From the third step on the first image's picture is NaN."""
-    calls = []
-    synthesis = tiny_codec.synthesis
-
-    def broken(y_hat, quality):
-        x_hat = synthesis(y_hat, quality)
-        calls.append(len(y_hat))
-        if torch.is_grad_enabled() and len(y_hat) == 2 and len(calls) > 8:
-            x_hat = x_hat * torch.tensor([float("nan"), 1.0]).view(2, 1, 1, 1)
-        return x_hat
-
-    monkeypatch.setattr(tiny_codec, "synthesis", broken)
-    first, second = Tuner(tiny_codec, adapter, mse, 2.0).tune_many([photo, shifted(photo)], [LATENTS])
-    assert 0 < first.steps < 15
-    assert second.steps == 15
-    assert second.best.cost < second.untuned.cost
-
-
-def test_adapters_that_are_one_for_all_are_tuned_one_by_one(tiny_codec, adapter, photo, monkeypatch):
-    monkeypatch.setattr(type(adapter), "per_sample", False)
-    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune_many([photo, shifted(photo)], [phase("decoder", lr=0.2)])
-    assert len(tuned) == 2
-    assert all(one.steps == 6 for one in tuned)

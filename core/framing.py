@@ -1,0 +1,46 @@
+"""The part of a picture that is used: scaled by its short side, and the middle of that, as data sets are prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from taskodec.images import MAX_PIXELS, load_image, to_pil
+
+__all__ = ["WHOLE", "Framing"]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """`resize` is the short side that pictures are scaled to, `center_crop` the side of the square cut from the middle.
+
+    Both in pixels, None for not at all. They are torchvision's, on pictures of 8 bits as Pillow scales them.
+    """
+
+    resize: int | None = None
+    center_crop: int | None = None
+
+    def load(self, path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
+        """The picture of a file, (1, 3, H, W) in [0, 1]; ImageError if it cannot be read."""
+        x = load_image(path, max_pixels=max_pixels).x
+        if self == WHOLE:
+            return x
+        from torchvision.transforms import functional as transforms
+
+        picture = to_pil(x)
+        if self.resize is not None:
+            picture = transforms.resize(picture, [self.resize])
+        if self.center_crop is not None:
+            picture = transforms.center_crop(picture, [self.center_crop])
+        return load_image(picture, max_pixels=max_pixels).x
+
+    def shortest(self, width: int, height: int) -> int:
+        """The shorter side, in pixels, of what becomes of a picture of this size."""
+        side = min(width, height) if self.resize is None else self.resize
+        return side if self.center_crop is None else self.center_crop
+
+
+WHOLE = Framing()
+"""The picture as it is."""

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from taskodec.errors import ImageError
+from taskodec.framing import WHOLE, Framing
+
+
+@pytest.fixture
+def picture(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (53, 91, 3), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(None, None), (32, None), (None, 40), (32, 32), (33, 32), (24, 40)])
+def test_it_is_what_torchvision_makes_of_the_file(picture, resize, crop):
+    steps = [transforms.Resize(resize)] if resize else []
+    steps += [transforms.CenterCrop(crop)] if crop else []
+    with Image.open(picture) as file:
+        expected = transforms.Compose([*steps, transforms.ToTensor()])(file)
+    framing = Framing(resize, crop)
+    found = framing.load(picture)
+    assert torch.equal(found[0], expected)
+    assert min(found.shape[2:]) == framing.shortest(91, 53)
+
+
+def test_without_either_nothing_happens():
+    assert Framing(None, None) == WHOLE
+
+
+def test_limits_hold(picture):
+    with pytest.raises(ImageError, match="91x53 pixels: the limit is 100 in all"):
+        Framing(8, 8).load(picture, max_pixels=100)
