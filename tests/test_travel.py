@@ -20,42 +20,41 @@ def adapter(tiny_codec):
     return adapter
 
 
-def in_use(adapter):
-    """What was last given to the decoder."""
-    return adapter._delta_in_use[0] if adapter._delta_in_use else None
-
-
 def delta_of(adapter):
     return torch.linspace(-0.07, 0.09, sum(adapter.delta_groups), requires_grad=True)
 
 
 def test_ours_is_rounded_and_rated(adapter):
     delta = delta_of(adapter)
-    bits = Travel.by(TTFTSettings(), adapter).set(delta)
+    travel = Travel.by(TTFTSettings(), adapter)
+    change, bits = travel.of(delta)
     sent = Delta.of(delta.detach(), TUNING_STEP)
-    assert torch.allclose(in_use(adapter), sent.tensor(delta))
+    assert travel.as_sent
+    assert torch.allclose(change, sent.tensor(delta))
     assert bits.item() == pytest.approx(delta_bits(sent.values, adapter.delta_groups), rel=0.4, abs=14)
-    (bits + in_use(adapter).sum()).backward()
+    (bits + change.sum()).backward()
     assert delta.grad.abs().min() > 0.5
 
 
 def test_published_is_neither_until_it_is_sent(adapter):
     delta = delta_of(adapter)
     travel = Travel(adapter, absolute=True, rated=False, rounded=False)
-    assert travel.set(delta) == 0
-    assert torch.allclose(in_use(adapter), delta, atol=1e-7)
-    bits = travel.set(delta, sent=True)
+    assert not travel.as_sent
+    change, bits = travel.of(delta)
+    assert bits == 0
+    assert torch.allclose(change, delta, atol=1e-7)
+    change, bits = travel.of(delta, sent=True)
     sent = travel.rounding(delta.detach())
     assert isinstance(sent, Absolute)
-    assert torch.equal(in_use(adapter), sent.tensor(delta))
+    assert torch.equal(change, sent.tensor(delta))
     assert bits > 10 * len(delta)
 
 
 def test_absolute_values_can_be_rated_and_rounded_while_they_are_tuned(adapter):
     delta = delta_of(adapter)
-    bits = Travel(adapter, absolute=True).set(delta)
+    change, bits = Travel(adapter, absolute=True).of(delta)
     own = adapter.singular_values()
-    steps = (own + in_use(adapter)) / ABSOLUTE_STEP
+    steps = (own + change) / ABSOLUTE_STEP
     assert torch.allclose(steps, steps.round(), atol=1e-2)
     bits.backward()
     assert torch.equal(delta.grad.sign(), (own + delta).sign())
@@ -65,19 +64,21 @@ def test_absolute_values_can_be_rated_and_rounded_while_they_are_tuned(adapter):
 def test_no_change_is_not_sent(adapter, absolute):
     travel = Travel(adapter, absolute=absolute)
     zeros = torch.zeros(sum(adapter.delta_groups))
-    adapter.set_delta(torch.ones_like(zeros))
-    assert travel.set(zeros, sent=True) == 0
-    assert in_use(adapter) is None
+    change, bits = travel.of(zeros, sent=True)
+    assert change is None
+    assert bits == 0
     assert travel.rounding(zeros) is None
 
 
 def test_changes_that_round_to_zero_are_free(adapter):
     small = torch.full((sum(adapter.delta_groups),), STEPS[TUNING_STEP] / 4)
-    assert Travel(adapter).set(small, sent=True) == 0
-    assert in_use(adapter) is None
+    change, bits = Travel(adapter).of(small, sent=True)
+    assert change is None
+    assert bits == 0
 
 
 def test_without_an_adapter_nothing_travels():
-    travel = Travel(None)
-    assert travel.set(torch.zeros(0)) == 0
-    assert travel.rounding(torch.zeros(0)) is None
+    change, bits = Travel(None).of(torch.zeros(0))
+    assert change is None
+    assert bits == 0
+    assert Travel(None).rounding(torch.zeros(0)) is None
