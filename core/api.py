@@ -136,7 +136,7 @@ class Compressor:
             self.adapter,
             self.task,
             self.quality,
-            lmbda=settings.task.lmbda,
+            lmbda=settings.task.weight(settings.quality),
             lmbda_scale=settings.task.lmbda_scale,
             seed=settings.ttft.seed,
             metadata=adapter_metadata(registry, settings.adapter),
