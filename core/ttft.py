@@ -85,6 +85,11 @@ class Tuner:
         """The codec's, whose weights do not change while this tuner is used."""
         return codec_fingerprint(self.codec)
 
+    @cached_property
+    def networks(self) -> TuningNetworks:
+        """How codec and task run while images are tuned."""
+        return TuningNetworks.by(self.switches, self.codec, self.task)
+
     def tune(
         self,
         x: Tensor,
@@ -176,7 +181,7 @@ class _Run:
         self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
         judged = (tuner.task, self.quality, size, reference, self.lmbda)
         pixels = full[0] * full[1] * share.images
-        self.networks = TuningNetworks.by(self.switches, self.codec, tuner.task, x.device, pixels)
+        self.networks = tuner.networks.sized(pixels, self.switches)
         travel = Travel.by(self.switches, self.adapter)
         self.objective = Objective(self.codec, self.adapter, *judged, travel, self.networks)
         known = tuner.fingerprint

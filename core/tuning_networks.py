@@ -6,6 +6,7 @@ fast, and how exactly, the way there is found.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -28,7 +29,7 @@ CHECKPOINT_PIXELS = 2**20
 
 
 class TuningNetworks:
-    """A codec and a task as tuning uses them, for `pixels` in one pass.
+    """A codec and a task as tuning uses them.
 
     `bf16` computes transforms, and the loss of a task that is fit for it (`Task.mixed_precision`), in bfloat16, the
     entropy model never. `checkpoint` keeps the activations between blocks only, and computes those inside a second
@@ -45,11 +46,19 @@ class TuningNetworks:
             task.compile()
 
     @classmethod
-    def by(cls, switches: TTFTSettings, codec: Codec, task: Task, device: torch.device, pixels: int) -> TuningNetworks:
-        """As the settings say, for this device and so many pixels in one pass."""
+    def by(cls, switches: TTFTSettings, codec: Codec, task: Task) -> TuningNetworks:
+        """As the settings say, for the device where the codec is; `checkpoint: auto` is up to `sized`."""
+        device = next((value.device for value in codec.parameters()), torch.device("cpu"))
         bf16 = has_bf16(device) if switches.bf16 == "auto" else switches.bf16
-        saving = pixels >= CHECKPOINT_PIXELS if switches.checkpoint == "auto" else switches.checkpoint
-        return cls(codec, task, bf16=bf16, checkpoint=saving, compiled=switches.compile)
+        return cls(codec, task, bf16=bf16, checkpoint=switches.checkpoint is True, compiled=switches.compile)
+
+    def sized(self, pixels: int, switches: TTFTSettings) -> TuningNetworks:
+        """The same, compiled once for all, for so many pixels in one pass."""
+        if switches.checkpoint != "auto":
+            return self
+        other = copy.copy(self)
+        other.checkpoint = pixels >= CHECKPOINT_PIXELS
+        return other
 
     def analysis(self, x: Tensor, quality: float) -> Latents:
         """`codec.analysis` of (B, 3, H, W), in 32 bits."""

@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", metavar="NAME", help="of step: a line to time; repeatable")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
     parser.add_argument("--cpu", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     clock = time.process_time if options.cpu else time.perf_counter
     {"step": compare_steps, "cost": compare_costs, "batch": compare_batches}[options.what](options, clock)
 

@@ -7,7 +7,8 @@ from taskodec.function_task import FunctionTask
 from taskodec.lora import attached, build_svd_lora
 from taskodec.objective import Objective, estimate
 from taskodec.phases import Point
-from taskodec.settings import TTFTSettings
+from taskodec.settings import PhaseSettings, TTFTSettings
+from taskodec.ttft import Tuner
 from taskodec.tuning_networks import TuningNetworks, checkpointed
 
 mse = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean(), lmbda=2000.0)
@@ -77,8 +78,17 @@ def test_blocks_are_checkpointed_once():
 
 
 def test_large_passes_save_memory_by_themselves(tiny_codec):
-    cpu = torch.device("cpu")
-    small, large = (TuningNetworks.by(TTFTSettings(), tiny_codec, mse, cpu, pixels) for pixels in (2**16, 2**21))
-    assert (small.checkpoint, large.checkpoint) == (False, True)
-    never = TuningNetworks.by(TTFTSettings(checkpoint=False, bf16=False), tiny_codec, mse, cpu, 2**21)
-    assert (never.checkpoint, never.bf16) == (False, False)
+    for checkpoint, expected in (("auto", (False, True)), (False, (False, False)), (True, (True, True))):
+        switches = TTFTSettings(checkpoint=checkpoint, bf16=False)
+        networks = TuningNetworks.by(switches, tiny_codec, mse)
+        assert not networks.bf16
+        assert tuple(networks.sized(pixels, switches).checkpoint for pixels in (2**16, 2**21)) == expected
+
+
+def test_networks_are_compiled_once_for_all_images(tiny_codec, photo, monkeypatch):
+    made = []
+    monkeypatch.setattr(torch, "compile", lambda function: made.append(function) or function)
+    tuner = Tuner(tiny_codec, None, mse, 2.0, switches=TTFTSettings(compile=True))
+    for _ in range(2):
+        assert tuner.tune(photo, [PhaseSettings(train=("latents",), steps=2)]).steps == 2
+    assert len(made) == 1
