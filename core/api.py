@@ -81,7 +81,7 @@ class Compressor:
             self.adapter,
             self.task,
             self.quality,
-            lmbda=settings.task.lmbda,
+            lmbda=settings.task.weight(settings.quality),
             lmbda_scale=settings.task.lmbda_scale,
             seed=settings.ttft.seed,
             metadata=adapter_metadata(registry, settings.adapter),

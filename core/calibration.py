@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,15 +63,21 @@ def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality
 
 
 def measure_balance(
-    codec: Codec, task: Task, crops: Tensor, lmbda: float | None = None, lmbda_scale: float = 1.0
+    codec: Codec,
+    task: Task,
+    crops: Tensor,
+    lmbda: float | Mapping[float, float] | None = None,
+    lmbda_scale: float = 1.0,
 ) -> Balance:
     """The balance of the untuned codec over crops (B, 3, S, S), at all its qualities.
 
-    The weights are `lmbda` if given, else the task's own, else the slopes of the mean rate-loss curve, smoothed: see
-    `smooth_slopes`; all are multiplied by `lmbda_scale`. TaskError when no weight can be derived.
+    The weights are `lmbda` if given, one for all or by quality, else the task's own, else the slopes of the mean
+    rate-loss curve, smoothed: see `smooth_slopes`; all are multiplied by `lmbda_scale`. TaskError when no weight can be
+    derived.
     """
     levels = tuple(codec.qualities)
-    own = [lmbda if lmbda is not None else task.lmbda(codec, q) for q in levels]
+    given = [lmbda.get(q) if isinstance(lmbda, Mapping) else lmbda for q in levels]
+    own = [weight if weight is not None else task.lmbda(codec, q) for q, weight in zip(levels, given, strict=True)]
     means = _means(codec, task, crops, levels)
     smooth = smooth_slopes([means[q] for q in levels])
     weights = [

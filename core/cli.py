@@ -15,6 +15,7 @@ from taskodec.cli_coding import compress, decompress, info
 from taskodec.cli_eval import evaluate
 from taskodec.cli_export import export
 from taskodec.cli_models import models
+from taskodec.cli_paper import paper
 from taskodec.cli_plugins import config, plugins
 from taskodec.cli_pretrain import pretrain
 from taskodec.cli_train import train
@@ -52,7 +53,7 @@ def _taskodec(
     """Compress images for what they are used for: learned codecs, tuned to each image and task."""
 
 
-for _command in (compress, decompress, info, plugins, config, train, pretrain, bench, export):
+for _command in (compress, decompress, info, plugins, config, train, pretrain, bench, export, paper):
     app.command()(_command)
 app.command("eval")(evaluate)
 app.add_typer(models, name="models")

@@ -49,7 +49,8 @@ __all__ = [
 ]
 
 ConfigFiles = Annotated[
-    list[Path] | None, typer.Option("--config", metavar="FILE.yaml", help="Settings file; may be repeated.")
+    list[Path] | None,
+    typer.Option("--config", metavar="FILE.yaml", help="Settings file, or taskodec:paper/NAME; repeatable."),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as ttft.steps=80; repeatable.")

@@ -85,7 +85,7 @@ def _run(
     codec = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
     task = registry.task_from(settings.task.name, **settings.task.options).to(device)
     adapter = _adapter(registry, settings, codec, init)
-    options |= {"lmbda": settings.task.lmbda, "lmbda_scale": settings.task.lmbda_scale}
+    options |= {"lmbda": settings.task.lmbda or settings.task.lmbdas, "lmbda_scale": settings.task.lmbda_scale}
     options |= {"framing": Framing(**settings.data.model_dump())}
     options |= {"resolved": settings.model_dump(mode="json")}
     with progress_bar(f"pretrain {task.name}", quiet) as progress:

@@ -138,9 +138,10 @@ class DeltaSearch:
             changed = moved(self.found.values, [Move(where, values, 0.0)])
             change = (changed - self.found.values) * step
             fall = -float(slope @ change + self.curvature @ change**2 / 2)
-            if fall > 0 or not changed[list(where)].any() or abs(changed).sum() < abs(self.found.values).sum():
-                saved = (bits - delta_bits(changed, self.groups)) / self.pixels
-                moves.append(Move(where, values, fall + saved))
+            if fall <= 0 and abs(changed).sum() > abs(self.found.values).sum():
+                continue  # more bits and more loss, as most moves away from zero
+            saved = (bits - delta_bits(changed, self.groups)) / self.pixels
+            moves.append(Move(where, values, fall + saved))
         taken: set[int] = set()
         disjoint = []
         for move in sorted(moves, key=lambda move: -move.gain):

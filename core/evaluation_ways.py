@@ -91,7 +91,7 @@ class LearnedWay:
             "codec": [settings.codec.name, self.about["codec_fingerprint"]],
             "adapter": None if adapter is None else [self.about["adapter_fingerprint"], _state_digest(adapter)],
             "header": compressor.tuner.metadata,
-            "lmbda": [settings.task.lmbda, settings.task.lmbda_scale],
+            "lmbda": [settings.task.weight(settings.quality), settings.task.lmbda_scale],
             "phases": phases,
             "seed": settings.ttft.seed,
             "time_budget": settings.ttft.time_budget if phases else None,

@@ -96,7 +96,14 @@ class Layers:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A configuration file; SettingsError when it cannot be read or is not a mapping."""
+    """A configuration file; SettingsError when it cannot be read or is not a mapping.
+
+    `taskodec:KIND/NAME` is a packaged preset, such as `taskodec:paper/det-closed`.
+    """
+    start, colon, preset_path = str(path).partition(":")
+    if colon and start == "taskodec":
+        kind, _, name = preset_path.removesuffix(".yaml").partition("/")
+        return preset(kind, name, needed=True)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

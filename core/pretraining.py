@@ -1,9 +1,10 @@
 """Pre-training of an adapter for a task, on a data set, over all qualities of a codec at once.
 
 U, S and V of encoder and decoder are trained, the codec's own weights are frozen (Park et al., CVPR 2025, section
-3.2). A crop at a quality costs `lmbda * loss + bpp`, as in test-time fine-tuning. What a step minimises is the mean
-logarithm of that cost: a tenth saved counts the same on a cheap and on a dear crop, so that neither a quality nor a
-crop on which the task's network is unsure dominates. Reports give costs in units of the codec without adapter.
+3.2). A crop at a quality costs `lmbda * loss + bpp`, as in test-time fine-tuning. What a step minimises is the mean of
+that cost, as published (`objective: cost`), or by default of its logarithm: a tenth saved counts the same on a cheap
+and on a dear crop, so that neither a quality nor a crop on which the task's network is unsure dominates. Reports give
+costs in units of the codec without adapter.
 """
 
 from __future__ import annotations
@@ -111,9 +112,15 @@ class _Data:
 
 
 def task_cost(
-    codec: Codec, task: Task, balance: Balance, x: Tensor, quality: Tensor, rounding: Rounding = "mixed"
+    codec: Codec,
+    task: Task,
+    balance: Balance,
+    x: Tensor,
+    quality: Tensor,
+    rounding: Rounding = "mixed",
+    objective: str = "log-cost",
 ) -> tuple[Tensor, Tensor]:
-    """Mean logarithm of a batch's costs, and figures (3,): cost in units of the untuned codec's, loss and bpp, means.
+    """What is minimised of a batch, and figures (3,): cost in units of the untuned codec's, loss and bpp, means.
 
     `x` is (B, 3, S, S) with a quality for each (B,). TaskodecError when the pictures are not finite.
     """
@@ -135,7 +142,8 @@ def task_cost(
             "a constant to it"
         )
     relative = cost / balance.cost(quality).to(x.device)
-    return cost.log().mean(), torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
+    minimised = cost.mean() if objective == "cost" else cost.log().mean()
+    return minimised, torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
 
 
 @torch.no_grad()
@@ -169,7 +177,7 @@ def pretrain(
     out: Path,
     settings: PretrainSettings,
     *,
-    lmbda: float | None = None,
+    lmbda: float | Mapping[float, float] | None = None,
     lmbda_scale: float = 1.0,
     validation: Sequence[Path] = (),
     framing: Framing = WHOLE,
@@ -224,7 +232,9 @@ def _read(
     return _Data(crops, [_middle(framing.load(path), size) for path in spread])
 
 
-def _start(run: Pretraining, data: _Data, weight: tuple[float | None, float], device: torch.device) -> None:
+def _start(
+    run: Pretraining, data: _Data, weight: tuple[float | Mapping[float, float] | None, float], device: torch.device
+) -> None:
     """Step 0: what the codec costs without the adapter."""
     settings = run.settings
     crops = data.crops.crops(largest_crop(settings), range(settings.calibration_crops), settings.seed, BEFORE)
@@ -250,7 +260,7 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
 
     def forward() -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
-            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding)
+            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, run.settings.objective)
 
     rate = learning_rate(run.step, run.settings)
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))

@@ -39,7 +39,12 @@ def check_batch(settings: TrainSettings, processes: int) -> None:
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Linear warm-up over the first hundredth, then a cosine down to `final_lr`."""
+    """With `schedule: step`, `lr` times `gamma` for each milestone passed.
+
+    Else linear warm-up over the first hundredth, then a cosine down to `final_lr`.
+    """
+    if settings.schedule == "step":
+        return settings.lr * settings.gamma ** sum(step >= milestone for milestone in settings.milestones)
     warmup = max(1, settings.steps // 100)
     if step < warmup:
         return settings.lr * (step + 1) / warmup

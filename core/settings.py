@@ -79,14 +79,19 @@ class AdapterSettings(_Named):
 
 
 class TaskSettings(_Named):
-    """Which task; `lmbda` None leaves the weight of its loss to the task or the tuning engine.
+    """Which task; `lmbda` None leaves the weight of its loss to `lmbdas`, by quality, then to the task or the engine.
 
     `lmbda_scale` multiplies the weight, wherever it comes from.
     """
 
     name: str = "human"
     lmbda: Positive | None = None
+    lmbdas: dict[float, Positive] = Field(default_factory=dict)
     lmbda_scale: Positive = 1.0
+
+    def weight(self, quality: float) -> float | None:
+        """The weight that is set for this quality."""
+        return self.lmbda if self.lmbda is not None else self.lmbdas.get(quality)
 
 
 class LimitSettings(Model):
@@ -135,6 +140,8 @@ class StageSettings(Model):
 class TrainSettings(Model):
     """Training of a codec, in stages. `lr_scales` maps glob patterns of parameter names to factors of `lr`.
 
+    `schedule: cosine` goes down to `final_lr`; `step` multiplies `lr` by `gamma` at each of `milestones`, in steps.
+
     `batch` is the crops of a step in the first stage, over all processes; later stages have as many pixels. `ema` is
     the decay of the moving average that becomes the weights. `workers` processes per training process read pictures
     ahead, of which `cache_mb` megabytes are kept decoded; None means none on the CPU, four on a GPU.
@@ -145,6 +152,9 @@ class TrainSettings(Model):
     steps: Size = 5000
     lr: Positive = 1e-3
     final_lr: Positive = 1e-5
+    schedule: Literal["cosine", "step"] = "cosine"
+    milestones: tuple[Count, ...] = ()
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
     lr_scales: dict[str, float] = Field(default_factory=dict)
     clip: Positive = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -168,7 +178,8 @@ class PretrainSettings(TrainSettings):
 
     `calibration_crops` training crops measure what the untuned codec costs, and the weight of the loss where neither
     task nor settings have one. Of the held-out images, `validation_images` are used, their middle as large as the
-    largest crop. After `patience` validations without a lower cost the run ends; 0 never ends it early.
+    largest crop. `objective` is what steps minimise: the mean of the costs' logarithms, or of the costs. After
+    `patience` validations without a lower cost the run ends; 0 never ends it early.
     """
 
     stages: tuple[StageSettings, ...] = (StageSettings(until=1, crop=256),)
@@ -178,6 +189,7 @@ class PretrainSettings(TrainSettings):
     final_lr: Positive = 3e-5
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     validate_every: Size = 500
+    objective: Literal["log-cost", "cost"] = "log-cost"
     calibration_crops: Size = 64
     validation_images: Size = 24
     patience: Count = 5

@@ -11,7 +11,7 @@ from taskodec.weight_files import WeightsFile
 
 __all__ = ["register_adapters", "register_tasks", "register_weights"]
 
-OPTIONS = "network, weights, loss=features|outputs, layers, offline, scale"
+OPTIONS = "network, weights, loss=features|outputs, layers, offline, scale, feature_scale"
 
 
 @hookimpl

@@ -46,16 +46,18 @@ def load_det(
     layers: Sequence[float] | None = None,
     offline: bool = False,
     scale: float | None = None,
+    feature_scale: float | None = None,
     onnx: Mapping[str, Any] | None = None,
 ) -> Detection:
     """The task `det` with a detector by name.
 
     `weights` is a local file instead of the published one, `loss` is `features` or `outputs`, `layers` has a weight
     for each level of features, `offline` never downloads, and `scale` is the factor that pictures are scaled by
-    instead of the network's own choice. `onnx` has the options of an ONNX file.
+    instead of the network's own choice; `feature_scale` is the same for the loss on features alone. `onnx` has the
+    options of an ONNX file.
     """
     lmbdas = YOLOX_NANO_LMBDAS if network == "yolox_nano" and loss == "outputs" else None
-    found = load_detector(network, weights, offline, scale, onnx)
+    found = _scaled(network, load_detector(network, weights, offline, scale, onnx), feature_scale)
     return Detection(found, "det", loss=loss, layers=layers, lmbdas=lmbdas)
 
 
@@ -66,12 +68,24 @@ def load_seg(
     layers: Sequence[float] | None = None,
     offline: bool = False,
     scale: float | None = None,
+    feature_scale: float | None = None,
 ) -> InstanceSegmentation:
     """The task `seg` with a network that gives masks; options as for `load_det`."""
-    found = load_detector(network, weights, offline, scale)
+    found = _scaled(network, load_detector(network, weights, offline, scale), feature_scale)
     if not isinstance(found, MaskDetector):
         raise UsageError(f"network {network!r} gives no masks, which task 'seg' is about; take it for task 'det'")
     return InstanceSegmentation(found, "seg", loss=loss, layers=layers)
+
+
+def _scaled(name: str, found: Any, feature_scale: float | None) -> Detector:
+    """The detector, whose loss on features sees pictures scaled by this factor; UsageError for one that cannot."""
+    check_scale(feature_scale, "feature_scale")
+    if feature_scale is not None:
+        if not hasattr(found, "feature_scale"):
+            raise UsageError(f"network {name!r} has one scale for all; leave out task.options.feature_scale")
+        found.feature_scale = feature_scale
+    detector: Detector = found
+    return detector
 
 
 def load_detector(

@@ -1,6 +1,7 @@
 """Detectors of detectron2 (Apache-2.0, weights CC BY-SA 3.0), by their configuration, where it is installed.
 
-A configuration is a name of detectron2's model zoo, such as `COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml`, or a file.
+A configuration is a name of detectron2's model zoo, such as `COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml`, a file, or
+`POINTREND`, which is Mask R-CNN with another mask head (Kirillov et al. 2020, arXiv:1912.08193).
 detectron2 gives no hashes of its weights, and reads them itself: they are pickles, which can run code.
 """
 
@@ -14,11 +15,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from taskodec.errors import UsageError, WeightsError
-from taskodec.plugins.zoo import detectron2_file
+from taskodec.plugins.zoo import DETECTRON2, detectron2_file
 from taskodec.tasks.detection import Detector, MaskDetector
 from taskodec.tasks.detections import Detections
 
-__all__ = ["Detectron2", "Detectron2Masks", "detectron2_detector"]
+__all__ = ["POINTREND", "Detectron2", "Detectron2Masks", "detectron2_detector"]
+
+POINTREND = "PointRend/InstanceSegmentation/pointrend_rcnn_R_50_FPN_3x_coco.yaml"
+POINTREND_CHANGES = {
+    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": True,
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "",
+    "MODEL.ROI_MASK_HEAD.NAME": "PointRendMaskHead",
+    "MODEL.ROI_MASK_HEAD.POINT_HEAD_ON": True,
+}
+"""What PointRend's configuration has otherwise than Mask R-CNN's; detectron2 installs no file of it."""
 
 PLACES = 200
 """How many proposals of the original the loss on outputs looks at, those most like objects."""
@@ -51,8 +61,15 @@ def _settings(config: str) -> Any:
 
     settings = get_cfg()
     try:
+        from detectron2.projects.point_rend import add_pointrend_config
+
+        add_pointrend_config(settings)  # keys that only its configurations use
         file = Path(config).expanduser()
-        settings.merge_from_file(str(file) if file.is_file() else model_zoo.get_config_file(config))
+        base = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml" if config == POINTREND else config
+        settings.merge_from_file(str(file) if file.is_file() else model_zoo.get_config_file(base))
+        if config == POINTREND:
+            settings.merge_from_list([part for change in POINTREND_CHANGES.items() for part in change])
+            settings.MODEL.WEIGHTS = DETECTRON2[-1].url
     except Exception as error:  # an unknown name, or nearly anything that YAML can hold
         raise UsageError(
             f"network detectron2:{config} is neither a file nor in detectron2's model zoo: {error}"
@@ -78,6 +95,7 @@ class Detectron2(Detector):
     """
 
     min_side = 1
+    feature_scale: float | None = None
 
     def __init__(self, model: Any, settings: Any) -> None:
         from detectron2.data import MetadataCatalog
@@ -91,7 +109,7 @@ class Detectron2(Detector):
         self.categories = {index: category for category, index in ids.items()}
 
     def features(self, x: Tensor) -> list[Tensor]:
-        return list(self._see(x)[1].values())
+        return list(self._see(x, self.feature_scale)[1].values())
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:
@@ -133,14 +151,15 @@ class Detectron2(Detector):
         moved = heads.box_predictor.box2box_transform.apply_deltas(deltas, boxes)  # (A, K * 4)
         return logits.softmax(1), moved.unflatten(1, (-1, 4))
 
-    def _see(self, x: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        images = self.model.preprocess_image([{"image": one} for one in self._pictures(x)])
+    def _see(self, x: Tensor, factor: float | None = None) -> tuple[Any, dict[str, Tensor]]:
+        images = self.model.preprocess_image([{"image": one} for one in self._pictures(x, factor)])
         return images, self.model.backbone(images.tensor)
 
-    def _pictures(self, x: Tensor) -> Tensor:
-        """(B, 3, h, w) in [0, 255], in the network's order of channels and at its size."""
+    def _pictures(self, x: Tensor, factor: float | None = None) -> Tensor:
+        """(B, 3, h, w) in [0, 255], in the network's order of channels and scaled by `factor`, or to its size."""
         x = 255 * (x.flip(1) if self.bgr else x)
-        height, width = (max(1, round(side * self._factor(x))) for side in x.shape[2:])
+        factor = factor or self._factor(x)
+        height, width = (max(1, round(side * factor)) for side in x.shape[2:])
         return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
 
     def _factor(self, x: Tensor) -> float:
@@ -156,6 +175,8 @@ class Detectron2Masks(Detectron2, MaskDetector):
 
         _, features = self._see(x)
         heads = self.model.roi_heads
+        if heads.mask_pooler is None:
+            raise UsageError("PointRend's masks are no fixed grid; compare its features, task.options.loss=features")
         pooled = heads.mask_pooler([features[name] for name in heads.mask_in_features], [Boxes(proposals[:, :4])])
         logits = heads.mask_head.layers(pooled)  # (A, K, 28, 28)
         chosen = logits[torch.arange(len(proposals), device=x.device), proposals[:, 4].long()]

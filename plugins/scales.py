@@ -9,10 +9,10 @@ __all__ = ["LARGEST_SCALE", "check_scale", "refuse_scale"]
 LARGEST_SCALE = 4
 
 
-def check_scale(scale: float | None) -> None:
+def check_scale(scale: float | None, option: str = "scale") -> None:
     """UsageError unless it is a factor, or none is given."""
     if scale is not None and not 0 < scale <= LARGEST_SCALE:
-        raise UsageError(f"task.options.scale = {scale!r}: expected a factor above 0 and at most {LARGEST_SCALE}")
+        raise UsageError(f"task.options.{option} = {scale!r}: expected a factor above 0 and at most {LARGEST_SCALE}")
 
 
 def refuse_scale(network: str, scale: float | None) -> None:

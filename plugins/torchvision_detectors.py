@@ -62,6 +62,7 @@ class _Torchvision(Detector):
     """What one and two stages share: features are those that the head takes, in torchvision's order."""
 
     min_side = 1
+    feature_scale: float | None = None
 
     def __init__(self, model: Any, scale: float | None = None) -> None:
         super().__init__()
@@ -70,7 +71,9 @@ class _Torchvision(Detector):
             model.transform = _Scaled(model.transform, scale)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        return list(self._see(x)[1].values())
+        own = self.model.transform
+        transform = own if self.feature_scale is None else _Scaled(own, self.feature_scale)
+        return list(self.model.backbone(transform(list(x))[0].tensors).values())
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:

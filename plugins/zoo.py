@@ -7,6 +7,7 @@ from taskodec.weight_files import WeightsFile
 __all__ = [
     "CLASSIFICATION",
     "DETECTION",
+    "DETECTRON2",
     "ESPNET",
     "FASTESTDET",
     "LITES",
@@ -133,8 +134,12 @@ DETECTRON2 = (
         "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
         f"{_MODEL_ZOO}/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl",
     ),
+    detectron2_file(
+        "PointRend/InstanceSegmentation/pointrend_rcnn_R_50_FPN_3x_coco.yaml",
+        f"{_MODEL_ZOO}/PointRend/InstanceSegmentation/pointrend_rcnn_R_50_FPN_3x_coco/164955410/model_final_edd263.pkl",
+    ),
 )
-"""The published table's; any other one of the model zoo is fetched when it is used."""
+"""Those of the paper, PointRend last; any other one of the model zoo is fetched when it is used."""
 
 CLASSIFICATION = (*LITES.values(), *(TORCHVISION[name] for name in _TORCHVISION["cls"]))
 DETECTION = (YOLOX_NANO, FASTESTDET, *(TORCHVISION[name] for name in _TORCHVISION["det"]), *DETECTRON2)

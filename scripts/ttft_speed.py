@@ -201,6 +201,8 @@ def compare_steps(options: argparse.Namespace, clock: Clock) -> None:
     if options.compile:
         ways["default, compile"] = ("default", "ttft.compile=true")
     for name, (preset, *switches) in ways.items():
+        if options.only and name not in options.only:
+            continue
         own = copy.deepcopy(task) if "compile" in name else task
         made = _short(codec, adapter, own, preset, *switches, steps)
         contestants[name] = partial(seconds_a_step, clock, *made, [x])
@@ -282,6 +284,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--only", action="append", metavar="NAME", help="of step: a line to time; repeatable")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
     parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args()

@@ -60,7 +60,8 @@ class FeatureTask(Task):
 
     losses: Sequence[str] = ("features",)
     """What `loss` may be."""
-    mixed_precision = True
+    exact_losses: Sequence[str] = ()
+    """Those that bfloat16 is too coarse for."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class FeatureTask(Task):
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.name = name
         self.kind = loss
+        self.mixed_precision = loss not in self.exact_losses
         self.layers = layers
         self.lmbdas = lmbdas
 

@@ -165,7 +165,7 @@ def test_what_was_used_is_reported(tiny, photo):
     report = result.report()
     assert (report["codec"], report["task"], report["quality"]) == ("tiny", "softer", 2.5)
     assert report["settings"]["quality"] == Stream.from_bytes(result.stream).header.quality == 2.5
-    assert report["settings"]["task"] == {"name": "softer", "options": {}, "lmbda": 5, "lmbda_scale": 1}
+    assert report["settings"]["task"] == {"name": "softer", "options": {}, "lmbda": 5, "lmbdas": {}, "lmbda_scale": 1}
     assert report["settings"]["ttft"]["steps"] == 2
     assert report["notes"] == ["quality 2.53 rounded to 2.5: streams hold multiples of 1/16"]
     again = Compressor(tiny_settings("adapter.options.path=x", "ttft.preset=latents"), tiny).compress(photo).report()
@@ -225,6 +225,7 @@ def test_whatever_a_stream_says_there_is_a_picture_or_a_stream_error(tiny, tuned
         "height": st.integers(1, 200),
         "metadata": options.filter(lambda value: "Infinity" not in repr(value) and "inf" not in repr(value)),
         "has_delta": st.booleans(),
+        "absolute": st.booleans(),
         "codec": st.sampled_from(["tiny", "other"]),
     }
     chosen = data.draw(st.sets(st.sampled_from(sorted(changes)), max_size=3))
@@ -237,6 +238,13 @@ def test_whatever_a_stream_says_there_is_a_picture_or_a_stream_error(tiny, tuned
     with contextlib.suppress(StreamError):
         assert decoder.decompress(stream).size == (changed.width, changed.height)
     assert decoder.decompress(tuned_stream.to_bytes()).size == (96, 64)  # nothing stays behind
+
+
+def test_the_published_preset_writes_streams_that_decode(tiny, photo):
+    settings = tiny_settings("ttft.preset=paper", "ttft.steps=3")
+    result = Compressor(settings, tiny).compress(photo)
+    assert Stream.from_bytes(result.stream).header.absolute
+    assert np.array_equal(np.asarray(Decompressor(settings, tiny).decompress(result.stream)), np.asarray(result.image))
 
 
 def test_qualities_are_checked_however_warm_the_codec_is(tiny, tuned_stream):

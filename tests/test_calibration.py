@@ -38,6 +38,12 @@ def test_a_task_keeps_its_own_weights(tiny_codec, crops):
     assert measure_balance(tiny_codec, Human(), crops).lmbdas == pytest.approx(expected)
 
 
+def test_weights_may_be_given_by_quality(tiny_codec, crops):
+    plain = measure_balance(tiny_codec, Human(), crops).lmbdas
+    mixed = measure_balance(tiny_codec, Human(), crops, {2.0: 7.0, 4.0: 9.0}).lmbdas
+    assert mixed == (plain[0], 7.0, plain[2], 9.0)
+
+
 def test_a_scale_multiplies_every_weight_wherever_it_is_from(tiny_codec, crops):
     for task, lmbda in ((Human(), None), (MSE, None), (MSE, 7.0)):
         plain, scaled = (measure_balance(tiny_codec, task, crops, lmbda, scale) for scale in (1.0, 0.25))

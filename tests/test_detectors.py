@@ -35,6 +35,12 @@ def test_seg_needs_a_network_with_masks(monkeypatch, tmp_path):
         default_registry().task_from("seg", network="ssd300_vgg16")
 
 
+def test_networks_of_one_scale_have_none_for_features(monkeypatch):
+    monkeypatch.setattr("taskodec.plugins.detectors.load_detector", lambda *args: object())
+    with pytest.raises(UsageError, match=r"'fastestdet' has one scale for all; leave out task\.options\.feature_scale"):
+        default_registry().task_from("det", network="fastestdet", feature_scale=1)
+
+
 def test_without_internet_seg_names_its_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=r"maskrcnn_resnet50_fpn_coco-bf2d0c1e\.pth \(SHA-256 bf2d0c1e"):

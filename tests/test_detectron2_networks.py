@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from taskodec.errors import UsageError
+from taskodec.plugins import detectron2_networks
 from taskodec.plugins.detectors import load_det, load_detector, load_seg
+from taskodec.settings import load_settings
 
 HERE = importlib.util.find_spec("detectron2") is not None
 needs_detectron2 = pytest.mark.skipif(not HERE, reason="detectron2 is not installed: it is built from its source")
@@ -90,3 +92,42 @@ def test_objects_and_features_are_detectron2s(files):
 def test_an_unknown_configuration_says_so():
     with pytest.raises(UsageError, match="neither a file nor in detectron2's model zoo"):
         load_detector("detectron2:COCO-Detection/none.yaml")
+
+
+@needs_detectron2
+@pytest.mark.filterwarnings("ignore")
+def test_the_loss_on_features_may_see_the_picture_at_its_own_size(files):
+    network = load_det(*files, feature_scale=1).network
+    x = torch.rand(1, 3, 96, 160, generator=torch.Generator().manual_seed(0))
+    shapes = [tuple(f.shape[2:]) for f in network.features(x)]
+    assert shapes == [(24, 40), (12, 20), (6, 10), (3, 5), (2, 3)]
+    seen = network._see(x, 1)[0].tensor[0]  # detectron2's own: BGR, 0 to 255, its mean and deviation
+    assert torch.allclose(seen, (255 * x[0].flip(0) - network.model.pixel_mean) / network.model.pixel_std, atol=1e-3)
+
+
+@needs_detectron2
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("preset", ["det-closed", "seg-closed", "pointrend-open"])
+def test_the_papers_networks_have_a_loss_a_gradient_and_objects(preset, tmp_path):
+    """With random weights, at full size: what the presets of the paper name is built, tuned for and judged."""
+    options = dict(load_settings([f"taskodec:paper/{preset}"]).task.options)
+    from detectron2.modeling import build_model
+
+    settings = detectron2_networks._settings(options["network"].removeprefix("detectron2:"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save({"model": build_model(settings).state_dict()}, tmp_path / "weights.pth")
+    load = load_det if preset.startswith("det") else load_seg
+    task = load(**options, weights=tmp_path / "weights.pth")
+    x = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    x_hat = (0.9 * x).requires_grad_()
+    loss = task.loss(x_hat, task.prepare(x))
+    loss.backward()
+    levels = [((a - b) ** 2).mean() for a, b in zip(*map(task.network.features, (x_hat, x)), strict=True)]
+    assert float(loss) == pytest.approx(
+        (0.02 if preset.startswith("pointrend") else 0.2) * float(sum(levels)), rel=1e-4
+    )
+    assert len(levels) == 5
+    assert float(x_hat.grad.abs().sum()) > 0
+    record = task.evaluator().observe("a", x_hat.detach(), x)
+    assert set(record) == {"self"}

@@ -165,6 +165,15 @@ def test_savings_count_alike_at_every_cost(tiny_codec, photo):
         assert float(mean) == pytest.approx(float(each[0][1][index] + each[1][1][index]) / 2, rel=1e-5)
 
 
+def test_the_costs_themselves_may_be_minimised(tiny_codec, photo):
+    x = photo[..., :32, :32].repeat(2, 1, 1, 1)
+    balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))
+    quality = torch.tensor([1.0, 4.0])
+    minimised, _ = task_cost(tiny_codec, TASK, balance, x, quality, "ste", "cost")
+    each = [task_cost(tiny_codec, TASK, balance, x[i : i + 1], quality[i : i + 1], "ste")[0].exp() for i in (0, 1)]
+    assert minimised.item() == pytest.approx((each[0] + each[1]).item() / 2, rel=1e-5)
+
+
 def test_a_negative_loss_is_refused(tiny_codec, photo):
     task = FunctionTask("reward", lambda x_hat, x: -1 - (x_hat - x).square().mean())
     balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))

@@ -7,7 +7,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNN
 from torchvision.models.detection.retinanet import RetinaNet
 from torchvision.models.detection.ssd import SSD
 
+from taskodec.errors import UsageError
 from taskodec.plugins import torchvision_detectors
+from taskodec.plugins.detectors import load_det
 from taskodec.plugins.torchvision_detectors import DETECTORS, MASK_DETECTORS, torchvision_detector
 from taskodec.tasks.detection import Detection, InstanceSegmentation
 
@@ -102,6 +104,17 @@ def test_features_are_the_backbones_at_the_scale_that_is_asked_for(network, x, m
     half = [tuple(f.shape[2:]) for f in scaled.features(x)]
     assert half in ([(4, 8), (2, 4)], [(3, 4), (1, 2)])  # SSD takes any size, the others multiples of 32
     assert bool((scaled.eval().detect(x).boxes <= torch.tensor([70, 50, 70, 50])).all())
+
+
+def test_the_loss_on_features_may_have_a_scale_of_its_own(network, x):
+    wanted = network.detect(x).boxes
+    found = load_det("ssd300_vgg16", feature_scale=0.5).network
+    features = found.features(x)
+    assert torch.equal(found.detect(x).boxes, wanted)
+    for one, other in zip(features, torchvision_detector("it", scale=0.5).features(x), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(UsageError, match=r"task\.options\.feature_scale = 0: expected a factor"):
+        load_det("ssd300_vgg16", feature_scale=0)
 
 
 def test_masks_have_the_pictures_size(network, x):
