@@ -106,10 +106,9 @@ def _settings_of(variant: Variant, task: str, resolve: Resolve) -> Settings:
         settings = resolve(task, variant.overrides())
     except SettingsError as error:
         raise SettingsError(f"variant {variant.name!r}: {error}") from error
-    wanted, found = (
-        given.ttft.model_dump(exclude=BUDGETS) for given in (load_settings(overrides=variant.overrides()), settings)
-    )
-    if hidden := [f"ttft.{name}" for name, value in wanted.items() if found[name] != value]:
+    wanted = load_settings(overrides=variant.overrides()).ttft
+    named = sorted(wanted.model_fields_set - BUDGETS)  # by its preset, or by itself
+    if hidden := [f"ttft.{name}" for name in named if getattr(settings.ttft, name) != getattr(wanted, name)]:
         raise UsageError(
             f"variant {variant.name!r}: {', '.join(hidden)} of the settings would take the place of what it is about; "
             "leave them out"

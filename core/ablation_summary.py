@@ -63,7 +63,8 @@ class CaseSummary:
     """One codec and one task. `points` are the figures by quality, `comparisons` the BD-rates against the baseline.
 
     `lmbda` is the mean weight of the task's loss at each quality, the same in all variants. `fastest` names the
-    variant, other than the baseline, that takes least time of those that cost no more than it, if there is one.
+    variant, other than the baseline and with some tuning, that takes least time of those that cost no more than it, if
+    there is one.
     `clock` is the figure of rows that seconds are: of the processor, where all rows have that, for other work on the
     machine does not count then.
     """
@@ -232,5 +233,5 @@ def _adapter_bits(rows: Sequence[Row]) -> float:
 
 
 def _fastest(lines: Sequence[Line]) -> str | None:
-    enough = [line for line in lines if line.cost_of_baseline is not None and line.cost_of_baseline.value <= 1]
+    enough = [line for line in lines if line.steps and line.cost_of_baseline and line.cost_of_baseline.value <= 1]
     return min(enough, key=lambda line: line.seconds).variant if enough else None

@@ -39,7 +39,7 @@ def tasks(tmp_path):
 def test_the_command(run, pictures, variants, tasks, tmp_path):
     out_dir = tmp_path / "out"
     call = ["bench", "--ttft", "--data", pictures, "--codec", "tiny", "--variants", variants, "-o", out_dir]
-    call += ["--task", tasks[0], "--task", tasks[1], "--jobs", 1]
+    call += ["--task", tasks[0], "--task", tasks[1], "--jobs", 1, "--set", "ttft.bf16=false"]
     code, out, err = run(*call)
     assert (code, err) == (0, "")
     for words in ("ours, as a multiple of paper", "tiny, one, 2 images, quality 3", "tiny, two, 2 images, quality 3"):
@@ -111,6 +111,7 @@ def test_random_weights_are_named_in_the_report(run, picture, variants, tasks, t
         (["--ttft", "--codec", "tiny", "--codec", "tiny"], "tiny, human would be measured twice"),
         (["--ttft", "--codec", "tiny", "--qualities", "9"], "quality 9 does not exist"),
         (["--ttft", "--task", "cls", "--task", "det", "--labels", "x.tsv"], "say of which task, as in cls=x.tsv"),
+        (["--ttft", "--set", "ttft.keep=best"], "variant 'paper': ttft.keep of the settings would take the place"),
         (["--ttft", "--labels", "x.tsv", "--labels", "y.tsv"], "give one"),
         (["--ttft", "--only", "paper,defualt"], "did you mean 'default'"),
         (["--ttft", "--only", "default"], "compared with paper"),
