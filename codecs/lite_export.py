@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from taskodec.codecs.lite_graph import fast_synthesis
 from taskodec.codecs.lite_prediction import IntegerPredictor
-from taskodec.codecs.lite_transforms import Analysis, HyperAnalysis, compressed
+from taskodec.codecs.lite_transforms import Analysis, HyperAnalysis, Synthesis, compressed
 from taskodec.entropy import Tables
 from taskodec.export_parts import EncoderParts, ExportParts, Network
 
@@ -22,13 +23,12 @@ SIZE = (8, 12)
 class GainedSynthesis(nn.Module):
     """y_hat (1, M, h, w) as decoded, and what its channels are multiplied by (M,), to the picture."""
 
-    def __init__(self, g_s: nn.Module) -> None:
+    def __init__(self, g_s: Synthesis) -> None:
         super().__init__()
         self.g_s = g_s
 
     def forward(self, y_hat: Tensor, gain: Tensor) -> Tensor:
-        x_hat: Tensor = self.g_s(y_hat * gain[:, None, None])
-        return x_hat
+        return fast_synthesis(self.g_s, y_hat * gain[:, None, None])
 
 
 class GainedAnalysis(nn.Module):
@@ -72,7 +72,7 @@ def lite_encoder_parts(
 
 
 def lite_parts(
-    g_s: nn.Module,
+    g_s: Synthesis,
     predictor: IntegerPredictor,
     tables: Tables,
     levels: Sequence[Tensor],

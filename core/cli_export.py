@@ -30,10 +30,15 @@ def export(
     adapter: Annotated[str | None, typer.Option(help="Adapter of the streams to decode.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Without an adapter: for untuned streams only.")] = False,
     encoder: Annotated[bool, typer.Option("--encoder", help="The encoder too, for taskodec-encode.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Weights of the synthesis in 16 bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights of the synthesis in 8 bits.")] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 or later.")] = None,
     check: Annotated[
         list[Path] | None,
         typer.Option(metavar="IMAGE", help="Prove parity on this image, or folder of images; may be repeated."),
+    ] = None,
+    measure: Annotated[
+        Path | None, typer.Option(metavar="IMAGE", help="Measure decoding of this image against the codec itself.")
     ] = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
@@ -45,15 +50,20 @@ def export(
     """Export a codec's decoder to ONNX, for taskodec-decode and taskodec.runtime, which need no torch.
 
     One exported decoder serves all streams that are tuned for the same adapter, and untuned ones. With --check, the
-    exit code is 1 if any latent differs from the codec's own, or a picture agrees to less than 55 dB.
+    exit code is 1 if any latent differs from the codec's own, a picture agrees to less than 55 dB or, with --fp16 or
+    --int8, is more than 0.3 dB worse.
     """
     if plain and (task or adapter):
         raise UsageError("--plain leaves the adapter out; give it, or --task or --adapter, not both")
+    if fp16 and int8:
+        raise UsageError("--fp16 and --int8 are two ways to store the same weights; give one")
     if opset is not None and opset < 18:
         raise UsageError(f"opset {opset} is not possible; valid: 18 or later")
     flags = {"codec.name": codec, "quality": quality, "adapter.name": adapter, "task.name": task}
     settings = common.resolve_settings(config, overrides, flags)
     registry = common.load_registry(plugin)
+    if measure is not None and not measure.is_file():
+        raise UsageError(f"no such image: {measure}")
     images = [file for path in check or () for file in common.expand(path, common.IMAGE_SUFFIXES)]
     if missing := [str(path) for path in images if not path.is_file()]:
         raise UsageError(f"no such image: {', '.join(missing)}")
@@ -61,8 +71,10 @@ def export(
     from taskodec.export import Form, export_codec
 
     model, tuned, metadata = _models(registry, settings, task, plain)
-    form = Form(opset, encoder, metadata)
+    form = Form(opset, encoder, "int8" if int8 else "float16" if fp16 else "float32", metadata)
     _show(_about(output, export_codec(model, tuned, output, form)), as_json, quiet)
+    if measure is not None:
+        _show_costs(_costs(output, model, tuned, measure, settings), as_json, quiet)
     wrong = [p for p in _parities(output, model, tuned, images, settings) if not _show(p, as_json, quiet)]
     if wrong:
         print(f"error: {len(wrong)} streams are not decoded as by the codec itself", file=sys.stderr)
@@ -77,6 +89,7 @@ def _about(output: Path, manifest: Manifest) -> dict[str, Any]:
         "codec_fingerprint": manifest.codec_fingerprint,
         "adapter_fingerprint": manifest.adapter_fingerprint,
         "opset": manifest.opset,
+        "precision": manifest.precision,
         "files": {name: about["bytes"] for name, about in manifest.files.items()},
     }
 
@@ -132,17 +145,36 @@ def _parities(
             yield {"input": str(path), **vars(parity), "fine": parity.fine}
 
 
+def _costs(folder: Path, codec: Codec, adapter: Adapter | None, image: Path, settings: Settings) -> dict[str, Any]:
+    from taskodec.export_bench import measure_costs
+    from taskodec.images import load_image
+
+    x = load_image(image, max_pixels=settings.limits.max_pixels).x
+    return {"input": str(image), **measure_costs(codec, adapter, folder, x, settings.quality).report()}
+
+
+def _show_costs(report: dict[str, Any], as_json: bool, quiet: bool) -> None:
+    if as_json:
+        common.print_json(report)
+    elif not quiet:
+        print(f"decoding {report['input']} takes {report['decode_of_torch']:.2f} of the codec's own CPU seconds")
+        if "singular_values_of_merged" in report:
+            print(f"singular values as input: {report['singular_values_of_merged']:.2f} of merged weights")
+        for name, size in report["sizes"].items():
+            print(f"{name}: {size['of_weights']:.3f} of the numbers it holds")
+
+
 def _show(report: dict[str, Any], as_json: bool, quiet: bool) -> bool:
     """Print it; whether it is no failure."""
     fine = bool(report.get("fine", True))
     if as_json:
         common.print_json(report)
     elif not fine:
-        reason = report["error"] or f"{report['wrong']} latents differ, pictures agree to {report['psnr']:.1f} dB"
+        reason = report["error"] or f"{report['wrong']} latents differ, {_pictures(report)}"
         print(f"error: {report['input']} at quality {report['quality']:g}: {reason}", file=sys.stderr)
     elif "fine" in report and not quiet:
         kind = "tuned" if report["tuned"] else "untuned" if report["encoder"] == "torch" else "encoded by ONNX"
-        print(f"{report['input']}, quality {report['quality']:g}, {kind}: {_equal(report)}, {report['psnr']:.1f} dB")
+        print(f"{report['input']}, quality {report['quality']:g}, {kind}: {_equal(report)}, {_pictures(report)}")
     elif not quiet:
         files = ", ".join(f"{name} {size} bytes" for name, size in report["files"].items())
         print(f"{report['output']}: {files}")
@@ -151,6 +183,10 @@ def _show(report: dict[str, Any], as_json: bool, quiet: bool) -> bool:
 
 def _equal(report: dict[str, Any]) -> str:
     return "equal latents" if not report["shift"] else f"equal symbols, latents within {report['shift']:.1g}"
+
+
+def _pictures(report: dict[str, Any]) -> str:
+    return f"pictures agree to {report['psnr']:.1f} dB, {report['lost']:.3f} dB lost"
 
 
 def _check_folder(folder: Path, force: bool) -> None:

@@ -26,6 +26,7 @@ from taskodec.exported import Exported, Manifest, write_exported
 from taskodec.lora import LowRankAdapter
 from taskodec.lowrank import LowRank
 from taskodec.onnx_graphs import check_onnx, export_graph
+from taskodec.onnx_precision import Precision, with_precision
 
 __all__ = ["Form", "TunedSynthesis", "export_codec"]
 
@@ -59,13 +60,14 @@ class TunedSynthesis(nn.Module):
 
 @dataclass(frozen=True)
 class Form:
-    """How to export: the ONNX opset, None for the exporter's; whether as an encoder too.
+    """How to export: the ONNX opset, None for the exporter's; whether as an encoder too; how to store the synthesis.
 
     `metadata` is what streams must say of the adapter, if they need it untuned (`taskodec.loading.adapter_metadata`).
     """
 
     opset: int | None = None
     encoder: bool = False
+    precision: Precision = "float32"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,9 +99,11 @@ def export_codec(codec: Codec, adapter: Adapter | None, folder: Path, form: Form
         groups=list(adapter.delta_groups) if adapter else [],
         encode_with=dict(parts.encode_with),
         encoder=about,
+        precision=form.precision,
         versions=_versions(),
     )
     graphs = {name: _graph(name, network, manifest, form.opset) for name, network in parts.networks.items()}
+    graphs["synthesis"] = with_precision(graphs["synthesis"], form.precision)  # no other may differ by a bit
     manifest = replace(manifest, opset=_opset(graphs["synthesis"]))
     folder.mkdir(parents=True, exist_ok=True)
     return write_exported(folder, Exported(manifest, graphs, parts.tables, parts.arrays))

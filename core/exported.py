@@ -43,7 +43,7 @@ class Manifest:
     numbers of singular values of each adapted layer that streams may change. `tiling` has `align` and `margin` of the
     synthesis (see `taskodec.grids`), None for codecs that are never tiled. `encoder`, None for decoders alone, has the
     `margin` of the analysis, and of the streams whether they name the adapter (`adapter`), and their `metadata`.
-    `files` has the size and SHA-256 of all.
+    `precision` is that of the synthesis' weights in their file. `files` has the size and SHA-256 of all.
     """
 
     codec: str
@@ -59,6 +59,7 @@ class Manifest:
     groups: Sequence[int] = ()
     encode_with: Mapping[str, Any] = field(default_factory=dict)
     encoder: Mapping[str, Any] | None = None
+    precision: str = "float32"
     opset: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -79,6 +79,7 @@ def _finished(traced: Any, metadata: Mapping[str, str]) -> bytes:
 
     model = optimizer.optimize(traced, input_size_limit=FOLDED, output_size_limit=FOLDED)
     graph = model.graph
+    _share_equal(graph)
     for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph, model):
         del part.metadata_props[:]
         part.doc_string = ""
@@ -88,16 +89,36 @@ def _finished(traced: Any, metadata: Mapping[str, str]) -> bytes:
     return data
 
 
-class OnnxFunction:
-    """An ONNX model as a function on tensors on the CPU; `optimise` lets onnxruntime rewrite its graph."""
+def _share_equal(graph: Any) -> None:
+    """Keep one of tensors that are equal, such as the tables of indexes that every block of attention has."""
+    from onnx import numpy_helper
 
-    def __init__(self, model: bytes, *, optimise: bool = True) -> None:
+    kept: dict[tuple[int, tuple[int, ...], bytes], Any] = {}
+    names = {}
+    for tensor in graph.initializer:
+        content = (tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes())
+        names[tensor.name] = kept.setdefault(content, tensor).name
+    tensors = list(kept.values())
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+
+
+class OnnxFunction:
+    """An ONNX model as a function on tensors on the CPU; `optimise` lets onnxruntime rewrite its graph.
+
+    `threads` None is onnxruntime's own number.
+    """
+
+    def __init__(self, model: bytes, *, optimise: bool = True, threads: int | None = None) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
         self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.names = [value.name for value in self.session.get_inputs()]
 

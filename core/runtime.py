@@ -66,15 +66,16 @@ class Decoder:
         self.manifest: Manifest = self._exported.manifest
         self.max_pixels, self.tile = max_pixels, tile
         self._read_latents = load_recipe(self._exported, threads).read
-        self._synthesis = Session("synthesis", self._exported, providers, threads)
+        self.synthesis = Session("synthesis", self._exported, providers, threads)
 
     def decode(self, data: bytes) -> npt.NDArray[np.uint8]:
         """The picture (height, width, 3) of a stream; StreamError and its subclasses say why there is none."""
-        pixels = self.picture(self.latents(data))[0].transpose(1, 2, 0)  # (1, 3, H, W) -> (H, W, 3)
-        if not np.isfinite(pixels).all():
+        x_hat = self.picture(self.latents(data))[0]
+        if not np.isfinite([x_hat.min(), x_hat.max()]).all():
             raise DamagedStreamError("the stream gives no picture: it has NaN or infinite values")
-        whole: npt.NDArray[np.uint8] = (pixels.clip(0, 1) * np.float32(255)).round().astype(np.uint8)
-        return whole
+        x_hat = np.clip(x_hat, 0, 1) * np.float32(255)
+        whole = np.rint(x_hat, out=x_hat).astype(np.uint8)
+        return np.ascontiguousarray(whole.transpose(1, 2, 0))  # (3, H, W) -> (H, W, 3)
 
     def latents(self, data: bytes) -> Decoded:
         """What the stream holds. Raises DamagedStreamError, UnsupportedStreamError and MismatchError."""
@@ -93,20 +94,25 @@ class Decoder:
 
     def picture(self, decoded: Decoded) -> Floats:
         """The picture (1, 3, height, width) of latents, not clamped."""
+        size = self.manifest.padded(decoded.header.height, decoded.header.width)
+        x_hat = self._in_tiles(decoded.y_hat, size, self.inputs(decoded))
+        return x_hat[:, :, : decoded.header.height, : decoded.header.width]
+
+    def inputs(self, decoded: Decoded) -> dict[str, Floats]:
+        """What the synthesis takes beside y_hat, by name."""
         inputs: dict[str, Floats] = {}
         log_gain = self._exported.at_level("log_synthesis_gain", decoded.header.quality)
         if log_gain is not None:
             inputs["gain"] = np.exp(log_gain).astype(np.float32)
         if decoded.singular_values is not None:
             inputs["singular_values"] = decoded.singular_values
-        x_hat = self._in_tiles(decoded.y_hat, self.manifest.padded(decoded.header.height, decoded.header.width), inputs)
-        return x_hat[:, :, : decoded.header.height, : decoded.header.width]
+        return inputs
 
     def _in_tiles(self, y_hat: Floats, size: tuple[int, int], inputs: Mapping[str, Floats]) -> Floats:
         """The synthesis of a picture of this padded size, of at most about `tile` pixels at once."""
         tiling = self.manifest.tiling
         if tiling is None or size[0] * size[1] <= self.tile:
-            whole: Floats = self._synthesis(y_hat=y_hat, **inputs)[0]
+            whole: Floats = self.synthesis(y_hat=y_hat, **inputs)[0]
             return whole
         x_hat = np.empty((1, 3, *size), dtype=np.float32)
         rows, columns = grid(size, tiling["align"], tiling["margin"], self.tile)
@@ -114,7 +120,7 @@ class Decoder:
         for row in rows:
             for column in columns:
                 piece = np.ascontiguousarray(y_hat[:, :, _latent(row, shrink), _latent(column, shrink)])
-                part = self._synthesis(y_hat=piece, **inputs)[0]
+                part = self.synthesis(y_hat=piece, **inputs)[0]
                 x_hat[:, :, row.start : row.stop, column.start : column.stop] = part[:, :, _kept(row), _kept(column)]
         return x_hat
 

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from taskodec.export import Form, export_codec
 from taskodec.export_check import check_parity
 from taskodec.lora import build_svd_lora
 from taskodec.runtime import Decoder
@@ -24,7 +27,7 @@ def test_an_exported_decoder_passes(small_lite, small_adapter, decoder, x):
 
 
 def test_another_picture_fails(small_lite, small_adapter, decoder, x):
-    synthesis, decoder._synthesis = decoder._synthesis, lambda **inputs: [synthesis(**inputs)[0] + np.float32(0.01)]
+    synthesis, decoder.synthesis = decoder.synthesis, lambda **inputs: [synthesis(**inputs)[0] + np.float32(0.01)]
     assert not any(p.fine or p.wrong for p in check_parity(small_lite, small_adapter, decoder, x, [3.0]))
 
 
@@ -41,3 +44,16 @@ def test_what_the_decoder_refuses_fails(small_lite, decoder, x):
     assert plain.fine
     assert not tuned.fine
     assert "needs adapter" in tuned.error
+
+
+@pytest.mark.parametrize(("precision", "share"), [("float16", 0.8), ("int8", 0.7)])
+def test_weights_in_fewer_bits_lose_little(small_lite, small_adapter, exported, x, tmp_path, precision, share):
+    """Most of a small codec's file is its graph."""
+    export_codec(small_lite, small_adapter, tmp_path, Form(precision=precision))
+    for name in ("hyper", "context"):
+        assert (tmp_path / f"{name}.onnx").read_bytes() == (exported / f"{name}.onnx").read_bytes()
+    assert (tmp_path / "synthesis.onnx").stat().st_size < share * (exported / "synthesis.onnx").stat().st_size
+    parities = list(check_parity(small_lite, small_adapter, Decoder(tmp_path), x, [3.0]))
+    assert all(p.fine and not p.exact and not p.wrong for p in parities)
+    assert all(abs(p.lost) < 0.1 and p.psnr < 100 for p in parities)
+    assert not replace(parities[0], lost=0.31).fine

@@ -64,7 +64,7 @@ def test_tic(photo, tmp_path):
     for size in ((4, 4), (8, 12), (20, 12)):  # y of pictures of several sizes; no window mask may be baked in
         y_hat = torch.randn(1, 16, *size, generator=torch.Generator().manual_seed(0))
         zeros = np.zeros_like(decoder._exported.arrays["singular_values"])
-        found = decoder._synthesis(y_hat=y_hat.numpy(), singular_values=zeros)[0]
+        found = decoder.synthesis(y_hat=y_hat.numpy(), singular_values=zeros)[0]
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(found), codec.g_s(y_hat), rtol=1e-4, atol=1e-4)
 

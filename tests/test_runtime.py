@@ -102,7 +102,7 @@ def test_tiles_make_the_same_picture(exported, decoder, small_adapter, written):
     data = written(x, delta=made_up_delta(small_adapter))
     tiled = Decoder(exported, tile=384 * 384)
     calls = []
-    synthesis, tiled._synthesis = tiled._synthesis, lambda **inputs: calls.append(1) or synthesis(**inputs)
+    synthesis, tiled.synthesis = tiled.synthesis, lambda **inputs: calls.append(1) or synthesis(**inputs)
     decoded = decoder.latents(data)
     assert psnr(torch.from_numpy(tiled.picture(decoded)), torch.from_numpy(decoder.picture(decoded))) > 90
     assert len(calls) > 3
