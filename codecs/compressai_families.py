@@ -16,7 +16,7 @@ from compressai.models import CompressionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taskodec.codecs.float_export import factorized_parts, hyperprior_parts
+from taskodec.codecs.float_export import Transforms, factorized_parts, hyperprior_parts
 from taskodec.codecs.precise import EXACT, PreciseCodec
 from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
@@ -124,7 +124,7 @@ class Factorized(CompressAICodec):
         return self.decode_z((size[0] // 16, size[1] // 16), quality, coder)
 
     def export_parts(self) -> ExportParts:
-        return factorized_parts(self.g_s, self.entropy_bottleneck, self.tables())
+        return factorized_parts(self.g_a, self.g_s, self.entropy_bottleneck, self.tables())
 
 
 class Hyperprior(CompressAICodec):
@@ -168,9 +168,8 @@ class Hyperprior(CompressAICodec):
         return self.in_units(steps, scales, means, gain)
 
     def export_parts(self) -> ExportParts:
-        return hyperprior_parts(
-            self.g_s, self.h_s, self.entropy_bottleneck, self.tables(), has_means=self.predicts_means
-        )
+        transforms = Transforms(self.g_a, self.h_a, self.h_s, self.g_s)
+        return hyperprior_parts(transforms, self.entropy_bottleneck, self.tables(), has_means=self.predicts_means)
 
     # y as it is coded at one quality; models of variable rate have their own three.
 

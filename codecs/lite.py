@@ -21,9 +21,17 @@ from torch import Tensor, nn
 from taskodec.codecs.checkerboard import Prediction, decode_checkerboard, encode_checkerboard, estimate_checkerboard
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.dct import dct_filters
-from taskodec.codecs.lite_export import lite_parts
+from taskodec.codecs.lite_export import lite_encoder_parts, lite_parts
 from taskodec.codecs.lite_prediction import FloatPrediction, IntegerPredictor, double
-from taskodec.codecs.lite_transforms import Analysis, Context, HyperAnalysis, HyperSynthesis, Synthesis, full_precision
+from taskodec.codecs.lite_transforms import (
+    Analysis,
+    Context,
+    HyperAnalysis,
+    HyperSynthesis,
+    Synthesis,
+    compressed,
+    full_precision,
+)
 from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side, Tiling
 from taskodec.entropy import SymbolDecoder, SymbolEncoder, Tables
@@ -138,9 +146,8 @@ class Lite(Codec):
 
     def analysis(self, x: Tensor, quality: Quality) -> Latents:
         y = self.g_a(x) * self.at(self.gain, quality).exp()
-        compressed = y.sign() * y.abs().log1p()
         with full_precision(y):
-            return Latents(y, self.h_a(compressed, self.at(self.embedding_a, quality)))
+            return Latents(y, self.h_a(compressed(y), self.at(self.embedding_a, quality)))
 
     def exact_prediction(self, z_hat: Tensor, quality: float) -> Prediction:
         """Scales and means of y as they are coded: by integers where these weights have been prepared for it."""
@@ -171,8 +178,9 @@ class Lite(Codec):
                 "these weights of 'lite' cannot be exported: their training has not ended, so they code in floats; end "
                 "the run with `taskodec train --resume`"
             )
+        encoder = lite_encoder_parts(self.g_a, self.h_a, self.medians(), self.gain, self.embedding_a)
         levels = (self.gain, self.inverse_gain, self.embedding_s)
-        return lite_parts(self.g_s, self.predictor(), self.tables(), levels, self.licence)
+        return lite_parts(self.g_s, self.predictor(), self.tables(), levels, self.licence, encoder)
 
     def prediction(self, z_hat: Tensor, quality: Quality) -> Prediction:
         """Scales and means of y in floats, differentiable."""

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.codecs.lite_prediction import IntegerPredictor
+from taskodec.codecs.lite_transforms import Analysis, HyperAnalysis, compressed
 from taskodec.entropy import Tables
-from taskodec.export_parts import ExportParts, Network
+from taskodec.export_parts import EncoderParts, ExportParts, Network
 
-__all__ = ["lite_parts"]
+__all__ = ["lite_encoder_parts", "lite_parts"]
 
 SIZE = (8, 12)
 """Height and width of the example y; no side is special."""
@@ -30,8 +31,53 @@ class GainedSynthesis(nn.Module):
         return x_hat
 
 
+class GainedAnalysis(nn.Module):
+    """The picture and what each channel is multiplied by (M,), to y as it is coded (1, M, h, w)."""
+
+    def __init__(self, g_a: nn.Module) -> None:
+        super().__init__()
+        self.g_a = g_a
+
+    def forward(self, x: Tensor, gain: Tensor) -> Tensor:
+        y: Tensor = self.g_a(x) * gain[:, None, None]
+        return y
+
+
+class CompressedHyperAnalysis(nn.Module):
+    """y as it is coded, and what the first layer adds at this quality (Z,), to z (1, Z, h/4, w/4)."""
+
+    def __init__(self, h_a: HyperAnalysis) -> None:
+        super().__init__()
+        self.h_a = h_a
+
+    def forward(self, y: Tensor, embedding: Tensor) -> Tensor:
+        z: Tensor = self.h_a(compressed(y), embedding[:, None, None])
+        return z
+
+
+def lite_encoder_parts(
+    g_a: Analysis, h_a: HyperAnalysis, medians: Tensor, log_gain: Tensor, embedding: Tensor
+) -> EncoderParts:
+    """`log_gain` (L, M) and `embedding` (L, Z) are those of every level, `medians` (Z,) what z is coded around."""
+    x = torch.full((1, 3, 16 * SIZE[0], 16 * SIZE[1]), 0.5)
+    y = torch.zeros(1, log_gain.shape[1], *SIZE)
+    networks = {
+        "analysis": Network(GainedAnalysis(g_a), {"x": x, "gain": torch.ones(log_gain.shape[1])}, ("y",)),
+        "hyper_analysis": Network(
+            CompressedHyperAnalysis(h_a), {"y": y, "embedding": torch.zeros(embedding.shape[1])}, ("z",)
+        ),
+    }
+    arrays = {"log_analysis_gain": log_gain, "hyper_embedding": embedding, "medians": medians}
+    return EncoderParts(networks, {name: value.detach().cpu().numpy() for name, value in arrays.items()})
+
+
 def lite_parts(
-    g_s: nn.Module, predictor: IntegerPredictor, tables: Tables, levels: Sequence[Tensor], licence: str
+    g_s: nn.Module,
+    predictor: IntegerPredictor,
+    tables: Tables,
+    levels: Sequence[Tensor],
+    licence: str,
+    encoder: EncoderParts,
 ) -> ExportParts:
     """`levels` are the gains, their inverses (L, M) and the embeddings (L, 4 Z) of every level, gains in logarithms."""
     log_gain, log_inverse_gain, embedding = (value.detach().cpu().numpy() for value in levels)
@@ -55,4 +101,4 @@ def lite_parts(
         "y_exponents": predictor.exponents,
         "z_stride": np.array(64),
     }
-    return ExportParts("integer-checkerboard", networks, {"z": tables}, arrays, licence=licence)
+    return ExportParts("integer-checkerboard", networks, {"z": tables}, arrays, licence=licence, encoder=encoder)

@@ -9,12 +9,17 @@ from torch.nn import functional as F
 from taskodec.codecs.checkerboard import CheckerboardConv
 from taskodec.codecs.swin import RSTB
 
-__all__ = ["Analysis", "Context", "HyperAnalysis", "HyperSynthesis", "Synthesis", "full_precision"]
+__all__ = ["Analysis", "Context", "HyperAnalysis", "HyperSynthesis", "Synthesis", "compressed", "full_precision"]
 
 
 def full_precision(like: Tensor) -> torch.autocast:
     """Keeps what follows out of mixed precision: 8 bits of mantissa are less than a picture has."""
     return torch.autocast(like.device.type, enabled=False)
+
+
+def compressed(y: Tensor) -> Tensor:
+    """y in the range that `HyperAnalysis` takes: logarithms of its magnitudes."""
+    return y.sign() * y.abs().log1p()
 
 
 class Analysis(nn.Module):

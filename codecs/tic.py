@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from taskodec.adapter_files import at_quality, load_reference_tensors
 from taskodec.codecs import zoo
 from taskodec.codecs.checkpoints import Checkpoint, load_state, load_tensors, read_checkpoint
-from taskodec.codecs.float_export import hyperprior_parts
+from taskodec.codecs.float_export import Transforms, hyperprior_parts
 from taskodec.codecs.precise import PreciseCodec
 from taskodec.codecs.swin import RSTB
 from taskodec.coding import codec_fingerprint
@@ -127,7 +127,9 @@ class TIC(PreciseCodec):
         return decode_guarded(*self.scales_and_means(z_hat), coder)
 
     def export_parts(self) -> ExportParts:
-        return hyperprior_parts(self.g_s, self.h_s, self.entropy_bottleneck, self.tables())
+        return hyperprior_parts(
+            Transforms(self.g_a, self.h_a, self.h_s, self.g_s), self.entropy_bottleneck, self.tables()
+        )
 
     def tables(self) -> Tables:
         """Integer tables of z, made at first use."""

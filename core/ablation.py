@@ -11,19 +11,22 @@ from taskodec.bench import Source
 from taskodec.bench_coders import with_codec
 from taskodec.errors import SettingsError, UsageError
 from taskodec.evaluation import EvaluationPlan, Job, Lab, Row
-from taskodec.evaluation_methods import Method, preset_phases
+from taskodec.evaluation_methods import Method
 from taskodec.evaluation_pool import default_processes, measure_rows
 from taskodec.evaluation_summary import complete_rows
 from taskodec.progress import Progress
 from taskodec.registry import Registry
 from taskodec.row_files import RowFile
-from taskodec.settings import Settings
+from taskodec.settings import Settings, load_settings
 from taskodec.variants import Variant, Variants
 
 __all__ = ["AblationPlan", "Case", "make_cases"]
 
 Resolve = Callable[[str, Sequence[str]], Settings]
 """The settings for a task, with further texts for `--set` on top; for an empty name those of the task that is set."""
+
+BUDGETS = {"preset", "seed", "steps", "time_budget", "min_gain_per_second"}
+"""What of `ttft` the user may set for all variants that do not set it themselves."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,12 @@ def _settings_of(variant: Variant, task: str, resolve: Resolve) -> Settings:
         settings = resolve(task, variant.overrides())
     except SettingsError as error:
         raise SettingsError(f"variant {variant.name!r}: {error}") from error
-    preset = variant.set.get("ttft.preset")
-    if preset and "ttft.phases" not in variant.set and settings.ttft.phases != preset_phases(preset):
+    wanted, found = (
+        given.ttft.model_dump(exclude=BUDGETS) for given in (load_settings(overrides=variant.overrides()), settings)
+    )
+    if hidden := [f"ttft.{name}" for name, value in wanted.items() if found[name] != value]:
         raise UsageError(
-            f"variant {variant.name!r}: ttft.phases of the settings would take the place of the preset's; leave them "
-            "out"
+            f"variant {variant.name!r}: {', '.join(hidden)} of the settings would take the place of what it is about; "
+            "leave them out"
         )
     return settings

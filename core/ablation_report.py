@@ -27,6 +27,11 @@ NOTES = (
     "seconds: all of coding an image, with one thread; a step: from one step of tuning to the next",
 )
 
+CLOCKS = {
+    "seconds": "seconds as they pass: they compare only on a machine that does nothing else",
+    "cpu_seconds": "seconds of the processor's time",
+}
+
 
 def as_json(summaries: Sequence[CaseSummary]) -> dict[str, Any]:
     """The summaries as plain values."""
@@ -207,6 +212,7 @@ def _notes(summaries: Sequence[CaseSummary]) -> list[str]:
     notes = list(NOTES)
     for summary in summaries:
         case = f"{summary.codec}, {summary.task}"
+        notes.append(f"{case}: {CLOCKS[summary.clock]}")
         about = summary.about[summary.ours]
         adapter = f"adapter {about['adapter']}" if about["adapter"] else "no adapter"
         notes.append(f"{case}: weights {about['codec_fingerprint']}, {adapter} in {summary.ours}")
@@ -214,7 +220,7 @@ def _notes(summaries: Sequence[CaseSummary]) -> list[str]:
         notes.append(f"{case}: lmbda {weights}")
         notes += [f"{case}: {note}" for note in (*summary.notes, *about["notes"])]
         if summary.left_out:
-            notes.append(f"{case}: {summary.left_out} images left out, not all of their rows are measured yet")
+            notes.append(f"{case}: not all rows of {summary.left_out} more images are measured yet: they are left out")
         if any(each.changed for each in summary.comparisons):
             notes.append(f"{case}: * of curves that did not ascend, by their isotonic regression over the rate")
         problems: dict[str, list[str]] = {}

@@ -35,7 +35,7 @@ class Line:
 
     `adapter_bits` are those of one image; their ratio is that of the means, None where the other has none. `worse`
     counts rows whose cost is above that of the stream before tuning. A figure is None where a variant does not have it,
-    and so is the ratio of a variant to itself.
+    and so is the ratio of a variant to itself. `seconds` are by the clock of the case.
     """
 
     variant: str
@@ -64,6 +64,8 @@ class CaseSummary:
 
     `lmbda` is the mean weight of the task's loss at each quality, the same in all variants. `fastest` names the
     variant, other than the baseline, that takes least time of those that cost no more than it, if there is one.
+    `clock` is the figure of rows that seconds are: of the processor, where all rows have that, for other work on the
+    machine does not count then.
     """
 
     codec: str
@@ -76,6 +78,7 @@ class CaseSummary:
     baseline: str
     ours: str
     resamples: int
+    clock: str
     lines: tuple[Line, ...]
     fastest: str | None
     points: tuple[MethodPoint, ...]
@@ -136,6 +139,7 @@ def summarise_case(
         baseline=variants.baseline,
         ours=variants.ours,
         resamples=table.resamples,
+        clock=table.clock,
         lines=lines,
         fastest=_fastest(lines),
         points=whole.points,
@@ -155,6 +159,7 @@ class _Rows:
         self._rows = {(row.method, row.image, row.quality): row for row in rows}
         count = len(self.images)
         self.resamples = resamples if count > 1 else 0
+        self.clock = "seconds" if any(row.cpu_seconds is None for row in rows) else "cpu_seconds"
         self._draws = np.random.default_rng(0).integers(count, size=(self.resamples, count))
 
     def of(self, variant: str) -> list[Row]:
@@ -211,8 +216,8 @@ def _line(variant: Variant, variants: Variants, table: _Rows, points: Sequence[M
         task_loss=table.mean(name, "task_loss") or 0.0,
         metrics={metric: fmean(each[metric].value for each in figures) for metric in figures[0]},
         steps=table.mean(name, "steps") or 0.0,
-        seconds=table.mean(name, "seconds") or 0.0,
-        seconds_of_baseline=table.ratio(name, baseline, "seconds"),
+        seconds=table.mean(name, table.clock) or 0.0,
+        seconds_of_baseline=table.ratio(name, baseline, table.clock),
         step_seconds=table.mean(name, "step_seconds"),
         step_of_baseline=table.ratio(name, baseline, "step_seconds"),
         worse=sum((row.cost or 0.0) > (row.cost_untuned or 0.0) for row in rows),

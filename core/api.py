@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from taskodec.bitstream import Header, Stream
 from taskodec.coding import padded, quantize_quality, read_latents
@@ -37,69 +35,16 @@ from taskodec.loading import (
     load_codec,
     unsent_options,
 )
-from taskodec.metrics import psnr
+from taskodec.memory import check_tunable
 from taskodec.phases import steps_of
 from taskodec.progress import Progress
 from taskodec.registry import Registry, default_registry
-from taskodec.settings import AdapterSettings, PhaseSettings, Settings, load_settings
+from taskodec.result import Result
+from taskodec.settings import AdapterSettings, Settings, load_settings
 from taskodec.tiles import Tiles
-from taskodec.ttft import Tuned, Tuner
+from taskodec.ttft import Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """A compressed image: the file's bytes, and what is known about them.
-
-    `settings` are those that were used: with the quality that the stream names, and the task that was given.
-    """
-
-    stream: bytes
-    x: Tensor
-    task: Task
-    tuned: Tuned
-    settings: Settings
-    notes: tuple[str, ...] = ()
-
-    @property
-    def image(self) -> Image.Image:
-        """The picture that decoding the stream gives."""
-        return to_pil(self.tuned.best.x_hat)
-
-    def report(self) -> dict[str, Any]:
-        """All figures by name. Rates are `8 * bytes / pixels` of the file; costs are `lmbda * loss + bpp`."""
-        best, untuned = self.tuned.best, self.tuned.untuned
-        pixels = self.x.shape[2] * self.x.shape[3]
-        before = self.task.metrics(untuned.x_hat, self.x), psnr(untuned.x_hat, self.x)
-        after = before if best is untuned else (self.task.metrics(best.x_hat, self.x), psnr(best.x_hat, self.x))
-        return {
-            "codec": self.settings.codec.name,
-            "task": self.task.name,
-            "quality": self.settings.quality,
-            "width": self.x.shape[3],
-            "height": self.x.shape[2],
-            "bytes": len(self.stream),
-            "bpp": best.bpp,
-            "bpp_latent": 8 * best.coded.latent_bytes / pixels,
-            "bpp_adapter": 8 * best.coded.adapter_bytes / pixels,
-            "bpp_header": 8 * best.coded.header_bytes / pixels,
-            "bpp_before": untuned.bpp,
-            "task_loss_before": untuned.loss,
-            "task_loss_after": best.loss,
-            "cost_before": untuned.cost,
-            "cost_after": best.cost,
-            "lmbda": self.tuned.lmbda,
-            "metrics_before": before[0],
-            "metrics_after": after[0],
-            "psnr_before": before[1],
-            "psnr": after[1],
-            "steps": self.tuned.steps,
-            "seconds": round(self.tuned.seconds, 3),
-            "chosen": best.name,
-            **({"notes": list(self.notes)} if self.notes else {}),
-            "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain"}),
-        }
 
 
 class Compressor:
@@ -158,17 +103,18 @@ class Compressor:
 
         For each its result, what `compress` would give but for rounding, or the error that ended it.
         """
+        limit = self.settings.limits.max_tuning_pixels
         outcomes: dict[int, Result | Exception] = {}
         by_size: dict[tuple[int, ...], list[tuple[int, LoadedImage]]] = {}
         for number, image in enumerate(images):
             try:
                 loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
-                _check_tunable(loaded.x, self.phases, self.settings.limits.max_tuning_pixels)
+                check_tunable(loaded.x, self.phases, limit)
                 by_size.setdefault(tuple(loaded.x.shape), []).append((number, loaded))
             except TaskodecError as error:
                 outcomes[number] = error
         for shape, same in by_size.items():
-            most = max(1, self.settings.limits.max_tuning_pixels // (shape[2] * shape[3]))
+            most = max(1, limit // (shape[2] * shape[3]))
             for first in range(0, len(same), most):
                 numbers, pictures = zip(*same[first : first + most], strict=True)
                 outcomes |= zip(numbers, self._tune(pictures, progress), strict=True)
@@ -178,13 +124,15 @@ class Compressor:
         """Tune images of one size together."""
         xs = [image.x.to(self.device) for image in images]
         budget = self.settings.ttft.time_budget
-        outcomes = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
-        return [
-            outcome
-            if isinstance(outcome, Exception)
-            else Result(outcome.best.coded.stream, x, self.task, outcome, self.settings, (*self.notes, *image.notes))
-            for outcome, x, image in zip(outcomes, xs, images, strict=True)
-        ]
+        found: list[Result | Exception] = []
+        tuned = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
+        for one, x, image in zip(tuned, xs, images, strict=True):
+            notes = (*self.notes, *image.notes)
+            if not isinstance(one, Exception):
+                found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
+            else:
+                found.append(one)
+        return found
 
     def _adapter(self, registry: Registry, settings: Settings) -> Adapter | None:
         """The adapter, if a phase needs it; where the codec cannot have the default one, latents alone are tuned."""
@@ -294,17 +242,6 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
         except OSError as error:
             raise StreamError(f"{path} cannot be read: {error.strerror or error}") from error
     return Decompressor(settings).decompress(stream)
-
-
-def _check_tunable(x: Tensor, phases: Sequence[PhaseSettings], limit: int) -> None:
-    """ImageError for an image whose tuning could take more memory than there is."""
-    pixels = x.shape[2] * x.shape[3]
-    if any(phase.steps for phase in phases) and pixels > limit:
-        raise ImageError(
-            f"the image has {pixels / 1e6:.1f} megapixels, tuning takes up to {limit / 1e6:.1f} "
-            "(limits.max_tuning_pixels): send it untuned with --steps 0, make it smaller, or raise the limit if memory "
-            "allows (about 2 kB a pixel)"
-        )
 
 
 def _notes(settings: Settings, quality: float) -> list[str]:

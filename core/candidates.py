@@ -62,13 +62,14 @@ class Candidates:
         budget: Budget,
         metadata: Mapping[str, Any] | None = None,
         tiles: Tiles,
+        fingerprint: bytes | None = None,
     ) -> None:
         self.codec, self.adapter, self.task = codec, adapter, task
         self.quality, self.size, self.pixels = quality, size, size[0] * size[1]
         self.reference, self.lmbda, self.tiles = reference, lmbda, tiles
         self.switches, self.budget = switches, budget
         self.travel = Travel.by(switches, adapter)
-        self.writer = StreamWriter(codec, adapter, quality, size, metadata)
+        self.writer = StreamWriter(codec, adapter, quality, size, metadata, fingerprint)
 
     @torch.no_grad()
     def one(self, name: str, latents: Latents, delta: Travelling | None = None) -> Candidate:
@@ -112,7 +113,7 @@ class Candidates:
             self.pixels,
             self.switches.search,
             self.switches.search_decodings,
-            lambda: self.budget.allows(stream=1, decoding=1),
+            lambda decodings: self.budget.allows(stream=1, decoding=decodings),
         )
 
     def _decoded(self, y_hat: Tensor, delta: Travelling | None) -> tuple[Tensor, float]:

@@ -152,6 +152,7 @@ def info(
             "quality": header.quality,
             "adapter_fingerprint": adapter.hex() if adapter else None,
             "has_delta": header.has_delta,
+            "absolute": header.absolute,
             "header_bytes": stream.header_bytes,
             "payload_bytes": len(stream.payload),
             "metadata": dict(header.metadata),

@@ -29,6 +29,7 @@ def export(
     task: Annotated[str | None, typer.Option(help="Use the adapter that was trained for this task.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Adapter of the streams to decode.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Without an adapter: for untuned streams only.")] = False,
+    encoder: Annotated[bool, typer.Option("--encoder", help="The encoder too, for taskodec-encode.")] = False,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 or later.")] = None,
     check: Annotated[
         list[Path] | None,
@@ -50,17 +51,18 @@ def export(
         raise UsageError("--plain leaves the adapter out; give it, or --task or --adapter, not both")
     if opset is not None and opset < 18:
         raise UsageError(f"opset {opset} is not possible; valid: 18 or later")
-    flags = {"codec.name": codec, "quality": quality, "adapter.name": adapter}
+    flags = {"codec.name": codec, "quality": quality, "adapter.name": adapter, "task.name": task}
     settings = common.resolve_settings(config, overrides, flags)
     registry = common.load_registry(plugin)
     images = [file for path in check or () for file in common.expand(path, common.IMAGE_SUFFIXES)]
     if missing := [str(path) for path in images if not path.is_file()]:
         raise UsageError(f"no such image: {', '.join(missing)}")
     _check_folder(output, force)
-    from taskodec.export import export_codec
+    from taskodec.export import Form, export_codec
 
-    model, tuned = _models(registry, settings, task, plain)
-    _show(_about(output, export_codec(model, tuned, output, opset=opset)), as_json, quiet)
+    model, tuned, metadata = _models(registry, settings, task, plain)
+    form = Form(opset, encoder, metadata)
+    _show(_about(output, export_codec(model, tuned, output, form)), as_json, quiet)
     wrong = [p for p in _parities(output, model, tuned, images, settings) if not _show(p, as_json, quiet)]
     if wrong:
         print(f"error: {len(wrong)} streams are not decoded as by the codec itself", file=sys.stderr)
@@ -79,8 +81,10 @@ def _about(output: Path, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _models(registry: Registry, settings: Settings, task: str | None, plain: bool) -> tuple[Codec, Adapter | None]:
-    """The codec, set to encode as its exported decoder needs it, and the adapter."""
+def _models(
+    registry: Registry, settings: Settings, task: str | None, plain: bool
+) -> tuple[Codec, Adapter | None, dict[str, Any]]:
+    """The codec, set to encode as its exported decoder needs it, the adapter, and what streams say of it."""
     from taskodec.loading import load_codec
 
     model = load_codec(registry, settings.codec, settings.quality)
@@ -88,12 +92,12 @@ def _models(registry: Registry, settings: Settings, task: str | None, plain: boo
     if needed:
         options = {**settings.codec.options, **needed}
         model = load_codec(registry, settings.codec.model_copy(update={"options": options}), settings.quality)
-    return model, None if plain else _adapter(registry, settings, model, task)
+    return (model, None, {}) if plain else (model, *_adapter(registry, settings, model, task))
 
 
-def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | None) -> Adapter:
+def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | None) -> tuple[Adapter, dict[str, Any]]:
     """The one that `compress` would use for this task; UsageError if the user names one that none was trained for."""
-    from taskodec.loading import DEFAULT_ADAPTER, build_adapter, choose_adapter
+    from taskodec.loading import DEFAULT_ADAPTER, adapter_metadata, build_adapter, choose_adapter
 
     chosen, passed_over = choose_adapter(
         registry, settings.adapter, model, task or settings.task.name, settings.task.options
@@ -105,7 +109,7 @@ def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | N
             f"no adapter is registered for task {task!r} and codec {model.name!r} with these weights; choose with "
             f"--adapter, or leave --task out for the default, {DEFAULT_ADAPTER}, which is tuned for any task"
         )
-    return build_adapter(registry, chosen, model)
+    return build_adapter(registry, chosen, model), adapter_metadata(registry, chosen)
 
 
 def _parities(
@@ -115,14 +119,16 @@ def _parities(
         return
     from taskodec.export_check import check_parity
     from taskodec.images import load_image
-    from taskodec.runtime import Decoder
+    from taskodec.runtime import Decoder, Encoder
 
-    decoder = Decoder(folder, max_pixels=settings.limits.max_pixels)
+    limit = settings.limits.max_pixels
+    decoder = Decoder(folder, max_pixels=limit)
+    encoder = Encoder(folder, max_pixels=limit) if decoder.manifest.encoder else None
     levels = codec.qualities
     qualities = sorted({levels[0], levels[len(levels) // 2], levels[-1]})
     for seed, path in enumerate(images):
-        x = load_image(path, max_pixels=settings.limits.max_pixels).x
-        for parity in check_parity(codec, adapter, decoder, x, qualities, seed):
+        x = load_image(path, max_pixels=limit).x
+        for parity in check_parity(codec, adapter, decoder, x, qualities, encoder=encoder, seed=seed):
             yield {"input": str(path), **vars(parity), "fine": parity.fine}
 
 
@@ -135,7 +141,7 @@ def _show(report: dict[str, Any], as_json: bool, quiet: bool) -> bool:
         reason = report["error"] or f"{report['wrong']} latents differ, pictures agree to {report['psnr']:.1f} dB"
         print(f"error: {report['input']} at quality {report['quality']:g}: {reason}", file=sys.stderr)
     elif "fine" in report and not quiet:
-        kind = "tuned" if report["tuned"] else "untuned"
+        kind = "tuned" if report["tuned"] else "untuned" if report["encoder"] == "torch" else "encoded by ONNX"
         print(f"{report['input']}, quality {report['quality']:g}, {kind}: {_equal(report)}, {report['psnr']:.1f} dB")
     elif not quiet:
         files = ", ".join(f"{name} {size} bytes" for name, size in report["files"].items())

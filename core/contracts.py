@@ -6,10 +6,8 @@ Images are float tensors (B, 3, H, W), RGB in [0, 1].
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +19,7 @@ from taskodec.errors import UsageError
 from taskodec.evaluators import Evaluator, MeanEvaluator
 from taskodec.export_parts import ExportParts
 from taskodec.grids import Tiling
+from taskodec.latents import Annealed, CodecOutput, Entropy, Latents, Quality, Rounding, total_bits
 
 __all__ = [
     "Adapter",
@@ -37,61 +36,7 @@ __all__ = [
     "total_bits",
 ]
 
-Quality = float | Tensor
-"""A quality level, or one per sample as a (B,) tensor for codecs that mix rates in one batch."""
-
-
-@dataclass(frozen=True)
-class Annealed:
-    """Rounding up or down at random, by distance and temperature, with a gradient (`taskodec.priors.anneal`)."""
-
-    temperature: float
-
-
-Rounding = Literal["noise", "ste", "mixed", "hard"] | Annealed
-"""How latents become symbols.
-
-`noise` adds uniform noise, `ste` rounds with a straight-through gradient, `mixed` gives the synthesis the
-rounded and the rate the noisy latents (Minnen and Singh 2020, section 3.3, arXiv:2007.08739), `hard` rounds.
-"""
-
 Side = Literal["encoder", "decoder"]
-
-
-@dataclass(frozen=True)
-class Latents:
-    """Unquantised latents: y (B, M, H/16, W/16 or so) and, for hyperprior codecs, z."""
-
-    y: Tensor
-    z: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Entropy:
-    """Quantised latents with the likelihood of every element, by the names CompressAI uses."""
-
-    y_hat: Tensor
-    likelihoods: Mapping[str, Tensor]
-    z_hat: Tensor | None = None
-
-    @property
-    def bits(self) -> Tensor:
-        """Ideal code length of each sample, (B,)."""
-        return total_bits(self.likelihoods)
-
-
-@dataclass(frozen=True)
-class CodecOutput:
-    """A differentiable pass through a codec."""
-
-    x_hat: Tensor
-    y_hat: Tensor
-    likelihoods: Mapping[str, Tensor]
-
-
-def total_bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
-    """Sum of -log2 of all likelihoods of each sample, (B,)."""
-    return sum((-torch.log(p).flatten(1).sum(1) / math.log(2) for p in likelihoods.values()), start=torch.zeros(()))
 
 
 class Codec(nn.Module, ABC):
@@ -272,6 +217,8 @@ class Task(ABC):
 
     name: str
     """The registered name."""
+    mixed_precision: bool = False
+    """Whether its loss may be computed in bfloat16 while images are tuned: networks may, fine differences may not."""
 
     @abstractmethod
     def prepare(self, x: Tensor) -> Any:
@@ -306,6 +253,10 @@ class Task(ABC):
         if labels is not None:
             raise UsageError(f"task {self.name!r} is judged without labels; leave out {labels}")
         return MeanEvaluator(self, {"task_loss": False})
+
+    def compile(self) -> Task:
+        """Compile the task's network for what follows, if it has one."""
+        return self
 
     def to(self, device: torch.device) -> Task:
         """Move the task's network, if it has one."""

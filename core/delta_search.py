@@ -1,7 +1,8 @@
 """Rate-distortion-optimised rounding: cheaper integers for changes of the singular values, by true prices.
 
-What is tried comes from exact bits and, for single values and whole layers, from a first-order estimate: the
-slope of the weighted loss times the change of the values. Whether it is taken is decided by decoding.
+What is tried comes from exact bits and, for single values and whole layers, from an estimate of how the weighted
+loss will grow: its slope, and a curvature for each layer, from how the slope differs where nothing is changed.
+Whether something is taken is decided by decoding.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class DeltaSearch:
 
     `price` is what a stream of changes costs, in bits per pixel; `slope` how this, without the bits of the changes,
     grows with each singular value, (sum of groups,). `parts` are those of `TTFTSettings.search`; `decodings` bounds
-    the prices asked for, and `goes_on` may end the search earlier.
+    the prices asked for, where a slope counts as three; `goes_on` says whether there is time for so many.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class DeltaSearch:
         pixels: int,
         parts: Sequence[str],
         decodings: int,
-        goes_on: Callable[[], bool] = lambda: True,
+        goes_on: Callable[[int], bool],
     ) -> None:
         self.price, self.slope = price, slope
         self.groups, self.pixels = groups, pixels
         self.parts, self.left, self.goes_on = parts, decodings, goes_on
         self.cost = float("inf")
+        self.curvature: npt.NDArray[np.float64] | None = None
 
     def best(self, delta: Tensor) -> Delta:
         """The cheapest integers found for changes (sum of groups,) that were tuned at `TUNING_STEP`."""
@@ -83,8 +85,8 @@ class DeltaSearch:
                 pass
         return self.found
 
-    def _allowed(self) -> bool:
-        return self.left > 0 and self.goes_on()
+    def _allowed(self, decodings: int = 1) -> bool:
+        return self.left >= decodings and self.goes_on(decodings)
 
     def _take(self, values: Integers, step_index: int | None = None) -> bool:
         """Try these values, and keep them if they are cheaper."""
@@ -112,9 +114,10 @@ class DeltaSearch:
 
     def _moves(self) -> bool:
         """One round of moves that should help: all at once, else the best half of them, and so on; whether one did."""
-        if self.left <= SLOPE_COST or not self.goes_on():
+        slopes = SLOPE_COST * (1 if self.curvature is not None else 2)
+        if not self._allowed(slopes + 1):
             return False
-        self.left -= SLOPE_COST
+        self.left -= slopes
         moves = self._promising()
         count = len(moves)
         while count:
@@ -125,13 +128,20 @@ class DeltaSearch:
 
     def _promising(self) -> list[Move]:
         """Moves with an expected gain, the best first; no value is in two of them."""
-        slope = self.slope(self.found) * STEPS[self.found.step_index]
+        slope, step = self.slope(self.found), STEPS[self.found.step_index]
+        if self.curvature is None:
+            still = self.slope(Delta(np.zeros_like(self.found.values), self.found.step_index))
+            self.curvature = layer_curvature(slope - still, self.found.values * step, self.groups)
         bits = delta_bits(self.found.values, self.groups)
         moves = []
         for where, values in self._proposed():
             changed = moved(self.found.values, [Move(where, values, 0.0)])
-            rise = float(slope @ (changed - self.found.values))
-            moves.append(Move(where, values, (bits - delta_bits(changed, self.groups)) / self.pixels - rise))
+            change = (changed - self.found.values) * step
+            fall = -float(slope @ change + self.curvature @ change**2 / 2)
+            if fall <= 0 and abs(changed).sum() > abs(self.found.values).sum():
+                continue  # more bits and more loss, as most moves away from zero
+            saved = (bits - delta_bits(changed, self.groups)) / self.pixels
+            moves.append(Move(where, values, fall + saved))
         taken: set[int] = set()
         disjoint = []
         for move in sorted(moves, key=lambda move: -move.gain):
@@ -148,9 +158,25 @@ class DeltaSearch:
                 if values[end - size : end].any():
                     yield tuple(range(end - size, end)), (0,) * size
         if "values" in self.parts:
-            for i in np.flatnonzero(values):
-                for value in {0, int(values[i] - np.sign(values[i]))}:
-                    yield (int(i),), (value,)
+            for i, value in enumerate(values.tolist()):
+                for other in {0, value - 1, value + 1} - {value}:
+                    yield (i,), (other,)
+
+
+def layer_curvature(
+    slopes: npt.NDArray[np.float64], values: npt.NDArray[np.float64], groups: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """For each value the second derivative of its layer, if `slopes` is what the slope has grown by up to `values`.
+
+    Layers without a value, or with a negative one, get that of all layers together, at least zero.
+    """
+    ends = list(accumulate(groups))
+    grown, squared = (
+        np.array([part.sum() for part in np.split(of, ends[:-1])]) for of in (slopes * values, values * values)
+    )
+    shared = max(0.0, grown.sum() / squared.sum())
+    layers = np.divide(grown, squared, out=np.full(len(grown), shared), where=(squared > 0) & (grown > 0))
+    return np.repeat(layers, groups)
 
 
 def toward_zero(scaled: npt.NDArray[Any], offset: float) -> Integers:

@@ -178,9 +178,10 @@ def _groups(indexes: IntArray) -> Iterator[tuple[int, IntArray]]:
     """Each value that occurs, ascending, with the positions where it does."""
     if len(indexes) == 0:
         return
-    order = np.argsort(indexes, kind="stable")
-    values, starts = np.unique(indexes[order], return_index=True)
-    yield from zip((int(v) for v in values), np.split(order, starts[1:]), strict=True)
+    order = np.argsort(indexes.astype(np.uint16), kind="stable")  # there are at most 2^16 rows; 16 bits sort by radix
+    counts = np.bincount(indexes)
+    values = np.flatnonzero(counts)
+    yield from zip(values.tolist(), np.split(order, np.cumsum(counts[values])[:-1]), strict=True)
 
 
 def _check_width(bits: int) -> None:

@@ -71,9 +71,9 @@ class Row:
 
     `bpp` is 8 * bytes / pixels of the whole file, of which `bpp_latent`, `bpp_adapter` and `bpp_header` are the parts
     where the file is a stream; `cost` is `lmbda * loss + bpp`, which tuning lowers, and `cost_untuned` that of the
-    stream before any tuning; `seconds` are all of coding, `step_seconds` the mean from one step of tuning to the next;
-    `record` is the evaluator's. `task_loss` and `record` are of the decoded picture. None stands for what a method does
-    not have.
+    stream before any tuning. `seconds` are all of coding, `cpu_seconds` the processor's time of it, `step_seconds` the
+    mean from one step of tuning to the next, on a CPU in processor's time too. `record` is the evaluator's; it and
+    `task_loss` are of the decoded picture. None stands for what a method does not have.
     """
 
     image: str
@@ -96,6 +96,7 @@ class Row:
     chosen: str | None = None
     steps: int | None = None
     seconds: float | None = None
+    cpu_seconds: float | None = None
     step_seconds: float | None = None
     task: str | None = None
     codec: str | None = None

@@ -16,9 +16,9 @@ from taskodec.layering import preset_names
 from taskodec.loading import DEFAULT_ADAPTER
 from taskodec.names import nearest
 from taskodec.registry import Registry
-from taskodec.settings import AdapterSettings, PhaseSettings, Settings, load_settings
+from taskodec.settings import AdapterSettings, Settings, load_settings
 
-__all__ = ["ORIGINAL", "PLAIN", "Method", "method_settings", "parse_methods", "parse_qualities", "preset_phases"]
+__all__ = ["ORIGINAL", "PLAIN", "Method", "method_settings", "parse_methods", "parse_qualities"]
 
 Kind = Literal["original", "plain", "pretrained", "ttft", "anchor"]
 
@@ -88,22 +88,19 @@ def method_settings(method: Method, resolve: Callable[[Sequence[str]], Settings]
     UsageError where the user's settings hide what the method's name says.
     """
     settings = resolve(method.overrides())
-    if method.preset and settings.ttft.phases != preset_phases(method.preset):
-        raise UsageError(
-            f"method {method.name!r}: ttft.phases of the settings would take the place of the preset's; leave "
-            "them out, or name plain ttft"
-        )
+    if method.preset:
+        wanted = load_settings(overrides=[f"ttft.preset={json.dumps(method.preset)}"]).ttft.phases
+        if settings.ttft.phases != wanted:
+            raise UsageError(
+                f"method {method.name!r}: ttft.phases of the settings would take the place of the preset's; leave "
+                "them out, or name plain ttft"
+            )
     if method.kind == "ttft":
         return settings
     changes = {"ttft": settings.ttft.model_copy(update={"steps": 0})}
     if method.kind == "plain":
         return settings.model_copy(update={**changes, "adapter": AdapterSettings(name=DEFAULT_ADAPTER)})
     return settings.model_copy(update=changes)
-
-
-def preset_phases(preset: str) -> tuple[PhaseSettings, ...]:
-    """The phases of a tuning preset; SettingsError if there is none of this name."""
-    return load_settings(overrides=[f"ttft.preset={json.dumps(preset)}"]).ttft.phases
 
 
 def parse_qualities(texts: Sequence[str], methods: Sequence[Method]) -> Qualities:

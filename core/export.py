@@ -1,4 +1,4 @@
-"""A codec's decoder as a folder of ONNX graphs, which `taskodec.runtime` decodes with: no torch on the device.
+"""A codec's decoder, and its encoder, as a folder of ONNX graphs for `taskodec.runtime`: no torch on the device.
 
 The singular values of an adapter's decoder side are an input of the synthesis, and the weights are made from them in
 the graph. So one exported decoder serves every stream that is tuned for the adapter, and the untuned ones.
@@ -6,9 +6,10 @@ the graph. So one exported decoder serves every stream that is tuned for the ada
 
 from __future__ import annotations
 
+import copy
 import platform
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,7 @@ from taskodec.lora import LowRankAdapter
 from taskodec.lowrank import LowRank
 from taskodec.onnx_graphs import check_onnx, export_graph
 
-__all__ = ["TunedSynthesis", "export_codec"]
+__all__ = ["Form", "TunedSynthesis", "export_codec"]
 
 
 class TunedSynthesis(nn.Module):
@@ -56,8 +57,20 @@ class TunedSynthesis(nn.Module):
         return x_hat
 
 
+@dataclass(frozen=True)
+class Form:
+    """How to export: the ONNX opset, None for the exporter's; whether as an encoder too.
+
+    `metadata` is what streams must say of the adapter, if they need it untuned (`taskodec.loading.adapter_metadata`).
+    """
+
+    opset: int | None = None
+    encoder: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
 @torch.no_grad()
-def export_codec(codec: Codec, adapter: Adapter | None, folder: Path, *, opset: int | None = None) -> Manifest:
+def export_codec(codec: Codec, adapter: Adapter | None, folder: Path, form: Form = Form()) -> Manifest:
     """Write the decoder of this codec, for streams of this adapter too; returns the manifest.
 
     The adapter is not attached. UsageError for codecs and adapters that cannot be exported, or a missing package.
@@ -65,6 +78,9 @@ def export_codec(codec: Codec, adapter: Adapter | None, folder: Path, *, opset: 
     check_onnx()
     codec = codec.cpu().eval().requires_grad_(False)
     parts = codec.export_parts()
+    about = None
+    if form.encoder:
+        parts, about = _with_encoder(parts, codec, adapter, form)
     if adapter is not None:
         parts = _with_adapter(parts, codec, adapter.cpu().requires_grad_(False))
     manifest = Manifest(
@@ -80,21 +96,56 @@ def export_codec(codec: Codec, adapter: Adapter | None, folder: Path, *, opset: 
         adapter_fingerprint=adapter.fingerprint().hex() if adapter else None,
         groups=list(adapter.delta_groups) if adapter else [],
         encode_with=dict(parts.encode_with),
+        encoder=about,
         versions=_versions(),
     )
-    graphs = {name: _graph(name, network, manifest, opset) for name, network in parts.networks.items()}
+    graphs = {name: _graph(name, network, manifest, form.opset) for name, network in parts.networks.items()}
     manifest = replace(manifest, opset=_opset(graphs["synthesis"]))
     folder.mkdir(parents=True, exist_ok=True)
     return write_exported(folder, Exported(manifest, graphs, parts.tables, parts.arrays))
 
 
-def _with_adapter(parts: ExportParts, codec: Codec, adapter: Adapter) -> ExportParts:
-    """The parts with `singular_values` as another input of the synthesis."""
+def _with_encoder(
+    parts: ExportParts, codec: Codec, adapter: Adapter | None, form: Form
+) -> tuple[ExportParts, dict[str, Any]]:
+    """The parts with the encoder's, the adapter in its weights, and what the manifest says of the encoder."""
+    encoder = parts.encoder
+    if encoder is None:
+        raise UsageError(f"codec {codec.name!r} is exported as a decoder only: leave --encoder out")
+    networks = {**parts.networks, **encoder.networks}
+    if adapter is not None:
+        networks["analysis"] = replace(
+            networks["analysis"], module=_adapted(networks["analysis"].module, codec, adapter)
+        )
+    needed = adapter is not None and adapter.changes_decoder()
+    margin = codec.tiling.analysis if codec.tiling else None
+    about = {"margin": margin, "adapter": needed, "metadata": dict(form.metadata) if needed else {}}
+    return replace(parts, networks=networks, arrays={**parts.arrays, **encoder.arrays}), about
+
+
+def _adapted(network: nn.Module, codec: Codec, adapter: Adapter) -> nn.Module:
+    """A copy with the encoder's side of the adapter in its weights, which no stream changes."""
+    layers = codec.adapter_layers("encoder")
+    found = {id(module): name for name, module in network.named_modules()}
+    adapted = copy.deepcopy(network)
+    for name, update in _low_rank(adapter).updates().items():
+        if name in layers:
+            adapted.get_submodule(found[id(layers[name])]).get_parameter("weight").add_(update)
+    return adapted
+
+
+def _low_rank(adapter: Adapter) -> LowRankAdapter:
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(
             f"adapter {adapter.kind!r} cannot be exported: only adapters of low rank can be an input of a graph; "
             "export without it, for untuned streams"
         )
+    return adapter
+
+
+def _with_adapter(parts: ExportParts, codec: Codec, adapter: Adapter) -> ExportParts:
+    """The parts with `singular_values` as another input of the synthesis."""
+    adapter = _low_rank(adapter)
     plain = parts.networks["synthesis"]
     own = _singular_values(adapter)
     network = Network(

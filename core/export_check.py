@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from taskodec.errors import StreamError
 from taskodec.images import pad_to
 from taskodec.metrics import psnr
 from taskodec.recipes import FLOAT_MEANS
-from taskodec.runtime import Decoder
+from taskodec.runtime import Decoder, Encoder
 from taskodec.singular_values import Delta, Travelling
 
 __all__ = ["NEEDED_PSNR", "Parity", "check_parity"]
@@ -33,7 +33,7 @@ LARGEST, STEP = 8, 8
 
 @dataclass(frozen=True)
 class Parity:
-    """One stream decoded twice.
+    """One stream decoded twice; `encoder` says which one wrote it, `torch` or `onnx`.
 
     `wrong` counts latents that differ; where means are floats, those that differ by more than their rounding, since
     wrong symbols are whole numbers apart. `shift` is the largest difference, `psnr` of the two pictures (100 if equal).
@@ -46,6 +46,7 @@ class Parity:
     shift: float
     psnr: float
     error: str = ""
+    encoder: str = "torch"
 
     @property
     def fine(self) -> bool:
@@ -55,9 +56,19 @@ class Parity:
 
 @torch.no_grad()
 def check_parity(
-    codec: Codec, adapter: Adapter | None, decoder: Decoder, x: Tensor, qualities: Sequence[float], seed: int = 0
+    codec: Codec,
+    adapter: Adapter | None,
+    decoder: Decoder,
+    x: Tensor,
+    qualities: Sequence[float],
+    *,
+    encoder: Encoder | None = None,
+    seed: int = 0,
 ) -> Iterator[Parity]:
-    """Encode x (1, 3, H, W) at each quality, untuned and with a made-up delta, and decode by both."""
+    """Encode x (1, 3, H, W) at each quality, untuned and with a made-up delta, and decode by both.
+
+    With an exported encoder, decode what it writes too.
+    """
     height, width = x.shape[2:]
     rng = np.random.default_rng(seed)
     for quality in map(quantize_quality, qualities):
@@ -70,6 +81,9 @@ def check_parity(
         for delta in deltas:
             data = writer.write(latents, delta).stream
             yield _compare(codec, adapter, decoder, data)
+        if encoder is not None:
+            pixels = x[0].permute(1, 2, 0).numpy()  # (1, 3, H, W) -> (H, W, 3)
+            yield replace(_compare(codec, adapter, decoder, encoder.encode(pixels, quality)), encoder="onnx")
 
 
 def _compare(codec: Codec, adapter: Adapter | None, decoder: Decoder, data: bytes) -> Parity:

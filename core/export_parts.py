@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from taskodec.tables import IntArray, Tables
 
-__all__ = ["UNKNOWN_LICENCE", "ExportParts", "Network"]
+__all__ = ["UNKNOWN_LICENCE", "EncoderParts", "ExportParts", "Network"]
 
 UNKNOWN_LICENCE = "unknown: that of the checkpoint"
 
@@ -25,8 +25,24 @@ class Network:
 
 
 @dataclass(frozen=True)
+class EncoderParts:
+    """What an encoder needs beside the decoder's parts.
+
+    Args:
+        networks: `analysis`, from `x` and `gain` (M,) for codecs that have gains to `y`, and, for codecs that have a z,
+            `hyper_analysis`, from `y` and `embedding` (C,) for codecs that tell it the quality to `z`. They must call
+            the very layers of `Codec.adapter_layers("encoder")`.
+        arrays: by the recipe's names; `log_analysis_gain` (levels, M) and `hyper_embedding` (levels, C) are what `gain`
+            and `embedding` are interpolated from.
+    """
+
+    networks: Mapping[str, Network]
+    arrays: Mapping[str, IntArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ExportParts:
-    """A codec's decoder in parts.
+    """A codec's decoder in parts, and its encoder if that can be exported too.
 
     Args:
         recipe: a name in `taskodec.recipes.RECIPES`, which says what must be in the rest.
@@ -36,6 +52,7 @@ class ExportParts:
         arrays: by the recipe's names; `log_synthesis_gain` (levels, M) is what `gain` is interpolated from.
         encode_with: options of the codec that its streams must be encoded with.
         licence: of the weights.
+        encoder: None for codecs that are exported as decoders only.
     """
 
     recipe: str
@@ -44,3 +61,4 @@ class ExportParts:
     arrays: Mapping[str, IntArray]
     encode_with: Mapping[str, Any] = field(default_factory=dict)
     licence: str = UNKNOWN_LICENCE
+    encoder: EncoderParts | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 
 from taskodec.errors import WeightsError
+from taskodec.exact import between
 from taskodec.files import write_atomic
 from taskodec.tables import IntArray, Tables
 
-__all__ = ["FORMAT", "GRAPHS", "MANIFEST", "Exported", "Manifest", "read_exported", "write_exported"]
+__all__ = ["DECODER", "ENCODER", "FORMAT", "MANIFEST", "Exported", "Manifest", "read_exported", "write_exported"]
 
 FORMAT = "taskodec-export-1"
 MANIFEST = "manifest.json"
 TABLES = "tables.npz"
-GRAPHS = ("hyper", "context", "synthesis", "encoder")
-"""Each is a file with the suffix .onnx; not every codec has all."""
+DECODER = ("hyper", "context", "synthesis")
+ENCODER = ("hyper", "context", "analysis", "hyper_analysis")
+"""The graphs of either; each is a file with the suffix .onnx, and not every codec has all."""
+
+FILES = frozenset({TABLES, *(f"{name}.onnx" for name in (*DECODER, *ENCODER))})
 
 MAX_BYTES = 2**31
 """No file is larger: ONNX itself allows no more in one."""
@@ -37,7 +41,9 @@ class Manifest:
 
     `adapter_fingerprint` is None, and `groups` is empty, for a decoder of untuned streams only. `groups` are the
     numbers of singular values of each adapted layer that streams may change. `tiling` has `align` and `margin` of the
-    synthesis (see `taskodec.grids`), None for codecs that are never tiled. `files` has the size and SHA-256 of all.
+    synthesis (see `taskodec.grids`), None for codecs that are never tiled. `encoder`, None for decoders alone, has the
+    `margin` of the analysis, and of the streams whether they name the adapter (`adapter`), and their `metadata`.
+    `files` has the size and SHA-256 of all.
     """
 
     codec: str
@@ -52,19 +58,32 @@ class Manifest:
     adapter_fingerprint: str | None = None
     groups: Sequence[int] = ()
     encode_with: Mapping[str, Any] = field(default_factory=dict)
+    encoder: Mapping[str, Any] | None = None
     opset: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def has_quality(self, quality: float) -> bool:
+        """Whether the codec codes at it."""
+        return quality in self.qualities or (self.continuous and self.qualities[0] <= quality <= self.qualities[-1])
+
+    def padded(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the picture that is coded."""
+        return -(-height // self.stride) * self.stride, -(-width // self.stride) * self.stride
+
 
 @dataclass(frozen=True)
 class Exported:
-    """A manifest, ONNX models by the names in `GRAPHS`, entropy tables and arrays by names of the recipe."""
+    """A manifest, ONNX models by the names in `DECODER` and `ENCODER`, tables and arrays by names of the recipe."""
 
     manifest: Manifest
     graphs: Mapping[str, bytes]
     tables: Mapping[str, Tables]
     arrays: Mapping[str, IntArray]
+
+    def at_level(self, name: str, quality: float) -> IntArray | None:
+        """The row of the array (levels, C) of this name at any quality, in float64; None if there is no such array."""
+        return between(self.arrays[name].astype(np.float64), quality) if name in self.arrays else None
 
 
 def write_exported(folder: Path, exported: Exported) -> Manifest:
@@ -79,11 +98,14 @@ def write_exported(folder: Path, exported: Exported) -> Manifest:
     return manifest
 
 
-def read_exported(folder: Path) -> Exported:
-    """Read a folder; WeightsError if something is missing, altered, or of another version."""
+def read_exported(folder: Path, names: Collection[str]) -> Exported:
+    """Read these graphs of a folder, and its tables; WeightsError if one is missing, altered, or of another version."""
     manifest = _read_manifest(folder / MANIFEST)
-    content = {name: _read(folder, name, about) for name, about in manifest.files.items()}
-    graphs = {name: content[f"{name}.onnx"] for name in GRAPHS if f"{name}.onnx" in content}
+    if wrong := [name for name in manifest.files if name not in FILES]:
+        raise WeightsError(f"the manifest names {wrong[0]!r}, which is no file of an exported codec: export it again")
+    wanted = {TABLES, *(f"{name}.onnx" for name in names)}
+    content = {name: _read(folder, name, about) for name, about in manifest.files.items() if name in wanted}
+    graphs = {name: content[f"{name}.onnx"] for name in names if f"{name}.onnx" in content}
     if TABLES not in content:
         raise WeightsError(f"{folder / MANIFEST} names no {TABLES}: export the codec again")
     try:
@@ -112,8 +134,6 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _read(folder: Path, name: str, about: Mapping[str, Any]) -> bytes:
-    if name not in {TABLES, *(f"{name}.onnx" for name in GRAPHS)}:
-        raise WeightsError(f"the manifest names {name!r}, which is no file of an exported codec: export it again")
     path = folder / name
     try:
         size = path.stat().st_size

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar, TypeVar, cast
 
 import torch
@@ -20,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from taskodec.contracts import Adapter, Codec, Side
 from taskodec.errors import UsageError
+from taskodec.layer_choice import select_layers
 from taskodec.lowrank import Factors, LowRank, make_branch
 
 __all__ = ["LoRA", "LowRankAdapter", "SVDLoRA", "attached", "build_lora", "build_svd_lora", "merged", "select_layers"]
@@ -206,24 +206,6 @@ def attached(adapter: AnyAdapter, codec: Codec) -> Iterator[AnyAdapter]:
         yield adapter
     finally:
         adapter.detach()
-
-
-def select_layers(codec: Codec, side: Side, patterns: str | Sequence[str] | None) -> dict[str, nn.Module]:
-    """Layers of one side in forward order, by names or glob patterns; None takes the codec's defaults.
-
-    A `*` also crosses dots: `g_a*.qkv` finds every qkv below g_a. An empty list selects no layer. Raises
-    UsageError for a pattern that matches nothing.
-    """
-    layers = codec.adapter_layers(side)
-    if patterns is None:
-        defaults = set(codec.adapter_defaults(side))
-        return {name: layer for name, layer in layers.items() if name in defaults}
-    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
-    for pattern in wanted:
-        if not any(fnmatchcase(name, pattern) for name in layers):
-            valid = ", ".join(layers) or "none"
-            raise UsageError(f"no {side} layer of codec {codec.name!r} matches {pattern!r}; valid: {valid}")
-    return {name: layer for name, layer in layers.items() if any(fnmatchcase(name, p) for p in wanted)}
 
 
 def build_svd_lora(

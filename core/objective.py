@@ -15,6 +15,7 @@ from taskodec.images import crop_to
 from taskodec.phases import Point
 from taskodec.priors import shared_noise
 from taskodec.travel import Travel
+from taskodec.tuning_networks import TuningNetworks
 
 __all__ = ["Estimate", "Objective", "estimate"]
 
@@ -41,19 +42,22 @@ class Objective:
         reference: Any,
         lmbda: float,
         travel: Travel | None = None,
+        networks: TuningNetworks | None = None,
     ) -> None:
         self.codec, self.adapter, self.task = codec, adapter, task
         self.quality, self.size = quality, size
         self.reference, self.lmbda = reference, lmbda
         self.travel = travel or Travel(adapter)
+        self.networks = networks or TuningNetworks(codec, task)
         self._connected = False  # whether the loss was once seen to depend on the picture
 
     def losses(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The task's loss of each picture, (B,)."""
         connected, self._connected = self._connected, self._connected or torch.is_grad_enabled()
-        if len(references) == 1:
-            return checked_loss(self.task, x_hat, references[0], connected=connected)[None]
-        return checked_losses(self.task, x_hat, references, connected=connected)
+        with self.networks.judging(x_hat):
+            if len(references) == 1:
+                return checked_loss(self.task, x_hat, references[0], connected=connected)[None].float()
+            return checked_losses(self.task, x_hat, references, connected=connected).float()
 
 
 def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding: Rounding) -> list[Estimate | None]:
@@ -70,7 +74,7 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
     sent = rounding == "hard"
     travelling = [one.travel.of(p.delta, sent=sent) for one, p in zip(objectives, points, strict=True)]
     _use(first.adapter, points, [change for change, _ in travelling])
-    x_hat = crop_to(first.codec.synthesis(coded.y_hat, first.quality), *first.size)
+    x_hat = crop_to(first.networks.synthesis(coded.y_hat, first.quality), *first.size)
     finite = torch.isfinite(x_hat.detach()).flatten(1).all(1).tolist()
     sound = [i for i, fine in enumerate(finite) if fine]
     found: list[Estimate | None] = [None] * len(points)

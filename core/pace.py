@@ -30,7 +30,7 @@ class Pace:
 
     def __init__(self, phase: PhaseSettings, budget: Budget, part: float, min_gain: float = 0.0) -> None:
         self.steps, self.budget, self.min_gain = phase.steps, budget, min_gain
-        self.begin, self.end = budget.spent, budget.end(part, stream=STREAMS, check=1)
+        self.begin, self.end = budget.spent, budget.end(part, stream=STREAMS)
         self.done = 0
         self.costs: list[tuple[float, float]] = []
         self.over = self._is_over()
@@ -59,4 +59,4 @@ class Pace:
             self.over = self.over or high - low < self.min_gain * self.costs[0][1] * (now - before)
 
     def _is_over(self) -> bool:
-        return self.done >= self.steps or self.budget.spent + self.budget.needed(step=1) > self.end
+        return self.done >= self.steps or self.budget.spent + self.budget.needed(step=1, check=2) > self.end

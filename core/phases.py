@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from taskodec.contracts import Adapter, Annealed, Codec, Latents, Rounding
+from taskodec.contracts import Adapter, Annealed, Latents, Rounding
 from taskodec.errors import UsageError
 
 if TYPE_CHECKING:
     from taskodec.settings import PhaseSettings
+    from taskodec.tuning_networks import TuningNetworks
 
 __all__ = ["Point", "Variables", "encoded", "points", "rate_factor", "rounding_at", "steps_of"]
 
@@ -49,9 +50,15 @@ class Variables:
     """
 
     def __init__(
-        self, phase: PhaseSettings, start: Point, codec: Codec, adapter: Adapter | None, x: Tensor, quality: float
+        self,
+        phase: PhaseSettings,
+        start: Point,
+        networks: TuningNetworks,
+        adapter: Adapter | None,
+        x: Tensor,
+        quality: float,
     ) -> None:
-        self.codec, self.x, self.quality = codec, x, quality
+        self.networks, self.x, self.quality = networks, x, quality
         self.adapter, self.before = adapter, start.encoder
         self.encoder = _encoder_values(adapter, start) if "encoder" in phase.train else {}
         point = start.kept()
@@ -107,7 +114,7 @@ def encoded(variables: Sequence[Variables]) -> list[Latents]:
     first = variables[0]
     assert first.adapter is not None
     first.adapter.set_values({name: torch.stack([v.encoder[name] for v in variables]) for name in first.encoder})
-    made = first.codec.analysis(torch.cat([v.x for v in variables]), first.quality)
+    made = first.networks.analysis(torch.cat([v.x for v in variables]), first.quality)
     zs = [None] * len(variables) if made.z is None else torch.split(made.z, 1)
     return [Latents(y, z) for y, z in zip(torch.split(made.y, 1), zs, strict=True)]
 

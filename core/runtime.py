@@ -1,8 +1,9 @@
-"""Decodes streams with an exported codec: numpy, onnxruntime and constriction alone, no torch.
+"""Decodes and encodes streams with an exported codec: numpy, onnxruntime and constriction alone, no torch.
 
 >>> from taskodec.runtime import Decoder
 >>> decoder = Decoder("lite-onnx")
 >>> pixels = decoder.decode(open("photo.tkd", "rb").read())  # (height, width, 3), uint8
+>>> stream = Encoder("lite-onnx").encode(pixels, quality=3)  # of a folder that was exported with --encoder
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,15 @@ import numpy.typing as npt
 from taskodec.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.delta import decode_delta
 from taskodec.entropy import SymbolDecoder
-from taskodec.errors import DamagedStreamError, MismatchError, TaskodecError, UsageError, WeightsError
-from taskodec.exact import between
-from taskodec.exported import Manifest, read_exported
+from taskodec.errors import DamagedStreamError, MismatchError
+from taskodec.exported import DECODER, Manifest
 from taskodec.grids import Span, grid
-from taskodec.recipes import RECIPES, Floats
+from taskodec.onnx_sessions import CPU, TILE, Session, load_recipe, open_folder
+from taskodec.prior_coding import Floats
+from taskodec.runtime_encoder import Encoder
 from taskodec.spike_slab import ABSOLUTE_STEP, decode_absolute
 
-__all__ = ["CPU", "TILE", "Decoded", "Decoder"]
-
-CPU = "CPUExecutionProvider"
-"""The execution provider that every onnxruntime has."""
-
-TILE = 2**22
-"""As `limits.tile`."""
+__all__ = ["CPU", "TILE", "Decoded", "Decoder", "Encoder"]
 
 
 @dataclass(frozen=True)
@@ -67,22 +62,11 @@ class Decoder:
         max_pixels: int = MAX_PIXELS,
         tile: int = TILE,
     ) -> None:
-        exported = read_exported(Path(folder))
-        self.manifest: Manifest = exported.manifest
+        self._exported = open_folder(folder, DECODER)
+        self.manifest: Manifest = self._exported.manifest
         self.max_pixels, self.tile = max_pixels, tile
-        if self.manifest.recipe not in RECIPES:
-            raise WeightsError(
-                f"{folder} needs recipe {self.manifest.recipe!r}, this version of taskodec knows {', '.join(RECIPES)}: "
-                "update taskodec"
-            )
-        decisive = {name: graph for name, graph in exported.graphs.items() if name in {"hyper", "context"}}
-        graphs = {name: _Session(name, graph, (CPU,), threads) for name, graph in decisive.items()}
-        try:
-            self._read_latents = RECIPES[self.manifest.recipe](graphs, exported.tables, exported.arrays)
-            self._synthesis = _Session("synthesis", exported.graphs["synthesis"], providers, threads)
-        except KeyError as error:
-            raise WeightsError(f"{folder} has no {error}, which its recipe needs: export the codec again") from error
-        self._arrays = exported.arrays
+        self._read_latents = load_recipe(self._exported, threads).read
+        self._synthesis = Session("synthesis", self._exported, providers, threads)
 
     def decode(self, data: bytes) -> npt.NDArray[np.uint8]:
         """The picture (height, width, 3) of a stream; StreamError and its subclasses say why there is none."""
@@ -99,7 +83,7 @@ class Decoder:
         self._check(header)
         coder = SymbolDecoder(stream.payload)
         singular_values = self._singular_values(header, coder)
-        y_hat = self._read_latents(self._padded(header), header.quality, coder)
+        y_hat = self._read_latents(self.manifest.padded(header.height, header.width), header.quality, coder)
         if coder.checksum != header.index_checksum:
             raise MismatchError(
                 f"the entropy tables chosen here (checksum {coder.checksum:04x}) are not the encoder's "
@@ -110,12 +94,12 @@ class Decoder:
     def picture(self, decoded: Decoded) -> Floats:
         """The picture (1, 3, height, width) of latents, not clamped."""
         inputs: dict[str, Floats] = {}
-        if "log_synthesis_gain" in self._arrays:
-            levels = self._arrays["log_synthesis_gain"].astype(np.float64)
-            inputs["gain"] = np.exp(between(levels, decoded.header.quality)).astype(np.float32)
+        log_gain = self._exported.at_level("log_synthesis_gain", decoded.header.quality)
+        if log_gain is not None:
+            inputs["gain"] = np.exp(log_gain).astype(np.float32)
         if decoded.singular_values is not None:
             inputs["singular_values"] = decoded.singular_values
-        x_hat = self._in_tiles(decoded.y_hat, self._padded(decoded.header), inputs)
+        x_hat = self._in_tiles(decoded.y_hat, self.manifest.padded(decoded.header.height, decoded.header.width), inputs)
         return x_hat[:, :, : decoded.header.height, : decoded.header.width]
 
     def _in_tiles(self, y_hat: Floats, size: tuple[int, int], inputs: Mapping[str, Floats]) -> Floats:
@@ -134,11 +118,6 @@ class Decoder:
                 x_hat[:, :, row.start : row.stop, column.start : column.stop] = part[:, :, _kept(row), _kept(column)]
         return x_hat
 
-    def _padded(self, header: Header) -> tuple[int, int]:
-        """Height and width of the picture that was coded."""
-        stride = self.manifest.stride
-        return -(-header.height // stride) * stride, -(-header.width // stride) * stride
-
     def _check(self, header: Header) -> None:
         """MismatchError unless the stream is for this codec, these weights and this adapter."""
         manifest = self.manifest
@@ -148,8 +127,7 @@ class Decoder:
                 f"the stream was made with weights {found[1]} of codec {found[0]!r}, this decoder was exported from "
                 f"{manifest.codec_fingerprint} of {manifest.codec!r}; export the codec that made it"
             )
-        first, last = manifest.qualities[0], manifest.qualities[-1]
-        if header.quality not in manifest.qualities and not (manifest.continuous and first <= header.quality <= last):
+        if not manifest.has_quality(header.quality):
             raise DamagedStreamError(f"the stream names quality {header.quality:g}, which codec {found[0]!r} has not")
         adapter = header.adapter_fingerprint
         if adapter is not None and adapter.hex() != manifest.adapter_fingerprint:
@@ -163,7 +141,7 @@ class Decoder:
         """What the synthesis gets for this stream; reads what travels of it."""
         if self.manifest.adapter_fingerprint is None:
             return None
-        own: Floats = self._arrays["singular_values"]
+        own: Floats = self._exported.arrays["singular_values"]
         if header.adapter_fingerprint is None:
             return np.zeros_like(own)
         if not header.has_delta:
@@ -173,33 +151,6 @@ class Decoder:
             return own + (values.astype(np.float32) * np.float32(ABSOLUTE_STEP) - own)  # as with torch, to the last bit
         values, step = decode_delta(self.manifest.groups, coder)
         return own + values.astype(np.float32) * np.float32(step)
-
-
-class _Session:
-    """One ONNX graph on onnxruntime: inputs by name to the list of outputs."""
-
-    def __init__(self, name: str, model: bytes, providers: Sequence[str], threads: int | None) -> None:
-        ort = _onnxruntime()
-        valid = ort.get_available_providers()
-        if missing := [provider for provider in providers if provider not in valid]:
-            raise UsageError(f"onnxruntime here has no {', '.join(missing)}; valid: {', '.join(valid)}")
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False  # an arena keeps the memory of the largest picture so far
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._session = ort.InferenceSession(model, options, providers=list(providers))
-        except Exception as error:  # onnxruntime has a class for each status
-            raise WeightsError(f"{name}.onnx cannot be loaded: {_first_line(error)}") from error
-        self._name = name
-
-    def __call__(self, **inputs: Floats) -> list[Any]:
-        try:
-            outputs: list[Any] = self._session.run(None, inputs)
-        except Exception as error:  # onnxruntime has a class for each status
-            raise TaskodecError(f"{self._name}.onnx cannot be computed: {_first_line(error)}") from error
-        return outputs
 
 
 def _latent(span: Span, shrink: int) -> slice:
@@ -212,18 +163,6 @@ def _kept(span: Span) -> slice:
     return slice(span.start - span.first, span.stop - span.first)
 
 
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError("onnxruntime is missing: install it with `pip install onnxruntime`") from error
-    return onnxruntime
-
-
 def _advice(encode_with: Mapping[str, Any]) -> str:
     options = " ".join(f"--set codec.options.{name}={value}" for name, value in encode_with.items())
     return f"; encode for exported decoders with {options}" if options else ": the stream or this decoder is damaged"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -1,4 +1,6 @@
-"""The `taskodec-decode` command: streams to pictures with an exported codec, no torch and no Pillow.
+"""The commands `taskodec-decode` and `taskodec-encode`: an exported codec without torch.
+
+Pictures are written without Pillow; to read them it is needed.
 
 Exit codes: 0 fine, 1 an input failed, 2 the call was wrong.
 """
@@ -11,7 +13,8 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,17 @@ import numpy.typing as npt
 
 from taskodec.bitstream import MAX_PIXELS
 from taskodec.errors import TaskodecError, UsageError, WeightsError
-from taskodec.files import write_atomic
+from taskodec.files import IMAGE_SUFFIXES, write_atomic
+from taskodec.pixels import read_image, require_pillow
 from taskodec.plans import Job, make_folder, plan
-from taskodec.runtime import CPU, TILE, Decoder
+from taskodec.runtime import CPU, TILE, Decoder, Encoder
 
-__all__ = ["main", "png"]
+__all__ = ["encode", "main", "png"]
 
 SUFFIXES = frozenset({".tkd"})
+
+Work = Callable[[Job], dict[str, Any]]
+"""Makes the target of a job; returns what there is to say of it."""
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:
@@ -44,45 +51,86 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; errors raised on purpose become one line on standard error."""
-    chosen = _parser().parse_args(arguments)
+    """`taskodec-decode`; errors raised on purpose become one line on standard error."""
+    parser = _parser("taskodec-decode", "Decode .tkd streams with an exported codec.", "IN.tkd", "streams")
+    chosen = parser.parse_args(arguments)
+
+    def prepare() -> Work:
+        decoder = Decoder(chosen.codec, **_options(chosen))
+
+        def work(job: Job) -> dict[str, Any]:
+            data = _read(job.source)
+            pixels = decoder.decode(data)
+            write_atomic(job.target, png(pixels))
+            return {"bytes": len(data), "width": pixels.shape[1], "height": pixels.shape[0]}
+
+        return work
+
+    _run(chosen, ".png", SUFFIXES, prepare)
+
+
+def encode(arguments: Sequence[str] | None = None) -> None:
+    """`taskodec-encode`; errors raised on purpose become one line on standard error."""
+    about = "Encode images, untuned, with a codec that was exported with --encoder."
+    parser = _parser("taskodec-encode", about, "IMAGE", "images")
+    parser.add_argument("-q", "--quality", type=float, help="low is a small file; the middle one without it")
+    chosen = parser.parse_args(arguments)
+
+    def prepare() -> Work:
+        encoder = Encoder(chosen.codec, **_options(chosen))
+        quality = encoder.quality(chosen.quality)
+        require_pillow()
+
+        def work(job: Job) -> dict[str, Any]:
+            pixels, notes = read_image(job.source, max_pixels=chosen.max_pixels)
+            data = encoder.encode(pixels, quality)
+            write_atomic(job.target, data)
+            size = {"bytes": len(data), "width": pixels.shape[1], "height": pixels.shape[0]}
+            return {**size, "quality": quality, **({"notes": notes} if notes else {})}
+
+        return work
+
+    _run(chosen, ".tkd", IMAGE_SUFFIXES, prepare)
+
+
+def _run(chosen: argparse.Namespace, suffix: str, suffixes: frozenset[str], prepare: Callable[[], Work]) -> None:
+    """Do all jobs, `--jobs` of them at a time, and leave with the exit code."""
     try:
-        jobs = plan(chosen.inputs, chosen.output, ".png", suffixes=SUFFIXES, force=chosen.force)
-        if wrong := [str(job.target) for job in jobs if job.target.suffix.lower() != ".png"]:
-            raise UsageError(f"cannot write {', '.join(wrong)}: valid suffix is .png")
-        decoder = Decoder(
-            chosen.decoder,
-            providers=chosen.provider or (CPU,),
-            threads=chosen.threads,
-            max_pixels=chosen.max_pixels,
-            tile=chosen.tile,
-        )
+        jobs = plan(chosen.inputs, chosen.output, suffix, suffixes=suffixes, force=chosen.force)
+        if wrong := [str(job.target) for job in jobs if job.target.suffix.lower() != suffix]:
+            raise UsageError(f"cannot write {', '.join(wrong)}: valid suffix is {suffix}")
+        work = prepare()
     except TaskodecError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError | WeightsError) else 1)
-    failed = [job for job in jobs if not _decode(decoder, job, chosen.json)]
-    sys.exit(1 if failed else 0)
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        fine = [_show(report, chosen.json) for report in pool.map(lambda job: _report(work, job), jobs)]
+    sys.exit(0 if all(fine) else 1)
 
 
-def _decode(decoder: Decoder, job: Job, as_json: bool) -> bool:
-    """Decode one stream and say so; whether that worked."""
-    report: dict[str, Any] = {"input": str(job.source)}
+def _report(work: Work, job: Job) -> dict[str, Any]:
+    """What became of a job."""
+    start = time.perf_counter()
     try:
-        start = time.perf_counter()
         make_folder(job)
-        data = _read(job.source)
-        pixels = decoder.decode(data)
-        write_atomic(job.target, png(pixels))
-        size = {"bytes": len(data), "width": pixels.shape[1], "height": pixels.shape[0]}
-        report |= {"output": str(job.target), **size, "seconds": round(time.perf_counter() - start, 3)}
+        done = work(job)
     except TaskodecError as error:
-        report["error"] = str(error)
+        return {"input": str(job.source), "error": str(error)}
+    seconds = round(time.perf_counter() - start, 3)
+    return {"input": str(job.source), "output": str(job.target), **done, "seconds": seconds}
+
+
+def _show(report: dict[str, Any], as_json: bool) -> bool:
+    """Print it; whether it is no failure."""
     if as_json:
         print(json.dumps(report), flush=True)
     elif "error" in report:
         print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
     else:
-        print(f"{report['input']} -> {report['output']}: {report['width']}x{report['height']} pixels", flush=True)
+        about = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
+        print(f"{report['input']} -> {report['output']}: {about}", flush=True)
+        for note in report.get("notes", ()):
+            print(f"note: {report['input']}: {note}", file=sys.stderr)
     return "error" not in report
 
 
@@ -97,20 +145,33 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="taskodec-decode", description="Decode .tkd streams with an exported codec.")
-    parser.add_argument("decoder", type=Path, metavar="DECODER", help="folder that `taskodec export` wrote")
-    parser.add_argument("inputs", type=Path, nargs="+", metavar="IN.tkd", help="streams, or folders of streams")
-    parser.add_argument("-o", "--output", metavar="OUT", help="PNG file, or folder for several")
+def _parser(name: str, about: str, inputs: str, plural: str) -> argparse.ArgumentParser:
+    """What both commands take."""
+    parser = argparse.ArgumentParser(prog=name, description=about)
+    parser.add_argument("codec", type=Path, metavar="CODEC", help="folder that `taskodec export` wrote")
+    parser.add_argument("inputs", type=Path, nargs="+", metavar=inputs, help=f"{plural}, or folders of {plural}")
+    parser.add_argument("-o", "--output", metavar="OUT", help="file, or folder for several")
     parser.add_argument(
         "--provider", action="append", metavar="NAME", help=f"onnxruntime's provider; may be repeated ({CPU})"
     )
-    parser.add_argument("--threads", type=_positive, help="threads of onnxruntime")
+    parser.add_argument("--threads", type=_positive, help="threads of onnxruntime for each file")
+    parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="files at a time; memory grows with it")
     parser.add_argument("--max-pixels", type=_positive, default=MAX_PIXELS, help="refuse larger pictures")
-    parser.add_argument("--tile", type=_positive, default=TILE, help="pixels synthesised at once, about")
+    parser.add_argument("--tile", type=_positive, default=TILE, help="pixels that a transform works on at once, about")
     parser.add_argument("--json", action="store_true", help="print one JSON object per input")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     return parser
+
+
+def _options(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Of a decoder or encoder."""
+    providers = chosen.provider or (CPU,)
+    return {
+        "providers": providers,
+        "threads": chosen.threads,
+        "max_pixels": chosen.max_pixels,
+        "tile": chosen.tile,
+    }
 
 
 def _positive(text: str) -> int:

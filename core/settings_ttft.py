@@ -49,6 +49,10 @@ class TTFTSettings(Model):
     what is tried for changes when a stream is written, each for a decoding and a loss, `search_decodings` in all:
     other `steps`, layers without their change (`gates`), rounding towards zero (`deadzone`), single `values` nearer
     to zero.
+
+    The last three make tuning fast or small, and change what it finds by rounding only: networks in `bf16` (`auto`:
+    where the device has instructions for it), activations computed twice instead of kept (`checkpoint`; `auto`: for
+    large pictures), and `compile`, which calls `torch.compile`.
     """
 
     preset: str = "default"
@@ -64,6 +68,9 @@ class TTFTSettings(Model):
     send: Literal["cheapest", "tuned"] = "cheapest"
     search: tuple[Literal["steps", "gates", "deadzone", "values"], ...] = ("steps", "gates", "deadzone", "values")
     search_decodings: Count = 24
+    bf16: bool | Literal["auto"] = "auto"
+    checkpoint: bool | Literal["auto"] = "auto"
+    compile: bool = False
 
     @field_validator("search")
     @classmethod

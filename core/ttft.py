@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from taskodec.budget import Budget
 from taskodec.calibration import calibrate_lmbda
 from taskodec.candidates import Candidate, Candidates
+from taskodec.coding import codec_fingerprint
 from taskodec.contracts import Adapter, Codec, Latents, Task
 from taskodec.errors import TaskodecError
 from taskodec.images import pad_to
@@ -31,6 +32,7 @@ from taskodec.settings_ttft import TTFTSettings
 from taskodec.tiles import WHOLE, Tiles
 from taskodec.together import Look, Slope, Tuning, run_together
 from taskodec.travel import Travel
+from taskodec.tuning_networks import TuningNetworks
 
 if TYPE_CHECKING:
     from taskodec.settings_ttft import PhaseSettings
@@ -78,6 +80,11 @@ class Tuner:
         self.seed, self.metadata, self.tiles = seed, metadata, tiles
         self.switches = switches or TTFTSettings()
 
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """The codec's, whose weights do not change while this tuner is used."""
+        return codec_fingerprint(self.codec)
+
     def tune(
         self,
         x: Tensor,
@@ -123,8 +130,8 @@ class Tuner:
             runs = [_Run(self, x, share) for x in xs]
             if self.adapter is None:
                 return run_together([run.through(phases) for run in runs], self.seed)
-            trained = share.steps > 0 and self.adapter.changes_decoder()
-            plain = [[run.plain()] if trained else [] for run in runs]
+            compared = share.steps > 0 and self.switches.send == "cheapest" and self.adapter.changes_decoder()
+            plain = [[run.plain()] if compared else [] for run in runs]
             self.adapter.requires_grad_(False)
             self.adapter.attach(self.codec)
             try:
@@ -168,8 +175,12 @@ class _Run:
         full = (self.padded.shape[2], self.padded.shape[3])
         self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
         judged = (tuner.task, self.quality, size, reference, self.lmbda)
-        self.objective = Objective(self.codec, self.adapter, *judged, Travel.by(self.switches, self.adapter))
-        write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles)
+        pixels = full[0] * full[1] * share.images
+        self.networks = TuningNetworks.by(self.switches, self.codec, tuner.task, x.device, pixels)
+        travel = Travel.by(self.switches, self.adapter)
+        self.objective = Objective(self.codec, self.adapter, *judged, travel, self.networks)
+        known = tuner.fingerprint
+        write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
         self.candidates = write(self.codec, self.adapter, *judged, metadata=tuner.metadata)
         self.without = write(self.codec, None, *judged)
         self.share, self.done, self.planned = share, 0, 0
@@ -200,11 +211,11 @@ class _Run:
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
-        variables = Variables(phase, start, self.codec, self.adapter, self.padded, self.quality)
-        self.planned += phase.steps
-        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
+        variables = Variables(phase, start, self.networks, self.adapter, self.padded, self.quality)
         last = self.switches.keep == "last"
         best, best_cost = start, (yield from self.rounded(start))
+        self.planned += phase.steps
+        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         pace.reached(best_cost)
         # Then a step's cost is already that of the file at the point where it begins.
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder

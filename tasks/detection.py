@@ -85,6 +85,7 @@ class Detection(FeatureTask):
     """
 
     losses = ("features", "outputs")
+    exact_losses = ("outputs",)  # a box in pixels has more digits
     network: Detector
 
     def prepare_outputs(self, x: Tensor) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taskodec.compiling import compile_or_not
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
 from taskodec.tasks.tradeoff import weight_at
@@ -59,6 +60,8 @@ class FeatureTask(Task):
 
     losses: Sequence[str] = ("features",)
     """What `loss` may be."""
+    exact_losses: Sequence[str] = ()
+    """Those that bfloat16 is too coarse for."""
 
     def __init__(
         self,
@@ -73,9 +76,10 @@ class FeatureTask(Task):
             raise UsageError(f"task {name!r} has no loss {loss!r}; valid: {', '.join(self.losses)}")
         if layers is None and network.variances is not None:
             layers = [1 / variance for variance in network.variances]
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.name = name
         self.kind = loss
+        self.mixed_precision = loss not in self.exact_losses
         self.layers = layers
         self.lmbdas = lmbdas
 
@@ -126,6 +130,11 @@ class FeatureTask(Task):
         """`feature_distance`, the loss of the features."""
         x_hat, x = self._fit(x_hat.clamp(0, 1)), self._fit(x)
         return {"feature_distance": float(self._distance(self.network.features(x_hat), self.network.features(x)))}
+
+    def compile(self) -> FeatureTask:
+        for method in ("features", "outputs"):
+            setattr(self.network, method, compile_or_not(getattr(self.network, method)))
+        return self
 
     def to(self, device: torch.device) -> FeatureTask:
         self.network.to(device)

@@ -17,7 +17,7 @@ from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.lite import Lite
 from taskodec.coding import StreamWriter
 from taskodec.contracts import Codec, Entropy, Latents
-from taskodec.export import export_codec
+from taskodec.export import Form, export_codec
 from taskodec.hookspecs import CodecSpec, hookimpl
 from taskodec.images import load_image, pad_to, to_pil
 from taskodec.lora import build_svd_lora
@@ -194,16 +194,16 @@ def small_adapter(small_lite):
     """An SVD-LoRA for `small_lite` with singular values of its own."""
     adapter = build_svd_lora(small_lite, rank=2)
     generator = torch.Generator().manual_seed(0)
-    for branch in adapter.branches("decoder").values():
+    for branch in (*adapter.branches("decoder").values(), *adapter.branches("encoder").values()):
         branch.w_lora_S.data.copy_(0.2 * torch.randn(branch.rank, generator=generator))
     return adapter.requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, small_lite, small_adapter):
-    """The folder of `small_lite`, exported with `small_adapter`."""
+    """The folder of `small_lite`, exported with `small_adapter`, encoder and decoder."""
     folder = tmp_path_factory.mktemp("exported")
-    export_codec(small_lite, small_adapter, folder)
+    export_codec(small_lite, small_adapter, folder, Form(encoder=True))
     return folder
 
 

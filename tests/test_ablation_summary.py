@@ -118,7 +118,10 @@ def test_seconds_are_compared_and_the_fastest_of_those_no_dearer_than_the_baseli
     lines, summary = lines_of(costs, **times)
     assert (lines["ours"].seconds_of_baseline.value, lines["ours"].step_of_baseline.value) == pytest.approx((0.25, 0.5))
     assert (lines["untuned"].step_seconds, lines["untuned"].step_of_baseline) == (None, None)
-    assert summary.fastest == "ours"
+    assert (summary.fastest, summary.clock) == ("ours", "seconds")
+    own = {variant: {**figures, "cpu_seconds": figures["seconds"] / 4} for variant, figures in times.items()}
+    lines, summary = lines_of(costs, **own)
+    assert (lines["ours"].seconds, summary.clock) == (0.5, "cpu_seconds")
     assert lines_of({**costs, "ours": [2, 2]}, **times)[1].fastest is None
 
 

@@ -225,6 +225,7 @@ def test_whatever_a_stream_says_there_is_a_picture_or_a_stream_error(tiny, tuned
         "height": st.integers(1, 200),
         "metadata": options.filter(lambda value: "Infinity" not in repr(value) and "inf" not in repr(value)),
         "has_delta": st.booleans(),
+        "absolute": st.booleans(),
         "codec": st.sampled_from(["tiny", "other"]),
     }
     chosen = data.draw(st.sets(st.sampled_from(sorted(changes)), max_size=3))
@@ -237,6 +238,13 @@ def test_whatever_a_stream_says_there_is_a_picture_or_a_stream_error(tiny, tuned
     with contextlib.suppress(StreamError):
         assert decoder.decompress(stream).size == (changed.width, changed.height)
     assert decoder.decompress(tuned_stream.to_bytes()).size == (96, 64)  # nothing stays behind
+
+
+def test_the_published_preset_writes_streams_that_decode(tiny, photo):
+    settings = tiny_settings("ttft.preset=paper", "ttft.steps=3")
+    result = Compressor(settings, tiny).compress(photo)
+    assert Stream.from_bytes(result.stream).header.absolute
+    assert np.array_equal(np.asarray(Decompressor(settings, tiny).decompress(result.stream)), np.asarray(result.image))
 
 
 def test_qualities_are_checked_however_warm_the_codec_is(tiny, tuned_stream):

@@ -115,7 +115,10 @@ def test_random_weights_are_named_in_the_report(run, picture, variants, tasks, t
         (["--ttft", "--only", "paper,defualt"], "did you mean 'default'"),
         (["--ttft", "--only", "default"], "compared with paper"),
         (["--ttft", "--codec", "tiny", "--report-only"], "no image with all variants of tiny, human: measure first"),
-        (["--ttft", "--set", "ttft.phases=[{train: [latents], steps: 1}]"], "the place of the preset's"),
+        (
+            ["--ttft", "--set", "ttft.phases=[{train: [latents], steps: 1}]"],
+            "variant 'untuned': ttft.phases of the settings",
+        ),
     ],
 )
 def test_wrong_calls_say_why_and_exit_with_2(arguments, words, run, picture, tmp_path):

@@ -13,16 +13,54 @@ from taskodec.runtime_cli import png
 
 @pytest.fixture
 def decode(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            runtime_cli.main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return call
+    return lambda *arguments: command(runtime_cli.main, capsys, arguments)
 
 
-def test_export_check_compress_decode(run, decode, picture, tmp_path):
+@pytest.fixture
+def encode(capsys):
+    return lambda *arguments: command(runtime_cli.encode, capsys, arguments)
+
+
+def command(main, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return caught.value.code or 0, out, err
+
+
+def test_one_export_for_a_shipped_adapter_encodes_and_decodes_tuned_and_untuned(
+    run, encode, decode, pictures, tmp_path
+):
+    """In one test, since every export takes seconds."""
+    folder, streams = tmp_path / "cls", tmp_path / "streams"
+    check = pictures / "one.png"
+    code, out, err = run(
+        "export", "--codec", "lite", "--task", "cls", "--encoder", "-o", folder, "--check", check, "--json"
+    )
+    assert (code, err) == (0, "")
+    report, *parities = map(json.loads, out.splitlines())
+    assert {"analysis.onnx", "hyper_analysis.onnx"} < report["files"].keys()
+    kinds = [("torch", False), ("torch", True), ("onnx", False)]
+    assert [(p["encoder"], p["tuned"]) for p in parities] == 3 * kinds
+    assert all(p["fine"] and p["wrong"] == 0 for p in parities)
+
+    code, out, err = encode(folder, pictures, "-o", f"{streams}/", "-q", 2, "--jobs", 2, "--json")
+    assert (code, err) == (0, "")
+    assert [json.loads(line)["width"] for line in out.splitlines()] == [96, 70]
+    tuned = streams / "tuned.tkd"
+    assert run("compress", check, "--task", "cls", "--steps", "2", "-q", "2", "-o", tuned, "--quiet")[0] == 0
+    assert decode(folder, streams, "-o", f"{tmp_path}/out/", "--jobs", 2)[0] == 0
+    for path in sorted(streams.iterdir()):
+        with Image.open(tmp_path / "out" / f"{path.stem}.png") as found:
+            expected = np.asarray(Decompressor().decompress(path.read_bytes())).astype(int)
+            assert np.abs(np.asarray(found) - expected).max() <= 1
+
+    code, out, err = encode(folder, check, "-q", 8)
+    assert code == 2
+    assert "quality 8 does not exist" in err
+
+
+def test_export_check_compress_decode(run, encode, decode, picture, tmp_path):
     folder, stream = tmp_path / "lite", tmp_path / "photo.tkd"
     code, out, err = run("export", "--codec", "lite", "-o", folder, "--check", picture, "--json")
     assert (code, err) == (0, "")
@@ -42,6 +80,9 @@ def test_export_check_compress_decode(run, decode, picture, tmp_path):
         assert np.abs(np.asarray(found) - expected).max() <= 1
 
     assert run("export", "-o", folder)[0] == 2  # not empty
+    code, _, err = encode(folder, picture)
+    assert code == 2
+    assert "export the codec with --encoder" in err
     code, _, err = decode(folder, stream, "-o", tmp_path / "out.png")
     assert code == 2
     assert "--force" in err
@@ -56,7 +97,7 @@ def test_export_check_compress_decode(run, decode, picture, tmp_path):
     ("arguments", "message"),
     [
         (("--codec", "tiny"), "codec 'tiny' cannot be exported"),
-        (("--task", "cls"), "no adapter is registered for task 'cls' and codec 'lite'"),
+        (("--task", "seg"), "no adapter is registered for task 'seg' and codec 'lite'"),
         (("--plain", "--adapter", "lora"), "--plain leaves the adapter out"),
         (("--opset", "11"), "opset 11 is not possible"),
         (("--check", "no_such_folder/"), "no_such_folder"),

@@ -64,6 +64,20 @@ def test_the_loss_is_zero_at_the_original_and_has_a_gradient_elsewhere(kind, los
     assert float(x_hat.grad.abs().sum()) > 0
 
 
+def test_boxes_are_too_exact_for_mixed_precision():
+    assert [Detection(Tiny(), "tiny", loss=loss).mixed_precision for loss in ("features", "outputs")] == [True, False]
+
+
+def test_detectors_of_one_stage_see_several_pictures_at_once():
+    network = Tiny()
+    network.proposals = lambda x: None
+    task = Detection(network, "tiny", loss="outputs")
+    x = torch.rand(2, 3, 12, 8, generator=torch.Generator().manual_seed(0))
+    references = [task.prepare(one[None]) for one in x]
+    alone = [float(task.loss(0.5 * one[None], own)) for one, own in zip(x, references, strict=True)]
+    assert task.batch_loss(0.5 * x, references).tolist() == pytest.approx(alone, rel=1e-4)
+
+
 def test_masks_count_beside_the_boxes():
     x = torch.rand(1, 3, 12, 8, generator=torch.Generator().manual_seed(0))
     losses = []

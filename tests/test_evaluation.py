@@ -132,6 +132,10 @@ def test_a_row_of_every_kind(registry, picture):
     assert (rows["pretrained"].steps, rows["pretrained"].chosen) == (0, "untuned")
     assert rows["pretrained"].bpp_adapter > 0
     assert rows["ttft"].steps == 3
+    assert 0 < rows["ttft"].step_seconds < rows["ttft"].cpu_seconds
+    assert rows["plain"].step_seconds is None
+    assert rows["ttft"].cost_untuned == rows["pretrained"].cost == rows["pretrained"].cost_untuned
+    assert {(row.task, row.codec) for row in (rows["plain"], rows["ttft"])} == {(lab.task.name, "tiny")}
     assert rows["ttft"].cost <= rows["pretrained"].cost
     assert json.loads(json.dumps(asdict(rows["ttft"])))["record"] == rows["ttft"].record
 
@@ -193,6 +197,8 @@ def digests(lab):
         (["adapter.name=svd-lora"], {"ttft"}),
         (["limits.max_pixels=999999"], set()),
         (["ttft.time_budget=9"], {"ttft"}),
+        (["ttft.adapter_rate=false"], {"ttft"}),
+        (["ttft.search=[gates]", "ttft.keep=last"], {"ttft"}),
     ],
 )
 def test_a_row_holds_as_long_as_all_that_it_depends_on(registry, overrides, changed):

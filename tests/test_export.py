@@ -13,7 +13,7 @@ from taskodec.export import TunedSynthesis, export_codec
 from taskodec.lora import attached, build_lora, build_svd_lora
 from taskodec.onnx_graphs import OnnxFunction
 
-PARTS = ("hyper", "context", "synthesis")
+PARTS = ("hyper", "context", "synthesis", "analysis", "hyper_analysis")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,10 @@ def test_inputs_and_outputs_have_names_and_free_sizes(models, small_adapter):
     assert list(shapes(models["hyper"].graph.input)) == ["z_symbols", "bias"]
     assert list(shapes(models["hyper"].graph.output)) == ["parameters", "features"]
     assert list(shapes(models["context"].graph.input)) == ["y", "features"]
+    assert shapes(models["analysis"].graph.input) == {"x": [1, 3, "height", "width"], "gain": [16]}
+    assert list(shapes(models["analysis"].graph.output)) == ["y"]
+    assert shapes(models["hyper_analysis"].graph.input) == {"y": [1, 16, "height", "width"], "embedding": [8]}
+    assert list(shapes(models["hyper_analysis"].graph.output)) == ["z"]
 
 
 def test_metadata_say_what_it_is_and_nothing_of_this_machine(models, small_lite, small_adapter, exported):
@@ -66,7 +70,8 @@ def test_the_manifest(exported, small_lite, small_adapter):
     assert manifest["recipe"] == "integer-checkerboard"
     assert manifest["codec_fingerprint"] == codec_fingerprint(small_lite).hex()
     assert (manifest["adapter"], manifest["groups"]) == ("svd-lora", list(small_adapter.delta_groups))
-    assert manifest["files"].keys() == {"hyper.onnx", "context.onnx", "synthesis.onnx", "tables.npz"}
+    assert manifest["files"].keys() == {*(f"{part}.onnx" for part in PARTS), "tables.npz"}
+    assert manifest["encoder"] == {"margin": 256, "adapter": True, "metadata": {}}
     assert {name: (exported / name).stat().st_size for name in manifest["files"]} == {
         name: about["bytes"] for name, about in manifest["files"].items()
     }

@@ -7,10 +7,10 @@ from taskodec.codecs.compressai_families import Autoregressive, Factorized, Hype
 from taskodec.codecs.compressai_vbr import VariableHyperprior
 from taskodec.codecs.tic import TIC
 from taskodec.errors import UsageError
-from taskodec.export import export_codec
+from taskodec.export import Form, export_codec
 from taskodec.export_check import check_parity
 from taskodec.lora import build_svd_lora
-from taskodec.runtime import Decoder
+from taskodec.runtime import Decoder, Encoder
 
 FAMILIES = {
     "bmshj2018-factorized": (Factorized, models.FactorizedPrior),
@@ -38,11 +38,11 @@ def small(request):
 
 def check(codec, adapter, folder, x):
     """Parity of pictures of two sizes; the streams must say something."""
-    manifest = export_codec(codec, adapter, folder)
-    decoder = Decoder(folder)
+    manifest = export_codec(codec, adapter, folder, Form(encoder=True))
+    decoder, encoder = Decoder(folder), Encoder(folder)
     for piece in (x, x[:, :, :50, :30]):
-        parities = list(check_parity(codec, adapter, decoder, piece, codec.qualities))
-        assert [p.tuned for p in parities] == [False, True]
+        parities = list(check_parity(codec, adapter, decoder, piece, codec.qualities, encoder=encoder))
+        assert [(p.encoder, p.tuned) for p in parities] == [("torch", False), ("torch", True), ("onnx", False)]
         assert all(p.fine and p.psnr > 70 for p in parities), parities
     assert float(codec.analysis(x, 3.0).y.abs().max()) > 2
     return manifest, decoder
@@ -63,7 +63,7 @@ def test_tic(photo, tmp_path):
     _, decoder = check(codec, build_svd_lora(codec, rank=2).requires_grad_(False), tmp_path, x)
     for size in ((4, 4), (8, 12), (20, 12)):  # y of pictures of several sizes; no window mask may be baked in
         y_hat = torch.randn(1, 16, *size, generator=torch.Generator().manual_seed(0))
-        zeros = np.zeros_like(decoder._arrays["singular_values"])
+        zeros = np.zeros_like(decoder._exported.arrays["singular_values"])
         found = decoder._synthesis(y_hat=y_hat.numpy(), singular_values=zeros)[0]
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(found), codec.g_s(y_hat), rtol=1e-4, atol=1e-4)

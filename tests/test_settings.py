@@ -15,7 +15,8 @@ def write(path, text):
 def test_the_defaults_resolve():
     settings = load_settings()
     assert (settings.codec.name, settings.task.name, settings.quality) == ("lite", "human", 3)
-    assert settings.ttft.preset == "default"
+    assert settings.ttft.preset == "fidelity"
+    assert load_settings(overrides=["task.name=cls"]).ttft.preset == "default"
     assert "latents" in settings.ttft.phases[0].train
     assert settings.adapter.name == "auto"
 

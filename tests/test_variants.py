@@ -51,6 +51,18 @@ def test_packaged_variants_are_all_valid_settings_and_differ():
     assert variants.variants[0].set == {"ttft.steps": 0}
 
 
+@pytest.mark.parametrize(
+    ("variant", "of"), [("- decoder", "default"), ("- latents", "default"), ("+ latents", "paper")]
+)
+def test_packaged_variants_that_train_something_else_are_like_their_model_otherwise(variant, of):
+    """Phases are replaced as a whole: when a preset changes, these rows must follow."""
+    named = {each.name: load_settings(overrides=each.overrides()).ttft for each in read_variants().variants}
+    what = {"train", "lr", "lr_latents"}
+    phases = [[phase.model_dump(exclude=what) for phase in named[name].phases] for name in (variant, of)]
+    assert phases[0] == phases[1]
+    assert [phase.train for phase in named[variant].phases] != [phase.train for phase in named[of].phases]
+
+
 def test_some_of_them(read):
     variants = read(GOOD)
     assert [v.name for v in variants.only(["b", "a"]).variants] == ["a", "b"]

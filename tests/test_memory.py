@@ -1,0 +1,14 @@
+import pytest
+import torch
+
+from taskodec.errors import ImageError
+from taskodec.memory import check_tunable
+from taskodec.settings import PhaseSettings
+
+
+def test_only_tuning_is_limited():
+    x = torch.zeros(1, 3, 8, 9)
+    check_tunable(x, [PhaseSettings(train=("latents",), steps=0)], 71)
+    check_tunable(x, [PhaseSettings(train=("latents",), steps=1)], 72)
+    with pytest.raises(ImageError, match=r"max_tuning_pixels.*--steps 0"):
+        check_tunable(x, [PhaseSettings(train=("latents",), steps=1)], 71)
