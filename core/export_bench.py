@@ -20,12 +20,13 @@ from torch import Tensor
 
 from taskodec.bench_speed import torch_threads
 from taskodec.bitstream import Stream
-from taskodec.coding import Delta, StreamWriter, decoded_picture, quantize_quality, read_latents
+from taskodec.coding import StreamWriter, decoded_picture, quantize_quality, read_latents
 from taskodec.contracts import Adapter, Codec
 from taskodec.images import pad_to, to_pil
 from taskodec.lora import LowRankAdapter, merged
 from taskodec.onnx_graphs import OnnxFunction, export_graph
 from taskodec.runtime import Decoder
+from taskodec.singular_values import Delta
 
 __all__ = ["Costs", "measure_costs"]
 
