@@ -106,7 +106,7 @@ def _settings_of(variant: Variant, task: str, resolve: Resolve) -> Settings:
         settings = resolve(task, variant.overrides())
     except SettingsError as error:
         raise SettingsError(f"variant {variant.name!r}: {error}") from error
-    wanted = load_settings(flags={"task.name": settings.task.name}, overrides=variant.overrides()).ttft
+    wanted = load_settings(overrides=variant.overrides(), flags={"task.name": settings.task.name}).ttft
     named = sorted(wanted.model_fields_set - BUDGETS)  # by its preset, or by itself
     if hidden := [f"ttft.{name}" for name in named if getattr(settings.ttft, name) != getattr(wanted, name)]:
         raise UsageError(
