@@ -94,7 +94,7 @@ def test_no_size_is_baked_in(exported, small_lite, small_adapter, size):
 
 
 def test_zeros_give_the_untuned_synthesis_to_the_last_bit(small_lite, small_adapter):
-    y_hat = torch.randn(1, 16, 4, 6, generator=torch.Generator().manual_seed(0))
+    y_hat = torch.randn(1, 16, 4, 8, generator=torch.Generator().manual_seed(0))
     parts = small_lite.export_parts()
     gain = torch.ones(16)
     plain = parts.networks["synthesis"].module
@@ -107,7 +107,7 @@ def test_plain_lora_is_switched_by_ones_and_zeros(small_lite):
     adapter = build_lora(small_lite, rank=2).requires_grad_(False)
     for branch in adapter.branches("decoder").values():
         branch.w_lora_U.normal_(generator=torch.Generator().manual_seed(0)).mul_(0.1)
-    y_hat, gain = torch.randn(1, 16, 4, 6, generator=torch.Generator().manual_seed(0)), torch.ones(16)
+    y_hat, gain = torch.randn(1, 16, 4, 8, generator=torch.Generator().manual_seed(0)), torch.ones(16)
     tuned = TunedSynthesis(small_lite.export_parts().networks["synthesis"].module, small_lite, adapter)
     with torch.no_grad(), attached(adapter, small_lite):
         expected = small_lite.g_s(y_hat)
