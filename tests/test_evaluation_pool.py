@@ -63,7 +63,7 @@ def images_in(folder):
 
 
 def without_seconds(rows):
-    return [replace(row, seconds=None) for row in rows]
+    return [replace(row, seconds=None, cpu_seconds=None, step_seconds=None) for row in rows]
 
 
 @pytest.fixture
