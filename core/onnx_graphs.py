@@ -45,10 +45,11 @@ def export_graph(
     shapes: tuple[Any, ...] = tuple({2: "height", 3: "width"} if value.dim() == 4 else {} for value in inputs)
     if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(network.forward).parameters.values()):
         shapes = (shapes,)  # `*inputs` counts as one
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
     try:
-        exporter.setLevel(logging.ERROR)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of the exporter to its own developers
             program = torch.onnx.export(
@@ -69,7 +70,8 @@ def export_graph(
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise UsageError(f"{type(network).__name__} cannot be exported: {reason}") from error
     finally:
-        exporter.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _finished(traced: Any, metadata: Mapping[str, str]) -> bytes:

@@ -20,6 +20,9 @@ CPU = "CPUExecutionProvider"
 TILE = 2**22
 """As `limits.tile`."""
 
+LARGE = 2**21
+"""Numbers in an input, after which the memory that a graph took is given back; for less it is kept, which is faster."""
+
 
 def open_folder(folder: str | os.PathLike[str], graphs: Collection[str]) -> Exported:
     """These graphs of what `taskodec export` wrote; WeightsError for a folder that cannot be used."""
@@ -54,7 +57,7 @@ class Session:
             raise UsageError(f"onnxruntime here has no {', '.join(missing)}; valid: {', '.join(valid)}")
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False  # an arena keeps the memory of the largest picture so far
+        options.enable_mem_pattern = False  # which would hold memory for every size of picture so far
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
@@ -62,10 +65,13 @@ class Session:
         except Exception as error:  # onnxruntime has a class for each status
             raise WeightsError(f"{name}.onnx cannot be loaded: {_first_line(error)}") from error
         self._name = name
+        self._tidy = ort.RunOptions()
+        self._tidy.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def __call__(self, **inputs: Floats) -> list[Any]:
         try:
-            outputs: list[Any] = self._session.run(None, inputs)
+            large = max(value.size for value in inputs.values()) > LARGE
+            outputs: list[Any] = self._session.run(None, inputs, self._tidy if large else None)
         except Exception as error:  # onnxruntime has a class for each status
             raise TaskodecError(f"{self._name}.onnx cannot be computed: {_first_line(error)}") from error
         return outputs
