@@ -14,13 +14,14 @@ from torch import Tensor
 from taskodec.budget import Budget
 from taskodec.checks import checked_loss
 from taskodec.coding import Coded, StreamWriter, decoded_picture
-from taskodec.contracts import Adapter, Codec, Latents, Task
+from taskodec.contracts import Latents
 from taskodec.delta import delta_bits
 from taskodec.delta_search import DeltaSearch
 from taskodec.errors import WeightsError
 from taskodec.images import crop_to, to_8bit
 from taskodec.phases import Point
 from taskodec.singular_values import Delta, Travelling
+from taskodec.subject import Subject
 from taskodec.tiles import Tiles
 from taskodec.travel import Travel
 
@@ -43,20 +44,14 @@ class Candidate:
 
 
 class Candidates:
-    """Writes and judges streams of one image of `size` (height, width); `adapter` is attached, or None.
+    """Writes and judges streams of one image.
 
     Streams take from the budget's time as `stream`, decodings alone as `decoding`.
     """
 
     def __init__(
         self,
-        codec: Codec,
-        adapter: Adapter | None,
-        task: Task,
-        quality: float,
-        size: tuple[int, int],
-        reference: Any,
-        lmbda: float,
+        subject: Subject,
         *,
         switches: TTFTSettings,
         budget: Budget,
@@ -64,12 +59,10 @@ class Candidates:
         tiles: Tiles,
         fingerprint: bytes | None = None,
     ) -> None:
-        self.codec, self.adapter, self.task = codec, adapter, task
-        self.quality, self.size, self.pixels = quality, size, size[0] * size[1]
-        self.reference, self.lmbda, self.tiles = reference, lmbda, tiles
-        self.switches, self.budget = switches, budget
-        self.travel = Travel.by(switches, adapter)
-        self.writer = StreamWriter(codec, adapter, quality, size, metadata, fingerprint)
+        self.subject, self.switches, self.budget, self.tiles = subject, switches, budget, tiles
+        self.travel = Travel.by(switches, subject.adapter)
+        codec, adapter = subject.codec, subject.adapter
+        self.writer = StreamWriter(codec, adapter, subject.quality, subject.size, metadata, fingerprint)
 
     @torch.no_grad()
     def one(self, name: str, latents: Latents, delta: Travelling | None = None) -> Candidate:
@@ -77,8 +70,8 @@ class Candidates:
         with self.budget.timed("stream"):
             coded = self.writer.write(latents, delta)
             x_hat, loss = self._decoded(coded.y_hat, coded.delta)
-        bpp = 8 * len(coded.stream) / self.pixels
-        return Candidate(name, coded, x_hat, loss, bpp, self.lmbda * loss + bpp)
+        bpp = 8 * len(coded.stream) / self.subject.pixels
+        return Candidate(name, coded, x_hat, loss, bpp, self.subject.lmbda * loss + bpp)
 
     def cheapest(self, name: str, point: Point) -> Candidate:
         """The cheapest stream that a tuned state can become, with its singular values or, unless told so, without."""
@@ -96,7 +89,7 @@ class Candidates:
 
     def _search(self, y_hat: Tensor) -> DeltaSearch:
         """For the cheapest changes at these latents; those without changes are not looked at."""
-        groups = self.adapter.delta_groups if self.adapter is not None else ()
+        groups = self.subject.adapter.delta_groups if self.subject.adapter is not None else ()
 
         def price(delta: Delta) -> float:
             try:
@@ -104,13 +97,13 @@ class Candidates:
                     loss = self._decoded(y_hat, delta)[1]
             except WeightsError:  # changes that wreck the picture
                 return float("inf")
-            return self.lmbda * loss + delta_bits(delta.values, groups) / self.pixels
+            return self.subject.lmbda * loss + delta_bits(delta.values, groups) / self.subject.pixels
 
         return DeltaSearch(
             price,
             lambda delta: self._slope(y_hat, delta),
             groups,
-            self.pixels,
+            self.subject.pixels,
             self.switches.search,
             self.switches.search_decodings,
             lambda decodings: self.budget.allows(stream=1, decoding=decodings),
@@ -118,18 +111,18 @@ class Candidates:
 
     def _decoded(self, y_hat: Tensor, delta: Travelling | None) -> tuple[Tensor, float]:
         """The 8-bit picture that a decoder gives, and its loss."""
-        if self.adapter is not None:
-            self.adapter.set_delta(delta.tensor(y_hat) if delta else None)
-        x_hat = to_8bit(decoded_picture(self.codec, y_hat, self.quality, self.size, self.tiles))
-        return x_hat, float(checked_loss(self.task, x_hat, self.reference))
+        if self.subject.adapter is not None:
+            self.subject.adapter.set_delta(delta.tensor(y_hat) if delta else None)
+        x_hat = to_8bit(decoded_picture(self.subject.codec, y_hat, self.subject.quality, self.subject.size, self.tiles))
+        return x_hat, float(checked_loss(self.subject.task, x_hat, self.subject.reference))
 
     def _slope(self, y_hat: Tensor, delta: Delta) -> npt.NDArray[np.float64]:
         """How the weighted loss grows with each singular value in use."""
         with self.budget.timed("slope"), torch.enable_grad():
             values = delta.tensor(y_hat).requires_grad_()
-            if self.adapter is not None:
-                self.adapter.set_delta(values)
-            x_hat = crop_to(self.codec.synthesis(y_hat, self.quality), *self.size)
-            loss = checked_loss(self.task, x_hat + (x_hat.clamp(0, 1) - x_hat).detach(), self.reference)
-            (slope,) = torch.autograd.grad(self.lmbda * loss, values)
+            if self.subject.adapter is not None:
+                self.subject.adapter.set_delta(values)
+            x_hat = crop_to(self.subject.codec.synthesis(y_hat, self.subject.quality), *self.subject.size)
+            loss = checked_loss(self.subject.task, x_hat + (x_hat.clamp(0, 1) - x_hat).detach(), self.subject.reference)
+            (slope,) = torch.autograd.grad(self.subject.lmbda * loss, values)
         return slope.double().cpu().numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,14 +89,9 @@ def bench(
     OUTDIR gets summary.md and plots as well; with --speed or --determinism, a report and figures of that name only.
     With --ttft, codecs are tuned in several ways, which are compared with each other: rows.jsonl and ablation.md.
     """
-    if speed + determinism + ttft > 1:
-        raise UsageError("--speed, --determinism and --ttft are benchmarks of their own; give one of them")
+    kind = _kind(speed=speed, determinism=determinism, ttft=ttft)
     alone = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
-
-    def resolve(task: str, more: Sequence[str]) -> Settings:
-        flags = {"codec.name": alone, "task.name": task or None}
-        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
-
+    resolve = _resolver(config, overrides, alone)
     levels = None if qualities is None else _numbers(qualities)
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
     registry = common.load_registry(plugin)
@@ -104,16 +99,33 @@ def bench(
     own = TTFTCall(task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve)
     _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
     _refuse("only with --ttft", {} if ttft else own.given())
-    if speed or determinism or ttft:
-        _refuse("not with --speed, --determinism or --ttft, which draw no curves", {"--published": published})
-    if determinism:
-        bench_determinism(call, levels)
-    elif speed:
-        bench_speed(call, levels, rounds, threads)
-    elif ttft:
-        bench_ttft(call, own, levels)
-    else:
-        _bench_rates(call, levels, published or ())
+    _refuse("not with --speed, --determinism or --ttft, which draw no curves", {"--published": kind and published})
+    benches = {
+        "determinism": lambda: bench_determinism(call, levels),
+        "speed": lambda: bench_speed(call, levels, rounds, threads),
+        "ttft": lambda: bench_ttft(call, own, levels),
+    }
+    benches.get(kind, lambda: _bench_rates(call, levels, published or ()))()
+
+
+def _resolver(
+    config: Sequence[Path] | None, overrides: Sequence[str] | None, codec: str | None
+) -> Callable[[str, Sequence[str]], Settings]:
+    """Settings for a task, "" for that of the settings, with further texts for `--set`."""
+
+    def resolve(task: str, more: Sequence[str]) -> Settings:
+        flags = {"codec.name": codec, "task.name": task or None}
+        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
+
+    return resolve
+
+
+def _kind(**chosen: bool) -> str:
+    """The benchmark that was asked for, "" for that of rates; UsageError for several."""
+    found = [name for name, value in chosen.items() if value]
+    if len(found) > 1:
+        raise UsageError("--speed, --determinism and --ttft are benchmarks of their own; give one of them")
+    return found[0] if found else ""
 
 
 def _refuse(why: str, options: Mapping[str, object]) -> None:

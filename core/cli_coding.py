@@ -18,7 +18,7 @@ from taskodec.cli_progress import progress_bar
 from taskodec.errors import TaskodecError
 
 if TYPE_CHECKING:
-    from taskodec.api import Result
+    from taskodec.api import Compressor, Result
 
 __all__ = ["compress", "decompress", "info"]
 
@@ -65,18 +65,10 @@ def compress(
     }
     settings = common.resolve_settings(config, overrides, flags)
     jobs = common.plan(inputs, output, ".tkd", suffixes=common.IMAGE_SUFFIXES, force=force)
-    registry = common.load_registry(plugin)
     from taskodec.api import Compressor
     from taskodec.files import write_atomic
 
-    compressor = Compressor(settings, registry)
-
-    def tune(group: Sequence[common.Job]) -> list[Result | Exception]:
-        label = group[0].source.name if len(group) == 1 else f"{len(group)} images"
-        with progress_bar(label, quiet) as progress:
-            return compressor.compress_batch([job.source for job in group], progress)
-
-    batches = Batches(jobs, batch, tune)
+    batches = _batches(Compressor(settings, common.load_registry(plugin)), jobs, batch, quiet)
 
     def work(job: common.Job) -> dict[str, Any]:
         common.make_folder(job)  # before minutes of tuning that could not be kept
@@ -85,6 +77,15 @@ def compress(
         return {"input": str(job.source), "output": str(job.target), **result.report()}
 
     common.run_batch(batches.jobs, work, partial(_show, as_json, quiet, _compressed))
+
+
+def _batches(compressor: Compressor, jobs: Sequence[common.Job], size: int, quiet: bool) -> Batches:
+    def tune(group: Sequence[common.Job]) -> list[Result | Exception]:
+        label = group[0].source.name if len(group) == 1 else f"{len(group)} images"
+        with progress_bar(label, quiet) as progress:
+            return compressor.compress_batch([job.source for job in group], progress)
+
+    return Batches(jobs, size, tune)
 
 
 def decompress(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.contracts import Adapter, Codec
     from taskodec.exported import Manifest
+    from taskodec.onnx_precision import Precision
     from taskodec.registry import Registry
     from taskodec.settings import Settings
 
@@ -55,30 +56,41 @@ def export(
     """
     if plain and (task or adapter):
         raise UsageError("--plain leaves the adapter out; give it, or --task or --adapter, not both")
-    if fp16 and int8:
-        raise UsageError("--fp16 and --int8 are two ways to store the same weights; give one")
     if opset is not None and opset < 18:
         raise UsageError(f"opset {opset} is not possible; valid: 18 or later")
+    precision = _precision(fp16, int8)
     flags = {"codec.name": codec, "quality": quality, "adapter.name": adapter, "task.name": task}
     settings = common.resolve_settings(config, overrides, flags)
-    registry = common.load_registry(plugin)
-    if measure is not None and not measure.is_file():
-        raise UsageError(f"no such image: {measure}")
     images = [file for path in check or () for file in common.expand(path, common.IMAGE_SUFFIXES)]
-    if missing := [str(path) for path in images if not path.is_file()]:
-        raise UsageError(f"no such image: {', '.join(missing)}")
+    _check_files([*images, *([] if measure is None else [measure])])
     _check_folder(output, force)
     from taskodec.export import Form, export_codec
 
-    model, tuned, metadata = _models(registry, settings, task, plain)
-    form = Form(opset, encoder, "int8" if int8 else "float16" if fp16 else "float32", metadata)
+    model, tuned, metadata = _models(common.load_registry(plugin), settings, task, plain)
+    form = Form(opset, encoder, precision, metadata)
     _show(_about(output, export_codec(model, tuned, output, form)), as_json, quiet)
     if measure is not None:
         _show_costs(_costs(output, model, tuned, measure, settings), as_json, quiet)
-    wrong = [p for p in _parities(output, model, tuned, images, settings) if not _show(p, as_json, quiet)]
+    _prove(_parities(output, model, tuned, images, settings), as_json, quiet)
+
+
+def _prove(parities: Iterator[dict[str, Any]], as_json: bool, quiet: bool) -> None:
+    """Show all; exit code 1 if any is wrong."""
+    wrong = [parity for parity in parities if not _show(parity, as_json, quiet)]
     if wrong:
         print(f"error: {len(wrong)} streams are not decoded as by the codec itself", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _precision(fp16: bool, int8: bool) -> Precision:
+    if fp16 and int8:
+        raise UsageError("--fp16 and --int8 are two ways to store the same weights; give one")
+    return "int8" if int8 else "float16" if fp16 else "float32"
+
+
+def _check_files(paths: Sequence[Path]) -> None:
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise UsageError(f"no such image: {', '.join(missing)}")
 
 
 def _about(output: Path, manifest: Manifest) -> dict[str, Any]:

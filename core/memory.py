@@ -19,5 +19,5 @@ def check_tunable(x: Tensor, phases: Sequence[PhaseSettings], limit: int) -> Non
         raise ImageError(
             f"the image has {pixels / 1e6:.1f} megapixels, tuning takes up to {limit / 1e6:.1f} "
             "(limits.max_tuning_pixels): send it untuned with --steps 0, make it smaller, or raise the limit if memory "
-            "allows (about 2 kB a pixel)"
+            "allows (about 2 kB a pixel with lite, 6 with tic)"
         )

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from taskodec.checks import checked_loss, checked_losses
-from taskodec.contracts import Adapter, Codec, Latents, Rounding, Task
+from taskodec.contracts import Adapter, Latents, Rounding
 from taskodec.images import crop_to
 from taskodec.phases import Point
 from taskodec.priors import shared_noise
+from taskodec.subject import Subject
 from taskodec.travel import Travel
 from taskodec.tuning_networks import TuningNetworks
 
@@ -30,25 +31,12 @@ class Estimate:
 
 
 class Objective:
-    """What the file of one image of `size` (height, width) costs; `adapter`, if there is one, is attached."""
+    """What the file of one image costs, before it is written."""
 
-    def __init__(
-        self,
-        codec: Codec,
-        adapter: Adapter | None,
-        task: Task,
-        quality: float,
-        size: tuple[int, int],
-        reference: Any,
-        lmbda: float,
-        travel: Travel | None = None,
-        networks: TuningNetworks | None = None,
-    ) -> None:
-        self.codec, self.adapter, self.task = codec, adapter, task
-        self.quality, self.size = quality, size
-        self.reference, self.lmbda = reference, lmbda
-        self.travel = travel or Travel(adapter)
-        self.networks = networks or TuningNetworks(codec, task)
+    def __init__(self, subject: Subject, travel: Travel | None = None, networks: TuningNetworks | None = None) -> None:
+        self.subject = subject
+        self.travel = travel or Travel(subject.adapter)
+        self.networks = networks or TuningNetworks(subject.codec, subject.task)
         self._connected = False  # whether the loss was once seen to depend on the picture
 
     def losses(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
@@ -56,8 +44,8 @@ class Objective:
         connected, self._connected = self._connected, self._connected or torch.is_grad_enabled()
         with self.networks.judging(x_hat):
             if len(references) == 1:
-                return checked_loss(self.task, x_hat, references[0], connected=connected)[None].float()
-            return checked_losses(self.task, x_hat, references, connected=connected).float()
+                return checked_loss(self.subject.task, x_hat, references[0], connected=connected)[None].float()
+            return checked_losses(self.subject.task, x_hat, references, connected=connected).float()
 
 
 def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding: Rounding) -> list[Estimate | None]:
@@ -67,25 +55,27 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
     the task is not to blame. Several images need an adapter that is `per_sample`, if there is one.
     """
     first = objectives[0]
+    subjects = [one.subject for one in objectives]
+    shared = subjects[0]
     zs = [point.latents.z for point in points if point.latents.z is not None]
     latents = Latents(torch.cat([point.latents.y for point in points]), torch.cat(zs) if zs else None)
     with shared_noise():
-        coded = first.codec.entropy(latents, first.quality, rounding)
+        coded = shared.codec.entropy(latents, shared.quality, rounding)
     sent = rounding == "hard"
     travelling = [one.travel.of(p.delta, sent=sent) for one, p in zip(objectives, points, strict=True)]
-    _use(first.adapter, points, [change for change, _ in travelling])
-    x_hat = crop_to(first.networks.synthesis(coded.y_hat, first.quality), *first.size)
+    _use(shared.adapter, points, [change for change, _ in travelling])
+    x_hat = crop_to(first.networks.synthesis(coded.y_hat, shared.quality), *shared.size)
     finite = torch.isfinite(x_hat.detach()).flatten(1).all(1).tolist()
     sound = [i for i, fine in enumerate(finite) if fine]
     found: list[Estimate | None] = [None] * len(points)
     if sound:
         x_hat = x_hat if len(sound) == len(points) else x_hat[sound]
         x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
-        losses = first.losses(x_hat, [objectives[i].reference for i in sound]).unbind()
+        losses = first.losses(x_hat, [subjects[i].reference for i in sound]).unbind()
         bits = coded.bits.unbind()
         for i, loss in zip(sound, losses, strict=True):
-            bpp = (bits[i] + travelling[i][1]) / (first.size[0] * first.size[1])
-            found[i] = Estimate(loss, bpp, objectives[i].lmbda * loss + bpp)
+            bpp = (bits[i] + travelling[i][1]) / shared.pixels
+            found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp)
     return found
 
 

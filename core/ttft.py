@@ -10,7 +10,7 @@ untuned one is always among them, and with a trained adapter the codec's own, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from taskodec.pace import STREAMS, Pace
 from taskodec.phases import Point, Variables, rounding_at
 from taskodec.progress import Progress
 from taskodec.settings_ttft import TTFTSettings
+from taskodec.subject import Subject
 from taskodec.tiles import WHOLE, Tiles
 from taskodec.together import Look, Slope, Tuning, run_together
 from taskodec.travel import Travel
@@ -179,15 +180,15 @@ class _Run:
         self.lmbda = lmbda * tuner.lmbda_scale
         full = (self.padded.shape[2], self.padded.shape[3])
         self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
-        judged = (tuner.task, self.quality, size, reference, self.lmbda)
+        subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda)
         pixels = full[0] * full[1] * share.images
         self.networks = tuner.networks.sized(pixels, self.switches)
         travel = Travel.by(self.switches, self.adapter)
-        self.objective = Objective(self.codec, self.adapter, *judged, travel, self.networks)
+        self.objective = Objective(subject, travel, self.networks)
         known = tuner.fingerprint
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
-        self.candidates = write(self.codec, self.adapter, *judged, metadata=tuner.metadata)
-        self.without = write(self.codec, None, *judged)
+        self.candidates = write(subject, metadata=tuner.metadata)
+        self.without = write(replace(subject, adapter=None))
         self.share, self.done, self.planned = share, 0, 0
 
     def plain(self) -> Candidate:

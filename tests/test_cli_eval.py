@@ -162,3 +162,25 @@ def test_data_that_is_not_there_says_what_to_give(run, task, tmp_path):
     code, _, err = run("eval", "--task", f"{task}:Sharp", "--data", tmp_path / "no" / "val", "-o", tmp_path / "out")
     assert code == 2
     assert "does not exist; give image files, folders of images, or COCO's JSON" in err
+
+
+@pytest.mark.filterwarnings("ignore:LPIPS is left out")
+def test_another_task_may_judge(run, pictures, task, tmp_path):
+    """Pictures, rates and the loss are those of the task they are sent for; the records are the judge's."""
+    call = ["eval", "--task", f"{task}:Sharp", "--data", pictures, "--codec", "tiny", "--jobs", 1, "--images", 1]
+    call += ["--methods", "plain,ttft", "--qualities", "2", "--set", "ttft.steps=3", "--resamples", 0, "--quiet"]
+
+    def rows(name, *more):
+        assert run(*call, "-o", tmp_path / name, *more)[0] == 0
+        lines = (tmp_path / name / "rows.jsonl").read_text().splitlines()
+        return {row["method"]: row for row in map(json.loads, lines)}
+
+    own, other = rows("own"), rows("other", "--judge", "human", "--judge-set", "metric=mse")
+    assert list(own) == list(other) == ["plain", "ttft"]
+    for name, row in own.items():
+        assert (row["bytes"], row["task_loss"]) == (other[name]["bytes"], other[name]["task_loss"])
+        assert row["settings"] != other[name]["settings"]
+        assert "closeness" in row["record"]
+        assert "psnr" in other[name]["record"]
+    again = rows("again", "--judge", "human", "--judge-set", "metric=ms-ssim")
+    assert again["plain"]["settings"] != other["plain"]["settings"]

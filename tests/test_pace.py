@@ -1,10 +1,16 @@
 from taskodec.budget import Budget
+from taskodec.candidates import Candidates
+from taskodec.function_task import FunctionTask
+from taskodec.lora import build_svd_lora
 from taskodec.pace import STREAMS, Pace
-from taskodec.settings import PhaseSettings
+from taskodec.settings import PhaseSettings, TTFTSettings
+from taskodec.ttft import Tuner
+
+mse = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean(), lmbda=2000.0)
 
 
-def phase(steps):
-    return PhaseSettings(train=("latents",), steps=steps)
+def phase(steps, part="latents", **options):
+    return PhaseSettings(train=(part,), steps=steps, **options)
 
 
 def run(pace, budget, clock, step_seconds):
@@ -75,3 +81,28 @@ def test_checks_come_every_fifth_step_and_at_the_end():
         pace.stepped()
         seen.append(pace.at_check)
     assert seen == [False] * 4 + [True, False, True]
+
+
+def test_phases_share_a_time_budget(tiny_codec, photo, clock, monkeypatch):
+    synthesis = tiny_codec.synthesis
+
+    def slow(*args):
+        clock.now += 1
+        return synthesis(*args)
+
+    monkeypatch.setattr(tiny_codec, "synthesis", slow)
+    monkeypatch.setattr("taskodec.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
+    found = []
+    tuner = Tuner(tiny_codec, build_svd_lora(tiny_codec), mse, 2.0)
+    cheapest = "taskodec.ttft.Candidates.cheapest"
+    original = Candidates.cheapest
+    monkeypatch.setattr(cheapest, lambda self, name, point: found.append(name) or original(self, name, point))
+    tuner.tune(photo, [phase(900), phase(100, "decoder")], time_budget=100)
+    assert found == ["latents", "decoder"]
+    assert clock.now <= 200
+
+
+def test_a_phase_that_gains_too_little_ends_early(tiny_codec, photo):
+    still = [phase(200, lr_latents=1e-9)]
+    switches = TTFTSettings(min_gain_per_second=1e-6)
+    assert Tuner(tiny_codec, build_svd_lora(tiny_codec), mse, 2.0, switches=switches).tune(photo, still).steps == 10

@@ -6,13 +6,11 @@ import torch
 from taskodec.bitstream import Stream
 from taskodec.budget import Budget
 from taskodec.calibration import calibrate_lmbda
-from taskodec.candidates import Candidates
 from taskodec.coding import read_latents
 from taskodec.errors import TaskError, UsageError, WeightsError
 from taskodec.function_task import FunctionTask
 from taskodec.images import crop_to, to_8bit
 from taskodec.lora import attached, build_lora, build_svd_lora
-from taskodec.phases import steps_of
 from taskodec.settings import PhaseSettings, TTFTSettings, load_settings
 from taskodec.singular_values import Absolute
 from taskodec.ttft import Tuner
@@ -30,6 +28,8 @@ def phase(*parts, steps=6, **options):
 
 
 LATENTS = phase("latents", lr_latents=0.3, steps=15)
+PAPER = load_settings(overrides=["ttft.preset=paper"]).ttft
+SWITCHES = ("singular_values", "adapter_rate", "adapter_rounding", "keep", "send", "search")
 
 
 @pytest.fixture
@@ -200,14 +200,6 @@ def test_a_loss_of_zero_has_no_weight(tiny_codec, photo):
         Tuner(tiny_codec, None, task, 2.0).tune(photo, [])
 
 
-def test_total_steps_are_shared():
-    phases = [phase("latents", steps=60), phase("encoder", steps=40, schedule="step", milestones=(20,))]
-    assert [p.steps for p in steps_of(phases, 10)] == [6, 4]
-    assert steps_of(phases, 10)[1].milestones == (2,)
-    assert [p.steps for p in steps_of(phases, 0)] == [0, 0]
-    assert [p.steps for p in steps_of(phases, None)] == [60, 40]
-
-
 def test_an_adapter_that_does_not_suit_the_image_is_left_out(tiny_codec, adapter, photo):
     """Its decoder's part makes every picture worse than the codec alone, however it is tuned."""
     with torch.no_grad():
@@ -229,73 +221,6 @@ def test_the_scale_multiplies_a_weight_that_is_set_or_the_task_has_or_is_found(t
         )
         assert scaled.lmbda == pytest.approx(plain.lmbda / 4)
         assert scaled.untuned.cost == pytest.approx(scaled.lmbda * scaled.untuned.loss + scaled.untuned.bpp)
-
-
-def shifted(photo):
-    """Another picture of the same size."""
-    return photo.flip(3).contiguous()
-
-
-@pytest.mark.parametrize("rounding", ["noise", "ste", "mixed", "sga"])
-def test_images_tuned_together_become_what_they_become_alone(tiny_codec, adapter, photo, rounding):
-    """Latents, singular values and the encoder's adapter of each are its own, and so is its noise."""
-    phases = [
-        phase("encoder", "decoder", steps=6, lr=0.02, rounding=rounding),
-        phase("latents", "decoder", "encoder", steps=6, lr=0.02, lr_latents=0.1, rounding=rounding),
-    ]
-    tuner = Tuner(tiny_codec, adapter, mse, 2.0)
-    alone = [tuner.tune(x, phases) for x in (photo, shifted(photo))]
-    together = tuner.tune_many([photo, shifted(photo)], phases)
-    for one, other in zip(alone, together, strict=True):
-        assert other.best.name == one.best.name
-        assert other.best.cost == pytest.approx(one.best.cost, rel=2e-3)
-        assert other.best.cost < other.untuned.cost
-        assert (other.steps, other.lmbda) == (one.steps, one.lmbda)
-        assert (other.best.x_hat - one.best.x_hat).abs().mean() < 2e-3
-    assert not any(module._forward_hooks for module in tiny_codec.modules())
-
-
-def test_an_image_that_diverges_or_fails_leaves_the_others_alone(tiny_codec, adapter, photo):
-    def loss(x_hat, x):
-        weight = x.mean() - photo.mean()  # zero for one of them
-        return ((x_hat - x).square() / weight.where(weight != 0, torch.tensor(float("nan")))).mean()
-
-    other = photo * 0.5
-    task = FunctionTask("picky", loss, lmbda=-2000.0)
-    failed, tuned = Tuner(tiny_codec, adapter, task, 2.0).tune_many([photo, other], [LATENTS])
-    assert isinstance(failed, TaskError)
-    assert "the loss is nan" in str(failed)
-    assert tuned.best.cost < tuned.untuned.cost
-
-
-def test_diverged_images_keep_what_they_had(tiny_codec, adapter, photo, monkeypatch):
-    """From the third step on the first image's picture is NaN."""
-    calls = []
-    synthesis = tiny_codec.synthesis
-
-    def broken(y_hat, quality):
-        x_hat = synthesis(y_hat, quality)
-        calls.append(len(y_hat))
-        if torch.is_grad_enabled() and len(y_hat) == 2 and len(calls) > 8:
-            x_hat = x_hat * torch.tensor([float("nan"), 1.0]).view(2, 1, 1, 1)
-        return x_hat
-
-    monkeypatch.setattr(tiny_codec, "synthesis", broken)
-    first, second = Tuner(tiny_codec, adapter, mse, 2.0).tune_many([photo, shifted(photo)], [LATENTS])
-    assert 0 < first.steps < 15
-    assert second.steps == 15
-    assert second.best.cost < second.untuned.cost
-
-
-def test_adapters_that_are_one_for_all_are_tuned_one_by_one(tiny_codec, adapter, photo, monkeypatch):
-    monkeypatch.setattr(type(adapter), "per_sample", False)
-    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune_many([photo, shifted(photo)], [phase("decoder", lr=0.2)])
-    assert len(tuned) == 2
-    assert all(one.steps == 6 for one in tuned)
-
-
-PAPER = load_settings(overrides=["ttft.preset=paper"]).ttft
-SWITCHES = ("singular_values", "adapter_rate", "adapter_rounding", "keep", "send", "search")
 
 
 @pytest.fixture
@@ -368,28 +293,3 @@ def test_a_time_budget_leaves_time_for_writing(tiny_codec, trained, photo, clock
     assert tuned.seconds <= seconds
     assert tuned.seconds > 0.6 * seconds - 4
     assert tuned.steps > 0
-
-
-def test_phases_share_a_time_budget(tiny_codec, adapter, photo, clock, monkeypatch):
-    synthesis = tiny_codec.synthesis
-
-    def slow(*args):
-        clock.now += 1
-        return synthesis(*args)
-
-    monkeypatch.setattr(tiny_codec, "synthesis", slow)
-    monkeypatch.setattr("taskodec.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
-    found = []
-    tuner = Tuner(tiny_codec, adapter, mse, 2.0)
-    cheapest = "taskodec.ttft.Candidates.cheapest"
-    original = Candidates.cheapest
-    monkeypatch.setattr(cheapest, lambda self, name, point: found.append(name) or original(self, name, point))
-    tuner.tune(photo, [phase("latents", steps=900), phase("decoder", steps=100)], time_budget=100)
-    assert found == ["latents", "decoder"]
-    assert clock.now <= 200
-
-
-def test_a_phase_that_gains_too_little_ends_early(tiny_codec, adapter, photo):
-    still = [phase("latents", steps=200, lr_latents=1e-9)]
-    switches = TTFTSettings(min_gain_per_second=1e-6)
-    assert Tuner(tiny_codec, adapter, mse, 2.0, switches=switches).tune(photo, still).steps == 10

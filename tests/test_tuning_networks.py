@@ -8,6 +8,7 @@ from taskodec.lora import attached, build_svd_lora
 from taskodec.objective import Objective, estimate
 from taskodec.phases import Point
 from taskodec.settings import PhaseSettings, TTFTSettings
+from taskodec.subject import Subject
 from taskodec.ttft import Tuner
 from taskodec.tuning_networks import TuningNetworks, checkpointed
 
@@ -33,7 +34,7 @@ def slope(codec, photo, **switches):
     latents = Latents(made.y.clone().requires_grad_(), made.z.clone().requires_grad_())
     delta = torch.full((sum(adapter.delta_groups),), 0.1, requires_grad=True)
     networks = TuningNetworks(codec, mse, **switches)
-    objective = Objective(codec, adapter, mse, 2.0, tuple(photo.shape[2:]), photo, 2000.0, networks=networks)
+    objective = Objective(Subject(codec, adapter, mse, 2.0, tuple(photo.shape[2:]), photo, 2000.0), networks=networks)
     with attached(adapter, codec):
         (found,) = estimate([objective], [Point(latents, delta)], "ste")
         found.cost.backward()
