@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from taskodec.contracts import Adapter, Annealed, Latents, Rounding
 from taskodec.errors import UsageError
@@ -68,19 +69,21 @@ class Variables:
                 made = encoded([self])[0]
                 self.y -= made.y
                 self.z = None if self.z is None or made.z is None else self.z - made.z
+        self.scales = _local_scales(start.latents) if phase.latent_steps == "local" else ()
         trained = [(list(self.encoder.values()), phase.lr)]
         if "decoder" in phase.train and len(self.delta):
             trained.append(([self.delta.requires_grad_()], phase.lr))
         if "latents" in phase.train:
-            latents = [v.requires_grad_() for v in (self.y, self.z) if v is not None]
-            trained.append((latents, phase.lr_latents or phase.lr))
+            lr = phase.lr_latents or phase.lr
+            trained.append(([self.y.requires_grad_()], lr))
+            trained.append(([] if self.z is None else [self.z.requires_grad_()], phase.lr_z or lr))
         groups = [{"params": parameters, "lr": lr} for parameters, lr in trained if parameters]
         if not groups:
             raise UsageError(
                 f"a phase trains {', '.join(phase.train)}, but the adapter has nothing to train there; train latents, "
                 "or choose layers for the adapter"
             )
-        self.optimizer = torch.optim.Adam(groups, fused=True)
+        self.optimizer = torch.optim.Adam(groups, betas=phase.betas, fused=True)
         self.phase, self.rates = phase, [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def kept(self) -> Point:
@@ -94,8 +97,31 @@ class Variables:
         """One optimiser step down the gradient of a backward pass, as fast as the schedule says at this share."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * rate_factor(self.phase, progress)
+        scaled = [
+            (v, v.detach().clone(), scale)
+            for v, scale in zip((self.y, self.z), self.scales, strict=False)
+            if v is not None
+        ]
         self.optimizer.step()
+        with torch.no_grad():
+            for v, before, scale in scaled:
+                v.copy_(torch.lerp(before, v, scale))
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def _local_scales(latents: Latents) -> tuple[Tensor, ...]:
+    """How far each latent moves at a step, as a multiple of the rate: by its size, so that small ones stay zero.
+
+    Sizes are root mean squares over 3 x 3 elements of a channel. z moves by them and y by their square roots, which
+    is what was found best: see "Steps of the latents" in docs/ttft.md.
+    """
+    sizes = [_local_size(v) for v in (latents.y, latents.z) if v is not None]
+    return sizes[0].sqrt(), *sizes[1:]
+
+
+def _local_size(v: Tensor) -> Tensor:
+    """Root mean squares of (1, C, h, w) around each element, (1, C, h, w); at least 0.01, so that none is stuck."""
+    return avg_pool2d(v.detach().square(), 3, stride=1, padding=1, count_include_pad=False).sqrt().clamp_min(0.01)
 
 
 def points(variables: Sequence[Variables]) -> list[Point]:

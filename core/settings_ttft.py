@@ -11,13 +11,24 @@ from taskodec.settings_base import Count, Model, Positive
 __all__ = ["PhaseSettings", "TTFTSettings"]
 
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
 class PhaseSettings(Model):
-    """One phase of test-time fine-tuning: what is trained, and how."""
+    """One phase of test-time fine-tuning: what is trained, and how.
+
+    `lr` is for adapters and all that has no rate of its own, `lr_latents` for y, `lr_z` for z, which else has that of
+    y. With `latent_steps: local` they are multiplied by the square root of the size that y has around each element, and
+    by the size of z. `betas` are Adam's.
+    """
 
     train: tuple[Literal["encoder", "decoder", "latents"], ...] = Field(min_length=1)
     steps: Count
     lr: Positive = 5e-3
     lr_latents: Positive | None = None
+    lr_z: Positive | None = None
+    latent_steps: Literal["uniform", "local"] = "uniform"
+    betas: tuple[Share, Share] = (0.9, 0.999)
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     milestones: tuple[Count, ...] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -1,4 +1,8 @@
-from taskodec.phases import steps_of
+import pytest
+import torch
+
+from taskodec.contracts import Latents
+from taskodec.phases import Point, Variables, steps_of
 from taskodec.settings import PhaseSettings
 
 
@@ -12,3 +16,37 @@ def test_total_steps_are_shared():
     assert steps_of(phases, 10)[1].milestones == (2,)
     assert [p.steps for p in steps_of(phases, 0)] == [0, 0]
     assert [p.steps for p in steps_of(phases, None)] == [60, 40]
+
+
+@pytest.fixture
+def latents():
+    y = torch.cat([torch.full((1, 1, 3, 3), 4.0), torch.zeros(1, 1, 3, 3)], 1)
+    return Latents(y, torch.full((1, 1, 1, 1), -0.25))
+
+
+def moved(latents, networks, **options):
+    """How far one step moves y and z under a loss that is steep everywhere."""
+    variables = Variables(
+        phase("latents", steps=1, lr=0.1, **options),
+        Point(latents, torch.zeros(0)),
+        networks,
+        None,
+        torch.zeros(1),
+        1.0,
+    )
+    (variables.y.sum() + variables.z.sum()).backward()
+    variables.step(0.0)
+    return latents.y - variables.y.detach(), latents.z - variables.z.detach()
+
+
+def test_uniform_steps_move_all_latents_alike(latents):
+    y, z = moved(latents, None, lr_z=0.2)
+    torch.testing.assert_close(y, torch.full_like(y, 0.1))
+    torch.testing.assert_close(z, torch.full_like(z, 0.2))
+
+
+def test_local_steps_go_by_the_size_of_latents(latents):
+    y, z = moved(latents, None, latent_steps="local")
+    torch.testing.assert_close(y[:, 0], torch.full_like(y[:, 0], 0.2))  # sqrt(4)
+    torch.testing.assert_close(y[:, 1], torch.full_like(y[:, 1], 0.01))  # sqrt(0.01), though all are zero
+    torch.testing.assert_close(z, torch.full_like(z, 0.025))
