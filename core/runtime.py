@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +78,20 @@ class Decoder:
         x_hat = np.clip(x_hat, 0, 1) * np.float32(255)
         whole = np.rint(x_hat, out=x_hat).astype(np.uint8)
         return np.ascontiguousarray(whole.transpose(1, 2, 0))  # (3, H, W) -> (H, W, 3)
+
+    def decode_many(self, streams: Iterable[bytes], jobs: int = 1) -> Iterator[npt.NDArray[np.uint8]]:
+        """The pictures of streams, in their order; `jobs` are in work at a time, and no more of them in memory.
+
+        The error of a stream is raised where its picture would come, and ends it.
+        """
+        with ThreadPoolExecutor(jobs) as pool:
+            waiting: deque[Future[npt.NDArray[np.uint8]]] = deque()
+            for data in streams:
+                waiting.append(pool.submit(self.decode, data))
+                if len(waiting) == jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def latents(self, data: bytes) -> Decoded:
         """What the stream holds. Raises DamagedStreamError, UnsupportedStreamError and MismatchError."""

@@ -108,6 +108,30 @@ def test_tiles_make_the_same_picture(exported, decoder, small_adapter, written):
     assert len(calls) > 3
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 9])
+def test_many_streams_come_in_their_order_and_few_at_a_time(decoder, written, photo, jobs):
+    streams = [written(photo[:, :, : 8 * n], adapter=None) for n in range(1, 5)]
+    taken = []
+
+    def taking():
+        for data in streams:
+            taken.append(data)
+            yield data
+
+    for number, pixels in enumerate(decoder.decode_many(taking(), jobs)):
+        assert np.array_equal(pixels, decoder.decode(streams[number]))
+        assert len(taken) <= number + jobs
+    assert number == 3
+
+
+def test_a_damaged_one_of_many_streams_ends_them_where_it_is(decoder, written, photo):
+    good = written(photo, adapter=None)
+    pictures = decoder.decode_many([good, good[:-1], good], jobs=2)
+    assert np.array_equal(next(pictures), decoder.decode(good))
+    with pytest.raises(DamagedStreamError):
+        next(pictures)
+
+
 def test_wild_latents_are_decoded_alike(decoder, small_lite, written, photo):
     data = written(photo * 1e4 - 3e3, adapter=None)
     assert np.array_equal(decoder.latents(data).y_hat, by_torch(small_lite, None, data)[0].numpy())
