@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import Normalize
 
 from taskodec.errors import WeightsError
 from taskodec.plugins.imagenet import IMAGENET_MEAN, IMAGENET_STD
@@ -72,8 +73,7 @@ class ESPNetV2(FeatureNetwork):
             if level > 1:
                 setattr(self, f"merge_enc_dec_l{level}", Weighted(widths[4 - level], inputs))
                 setattr(self, f"bu_br_l{level}", _act(inputs))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.normalise = Normalize(IMAGENET_MEAN, IMAGENET_STD)
 
     def size(self, x: Tensor) -> tuple[int, int]:
         """Height and width that it looks at."""
@@ -84,7 +84,7 @@ class ESPNetV2(FeatureNetwork):
 
     def features(self, x: Tensor) -> list[Tensor]:
         resized = F.interpolate(x, self.size(x), mode="bilinear", antialias=True)
-        found: list[Tensor] = self.base_net((resized - self.mean) / self.std)  # type: ignore[operator]
+        found: list[Tensor] = self.base_net(self.normalise(resized))
         return found
 
     def outputs(self, x: Tensor) -> Tensor:

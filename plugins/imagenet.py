@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor, nn
+from torchvision.transforms import Normalize
 
 from taskodec.errors import UsageError, WeightsError
 from taskodec.names import nearest
@@ -112,21 +112,17 @@ class Classifier(FeatureNetwork):
         super().__init__()
         self.model: Any = model
         self.levels = list(levels)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.normalise = Normalize(mean, std)
 
     def features(self, x: Tensor) -> list[Tensor]:
         found: list[Tensor] = self.model.forward_intermediates(
-            self._normalise(x), indices=self.levels, intermediates_only=True
+            self.normalise(x), indices=self.levels, intermediates_only=True
         )
         return found
 
     def outputs(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.model(self._normalise(x))
+        scores: Tensor = self.model(self.normalise(x))
         return scores
-
-    def _normalise(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std  # type: ignore[operator]
 
 
 class ResNet(Classifier):
@@ -137,7 +133,7 @@ class ResNet(Classifier):
 
     def features(self, x: Tensor) -> list[Tensor]:
         net = self.model
-        x = net.maxpool(net.relu(net.bn1(net.conv1(self._normalise(x)))))
+        x = net.maxpool(net.relu(net.bn1(net.conv1(self.normalise(x)))))
         found = []
         for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
             x = layer(x)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_convert
+from torchvision.transforms import Normalize
 
 from taskodec.errors import UsageError
 from taskodec.plugins.boxes import letterbox, suppress
@@ -86,8 +87,7 @@ class _OnnxNetwork(FeatureNetwork):
         self.options, self.file = options, file
         self.trunk = convert(graph, [entry], options.features, file) if options.features else None
         self.whole = convert(graph, [entry], [options.output or output_name(graph)], file)
-        for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(getattr(options, name)).view(1, 3, 1, 1), persistent=False)
+        self.normalise = Normalize(options.mean, options.std)
 
     def features(self, x: Tensor) -> list[Tensor]:
         if self.trunk is None:
@@ -106,7 +106,7 @@ class _OnnxNetwork(FeatureNetwork):
         chosen = self.options
         if chosen.channels == "bgr":
             x = x.flip(1)
-        x = (self._fitted(chosen.white * x) - self.mean) / self.std  # type: ignore[operator]
+        x = self.normalise(self._fitted(chosen.white * x))
         if chosen.layout == "nhwc":
             x = x.permute(0, 2, 3, 1)
         return [one[None] for one in x]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+from torchvision.transforms import Normalize
 
 from taskodec.plugins.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from taskodec.plugins.torchvision_models import torchvision_model
@@ -30,18 +30,14 @@ class TorchvisionSemantic(FeatureNetwork):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.normalise = Normalize(IMAGENET_MEAN, IMAGENET_STD)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        return list(self.model.backbone(self._normalise(x)).values())
+        return list(self.model.backbone(self.normalise(x)).values())
 
     def outputs(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.model(self._normalise(x))["out"]
+        scores: Tensor = self.model(self.normalise(x))["out"]
         return scores
-
-    def _normalise(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std  # type: ignore[operator]
 
 
 def torchvision_semantic(name: str, weights: str | Path | None = None, offline: bool = False) -> TorchvisionSemantic:
