@@ -51,9 +51,11 @@ def detectron2_detector(config: str, weights: str | Path | None = None, offline:
             "setuptools<81: https://detectron2.readthedocs.io/en/latest/tutorials/install.html"
         ) from error
     settings = _settings(config)
+    model: Any = build_model(settings)
+    if not hasattr(model, "preprocess_image"):
+        raise UsageError(f"network detectron2:{config} is a {type(model).__name__}, which finds no objects")
     url = _url(config, settings)
     file = detectron2_file(config, url).find(weights or (url if Path(url).is_file() else None), offline)
-    model: Any = build_model(settings)
     put_detectron2_weights(model, file)
     return Detectron2Masks(model, settings) if settings.MODEL.MASK_ON else Detectron2(model, settings)
 
@@ -69,6 +71,8 @@ def _settings(config: str) -> Any:
     from detectron2 import model_zoo
     from detectron2.config import get_cfg
 
+    if config.endswith(".py"):
+        raise UsageError(f"network detectron2:{config}: a configuration in Python is not read, one in YAML is")
     settings = get_cfg()
     try:
         from detectron2.projects.point_rend import add_pointrend_config
@@ -132,8 +136,12 @@ class Detectron2(Detector):
 
     def proposals(self, x: Tensor) -> Tensor:
         images, features = self._see(x)
-        if not hasattr(self.model, "roi_heads"):
-            raise UsageError("this detectron2 network has one stage; compare its features, task.options.loss=features")
+        heads = getattr(self.model, "roi_heads", None)
+        if not hasattr(heads, "box_pooler") or not hasattr(heads.box_predictor, "box2box_transform"):
+            raise UsageError(
+                "this detectron2 network has no second stage as Faster R-CNN's with FPN has (one stage, C4, or a "
+                "cascade); compare its features, task.options.loss=features"
+            )
         found, _ = self.model.proposal_generator(images, features)
         boxes: Tensor = found[0].proposal_boxes.tensor
         scores, _ = self._scores_and_boxes(features, boxes)

@@ -37,22 +37,23 @@ def test_without_detectron2_the_error_says_where_it_is_from():
         load_detector("detectron2:COCO-Detection/x.yaml")
 
 
+def built(config):
+    """detectron2's model of a configuration, with random weights."""
+    from detectron2.modeling import build_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build_model(detectron2_networks._settings(str(config)))
+
+
 @pytest.fixture
 def files(tmp_path):
     """A configuration of a small Mask R-CNN, and random weights of it."""
     warnings.simplefilter("ignore")
-    from detectron2.config import get_cfg
-    from detectron2.modeling import build_model
-
     (tmp_path / "small.yaml").write_text(CONFIG)
-    settings = get_cfg()
-    settings.merge_from_file(str(tmp_path / "small.yaml"))
-    settings.MODEL.DEVICE = "cpu"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model(settings)
-        for name in ("cls_score", "bbox_pred"):
-            torch.nn.init.normal_(getattr(model.roi_heads.box_predictor, name).weight, std=0.05)
+    model, generator = built(tmp_path / "small.yaml"), torch.Generator().manual_seed(0)
+    for name in ("cls_score", "bbox_pred"):
+        torch.nn.init.normal_(getattr(model.roi_heads.box_predictor, name).weight, std=0.05, generator=generator)
     torch.save({"model": model.state_dict()}, tmp_path / "small.pth")
     return f"detectron2:{tmp_path / 'small.yaml'}", tmp_path / "small.pth"
 
@@ -150,6 +151,27 @@ def test_pictures_are_scaled_as_detectron2_does(files, size):
 def test_an_unknown_configuration_says_so():
     with pytest.raises(UsageError, match="neither a file nor in detectron2's model zoo"):
         load_detector("detectron2:COCO-Detection/none.yaml")
+    with pytest.raises(UsageError, match=r"mask_rcnn_R_50_FPN_50ep_LSJ\.py: a configuration in Python is not read"):
+        load_detector("detectron2:new_baselines/mask_rcnn_R_50_FPN_50ep_LSJ.py")
+
+
+@needs_detectron2
+@pytest.mark.filterwarnings("ignore")
+def test_networks_of_other_kinds_have_features_or_are_refused(files, tmp_path):
+    small = tmp_path / "small.yaml"
+    small.write_text(CONFIG.replace("GeneralizedRCNN", "ProposalNetwork"))
+    with pytest.raises(UsageError, match="ProposalNetwork, which finds no objects"):
+        load_detector(*files)
+    small.write_text(
+        CONFIG.replace("StandardROIHeads", "CascadeROIHeads").replace("NUM_FC", "CLS_AGNOSTIC_BBOX_REG: true, NUM_FC")
+    )
+    state = built(small).state_dict()
+    torch.save({"model": state}, files[1])
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    task = load_det(*files)
+    assert float(task.loss(0.5 * x, task.prepare(x))) > 0
+    with pytest.raises(UsageError, match=r"no second stage as Faster R-CNN's .*task\.options\.loss=features"):
+        load_det(*files, loss="outputs").prepare(x)
 
 
 @needs_detectron2
@@ -169,16 +191,12 @@ def test_the_loss_on_features_may_see_the_picture_at_its_own_size(files):
 def test_the_papers_networks_have_a_loss_a_gradient_and_objects(preset, tmp_path):
     """With random weights, at full size: what the presets of the paper name is built, tuned for and judged."""
     options = dict(load_settings([f"taskodec:paper/{preset}"]).task.options)
-    from detectron2.modeling import build_model
-
-    settings = detectron2_networks._settings(options["network"].removeprefix("detectron2:"))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model(settings)
-        torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)  # sure enough to find something
-        state = model.state_dict()
-        state |= {name: value / 1000 for name, value in state.items() if "fpn_output" in name}  # features of usual size
-        torch.save({"model": state}, tmp_path / "weights.pth")
+    model, generator = built(options["network"].removeprefix("detectron2:")), torch.Generator().manual_seed(0)
+    sure = model.roi_heads.box_predictor.cls_score.weight
+    torch.nn.init.normal_(sure, std=0.5, generator=generator)  # enough to find something
+    state = model.state_dict()
+    state |= {name: value / 1000 for name, value in state.items() if "fpn_output" in name}  # features of usual size
+    torch.save({"model": state}, tmp_path / "weights.pth")
     load = load_det if preset.startswith("det") else load_seg
     task = load(**options, weights=tmp_path / "weights.pth")
     x = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
