@@ -136,7 +136,7 @@ class Detectron2(Detector):
 
     def proposals(self, x: Tensor) -> Tensor:
         images, features = self._see(x)
-        heads = getattr(self.model, "roi_heads", None)
+        heads: Any = getattr(self.model, "roi_heads", None)
         if not hasattr(heads, "box_pooler") or not hasattr(heads.box_predictor, "box2box_transform"):
             raise UsageError(
                 "this detectron2 network has no second stage as Faster R-CNN's with FPN has (one stage, C4, or a "
