@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 __all__ = ["Detections"]
@@ -20,3 +22,20 @@ class Detections:
     scores: Tensor
     categories: Tensor
     masks: Tensor | None = None
+
+    def scaled(self, size: Sequence[int], to: Sequence[int]) -> Detections:
+        """The same in pixels of the same picture at another size; sizes are height and width.
+
+        Of masks, the pixel that is nearest.
+        """
+        if list(size) == list(to):
+            return self
+        high, wide = (wanted / side for wanted, side in zip(to, size, strict=True))
+        boxes = self.boxes * self.boxes.new_tensor([wide, high, wide, high])
+        if self.masks is None:
+            return replace(self, boxes=boxes)
+        rows, columns = (
+            ((torch.arange(wanted, device=boxes.device) + 0.5) * side / wanted).long()
+            for wanted, side in zip(to, size, strict=True)
+        )
+        return replace(self, boxes=boxes, masks=self.masks[:, rows][:, :, columns])
