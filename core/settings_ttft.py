@@ -18,7 +18,7 @@ class PhaseSettings(Model):
     steps: Count
     lr: Positive = 5e-3
     lr_latents: Positive | None = None
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    schedule: Literal["cosine", "cosine_warmup", "step", "constant"] = "cosine"
     milestones: tuple[Count, ...] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
     rounding: Literal["noise", "ste", "mixed", "sga"] = "sga"
