@@ -59,6 +59,7 @@ _PAPER = (
         "features of Mask R-CNN",
         {"loss": "features", "network": "detectron2:COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"},
     ),
+    ("human", "the eye", {"metric": "mse"}),
 )
 
 CODECS = tuple(

@@ -37,7 +37,7 @@ TIC_ADAPTERS = {
         saved_as=f"CVPR2025_LoRA_comp-{archive}.zip",
         instead="train one with `taskodec pretrain`",
     )
-    for task, archive in (("cls", "cls"), ("det", "od"), ("seg", "is"))
+    for task, archive in (("cls", "cls"), ("det", "od"), ("seg", "is"), ("human", "hp"))
 }
 """The paper's SVD-LoRA, an archive for each task. Their authors publish no hashes."""
 

@@ -86,7 +86,7 @@ def _run(
     task = registry.task_from(settings.task.name, **settings.task.options).to(device)
     adapter = _adapter(registry, settings, codec, init)
     options |= {"lmbda": settings.task.lmbda or settings.task.lmbdas, "lmbda_scale": settings.task.lmbda_scale}
-    options |= {"framing": Framing(**settings.data.model_dump())}
+    options |= {"framing": Framing(**settings.data.model_dump(exclude={"eval_size"}))}
     options |= {"resolved": settings.model_dump(mode="json")}
     with progress_bar(f"pretrain {task.name}", quiet) as progress:
         return run(codec, adapter, task, data, output, settings.pretrain, progress=progress, **options)

@@ -24,6 +24,9 @@ __all__ = ["Point", "Variables", "encoded", "points", "rate_factor", "rounding_a
 HOT, COLD = 0.5, 0.05
 """Temperatures between which `sga` anneals."""
 
+CYCLES, LOWEST = 5, 0.01
+"""How often `cosine_warmup` begins anew, and the share of the learning rate that it begins with; as published."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -162,8 +165,18 @@ def rate_factor(phase: PhaseSettings, progress: float) -> float:
     """What of the learning rate is left at this share of the phase, from 0 to 1."""
     if phase.schedule == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2
+    if phase.schedule == "cosine_warmup":
+        return _warmed_up(phase.gamma, progress * CYCLES)
     passed = sum(milestone <= progress * phase.steps + 1e-6 for milestone in phase.milestones)
     return float(phase.gamma**passed)  # no milestones: constant
+
+
+def _warmed_up(gamma: float, cycles: float) -> float:
+    """Half a cycle straight up, half a cosine down, to a peak that is `gamma` times that of the cycle before."""
+    passed = int(cycles + 1e-6)
+    along = 2 * max(0.0, cycles - passed)
+    share = along if along < 1 else (1 + math.cos(math.pi * (along - 1))) / 2
+    return LOWEST + (gamma**passed - LOWEST) * share
 
 
 def steps_of(phases: Sequence[PhaseSettings], total: int | None) -> list[PhaseSettings]:

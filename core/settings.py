@@ -110,10 +110,20 @@ class LimitSettings(Model):
 
 
 class DataSettings(Model):
-    """What is used of every picture of a data set, in `eval` and `pretrain`, see `taskodec.framing`."""
+    """What is used of every picture of a data set, in `eval` and `pretrain`, see `taskodec.framing`.
+
+    `eval_size` counts in `eval` alone.
+    """
 
     resize: Size | None = None
     center_crop: Size | None = None
+    eval_size: tuple[Size, Size] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> DataSettings:
+        if self.eval_size and self.eval_size[0] > self.eval_size[1]:
+            raise ValueError(f"eval_size has a short side first, then the most of a long one, found {self.eval_size}")
+        return self
 
 
 class DownloadSettings(Model):

@@ -29,7 +29,7 @@ class PhaseSettings(Model):
     lr_z: Positive | None = None
     latent_steps: Literal["uniform", "local"] = "uniform"
     betas: tuple[Share, Share] = (0.9, 0.999)
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    schedule: Literal["cosine", "cosine_warmup", "step", "constant"] = "cosine"
     milestones: tuple[Count, ...] = ()
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
     rounding: Literal["noise", "ste", "mixed", "sga"] = "sga"

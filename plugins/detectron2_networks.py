@@ -2,11 +2,14 @@
 
 A configuration is a name of detectron2's model zoo, such as `COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml`, a file, or
 `POINTREND`, which is Mask R-CNN with another mask head (Kirillov et al. 2020, arXiv:1912.08193).
-detectron2 gives no hashes of its weights, and reads them itself: they are pickles, which can run code.
+detectron2 gives no hashes of its weights.
 """
 
 from __future__ import annotations
 
+import logging
+import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.errors import UsageError, WeightsError
-from taskodec.plugins.zoo import DETECTRON2, detectron2_file
+from taskodec.errors import UsageError
+from taskodec.plugins.zoo import DETECTRON2, MODEL_ZOO, detectron2_file
 from taskodec.tasks.detection import Detector, MaskDetector
 from taskodec.tasks.detections import Detections
 
@@ -36,29 +39,40 @@ PLACES = 200
 
 def detectron2_detector(config: str, weights: str | Path | None = None, offline: bool = False) -> Detector:
     """A detector by its configuration. UsageError without detectron2, WeightsError if its weights cannot be had."""
+    _keep_quiet()
     try:
         import detectron2.model_zoo  # noqa: F401, which needs more than the others
-        from detectron2.checkpoint import DetectionCheckpointer
         from detectron2.modeling import build_model
+
+        from taskodec.plugins.detectron2_weights import put_detectron2_weights
     except ImportError as error:
         raise UsageError(
             f"network detectron2:{config} needs detectron2 ({error}); it is built from its source, and needs "
             "setuptools<81: https://detectron2.readthedocs.io/en/latest/tutorials/install.html"
         ) from error
     settings = _settings(config)
-    file = detectron2_file(config, _url(config, settings)).find(weights, offline)
     model: Any = build_model(settings)
-    try:
-        DetectionCheckpointer(model).load(str(file))
-    except Exception as error:  # detectron2 has no errors of its own
-        raise WeightsError(f"{file} does not fit detectron2:{config}: {type(error).__name__}: {error}") from error
+    if not hasattr(model, "preprocess_image"):
+        raise UsageError(f"network detectron2:{config} is a {type(model).__name__}, which finds no objects")
+    url = _url(config, settings)
+    file = detectron2_file(config, url).find(weights or (url if Path(url).is_file() else None), offline)
+    put_detectron2_weights(model, file)
     return Detectron2Masks(model, settings) if settings.MODEL.MASK_ON else Detectron2(model, settings)
+
+
+@cache
+def _keep_quiet() -> None:
+    """What is said of detectron2's older calls is for its developers."""
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated|torch.meshgrid: in an upcoming release")
+    logging.getLogger("torch.fx._symbolic_trace").addFilter(lambda record: "is_fx_tracing" not in record.getMessage())
 
 
 def _settings(config: str) -> Any:
     from detectron2 import model_zoo
     from detectron2.config import get_cfg
 
+    if config.endswith(".py"):
+        raise UsageError(f"network detectron2:{config}: a configuration in Python is not read, one in YAML is")
     settings = get_cfg()
     try:
         from detectron2.projects.point_rend import add_pointrend_config
@@ -84,7 +98,7 @@ def _url(config: str, settings: Any) -> str:
     try:
         return str(model_zoo.get_checkpoint_url(config))
     except RuntimeError:
-        return str(settings.MODEL.WEIGHTS)
+        return str(settings.MODEL.WEIGHTS).replace("detectron2://", f"{MODEL_ZOO}/")
 
 
 class Detectron2(Detector):
@@ -122,8 +136,12 @@ class Detectron2(Detector):
 
     def proposals(self, x: Tensor) -> Tensor:
         images, features = self._see(x)
-        if not hasattr(self.model, "roi_heads"):
-            raise UsageError("this detectron2 network has one stage; compare its features, task.options.loss=features")
+        heads: Any = getattr(self.model, "roi_heads", None)
+        if not hasattr(heads, "box_pooler") or not hasattr(heads.box_predictor, "box2box_transform"):
+            raise UsageError(
+                "this detectron2 network has no second stage as Faster R-CNN's with FPN has (one stage, C4, or a "
+                "cascade); compare its features, task.options.loss=features"
+            )
         found, _ = self.model.proposal_generator(images, features)
         boxes: Tensor = found[0].proposal_boxes.tensor
         scores, _ = self._scores_and_boxes(features, boxes)

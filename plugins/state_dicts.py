@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from taskodec.errors import WeightsError
 
-__all__ = ["put_weights", "read_weights"]
+__all__ = ["put_weights", "read_pickle", "read_weights"]
+
+ARRAYS = {
+    ("_codecs", "encode"),
+    ("collections", "OrderedDict"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+}
+"""All that a pickle of dictionaries and numpy arrays names; the second core is numpy 2's."""
 
 
 def read_weights(file: Path) -> Mapping[str, Tensor]:
@@ -38,3 +50,24 @@ def put_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> No
     except RuntimeError as error:
         reason = str(error)[:500]
         raise WeightsError(f"{file} does not fit {type(model).__name__}: {reason}") from error
+
+
+def read_pickle(file: Path) -> Any:
+    """What a pickle of plain values and numpy arrays holds; WeightsError for any other, of which nothing is run.
+
+    Strings of Python 2 are read too.
+    """
+    try:
+        with file.open("rb") as stream:
+            return _Arrays(stream, encoding="latin1").load()
+    except FileNotFoundError as error:
+        raise WeightsError(f"no such weights file: {file}") from error
+    except Exception as error:  # unpickling raises nearly anything on a file that is none of ours
+        raise WeightsError(f"{file} cannot be read as arrays: {type(error).__name__}: {error}") from error
+
+
+class _Arrays(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ARRAYS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is no data, and was not run")
+        return super().find_class(module, name)

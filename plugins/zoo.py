@@ -11,6 +11,7 @@ __all__ = [
     "ESPNET",
     "FASTESTDET",
     "LITES",
+    "MODEL_ZOO",
     "SEMANTIC",
     "TORCHVISION",
     "YOLOX_NANO",
@@ -112,7 +113,7 @@ TORCHVISION = {
     for name, (stem, size) in networks.items()
 }
 
-_MODEL_ZOO = "https://dl.fbaipublicfiles.com/detectron2"
+MODEL_ZOO = "https://dl.fbaipublicfiles.com/detectron2"
 
 
 def detectron2_file(config: str, url: str) -> WeightsFile:
@@ -128,15 +129,15 @@ def detectron2_file(config: str, url: str) -> WeightsFile:
 DETECTRON2 = (
     detectron2_file(
         "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml",
-        f"{_MODEL_ZOO}/COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl",
+        f"{MODEL_ZOO}/COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458/model_final_280758.pkl",
     ),
     detectron2_file(
         "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
-        f"{_MODEL_ZOO}/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl",
+        f"{MODEL_ZOO}/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x/137849600/model_final_f10217.pkl",
     ),
     detectron2_file(
         "PointRend/InstanceSegmentation/pointrend_rcnn_R_50_FPN_3x_coco.yaml",
-        f"{_MODEL_ZOO}/PointRend/InstanceSegmentation/pointrend_rcnn_R_50_FPN_3x_coco/164955410/model_final_edd263.pkl",
+        f"{MODEL_ZOO}/PointRend/InstanceSegmentation/pointrend_rcnn_R_50_FPN_3x_coco/164955410/model_final_edd263.pkl",
     ),
 )
 """Those of the paper, PointRend last; any other one of the model zoo is fetched when it is used."""

@@ -46,8 +46,9 @@ class CocoEvaluator(Evaluator):
 
     @torch.no_grad()
     def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:
-        wanted = None if self.labels is None else self.labels.of(name, x.shape[-2:])
-        found, seen = (in_coco_form(self.detect(picture), self.kind) for picture in (x_hat, x))
+        size = x.shape[-2:]
+        wanted, known = (None, size) if self.labels is None else self.labels.of(name, size)
+        found, seen = (in_coco_form(self.detect(picture).scaled(size, known), self.kind) for picture in (x_hat, x))
         sure = [one for one in seen if one["score"] >= SELF_SCORE]
         record = {"self": match(sure, found, self.kind)}
         return record if wanted is None else {"labels": match(wanted, found, self.kind), **record}

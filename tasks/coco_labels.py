@@ -42,18 +42,22 @@ class CocoLabels:
         if not any(self.objects.values()):
             raise UsageError(f"{path} holds no objects; {FORM}")
 
-    def of(self, name: str, size: Sequence[int]) -> Sequence[Mapping[str, Any]]:
-        """The annotations of this image, whose height and width are `size`; UsageError if the file has it otherwise."""
+    def of(self, name: str, size: Sequence[int]) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]]:
+        """The annotations of this image, and the height and width that they are for.
+
+        `size` is the image's, which may have been scaled as a whole; UsageError if it cannot be the one in the file.
+        """
         if name not in self.images:
             hint = nearest(name, self.images).rstrip("?")
             raise UsageError(f"{self.path} has no image {name!r}{hint}: add it, or leave the image out")
         identity, *known = self.images[name]
-        if known != list(size):
+        factor = max(size) / max(1, *known)
+        if any(abs(side - factor * own) > 1 for side, own in zip(size, known, strict=True)):
             raise UsageError(
                 f"{self.path} has {name!r} with {known[1]}x{known[0]} pixels, the image has {size[1]}x{size[0]}: "
-                "use the image that was labelled, at its size"
+                "use the image that was labelled, whole"
             )
-        return self.objects[identity]
+        return self.objects[identity], known
 
 
 _MASKS = {"bbox": "", "segm": ", and a `segmentation` in each annotation"}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 __all__ = ["Detections"]
 
@@ -20,3 +23,14 @@ class Detections:
     scores: Tensor
     categories: Tensor
     masks: Tensor | None = None
+
+    def scaled(self, size: Sequence[int], to: Sequence[int]) -> Detections:
+        """The same in pixels of the same picture at another size; sizes are height and width."""
+        if list(size) == list(to):
+            return self
+        high, wide = (wanted / side for wanted, side in zip(to, size, strict=True))
+        boxes = self.boxes * self.boxes.new_tensor([wide, high, wide, high])
+        if self.masks is None:
+            return replace(self, boxes=boxes)
+        masks = [interpolate(mask[None, None].float(), list(to), mode="bilinear")[0, 0] > 0.5 for mask in self.masks]
+        return replace(self, boxes=boxes, masks=torch.stack(masks) if masks else self.masks.new_zeros(0, *to))

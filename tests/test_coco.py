@@ -60,6 +60,18 @@ def test_labels_and_the_detections_on_the_original_are_judged_apart(labels, kind
     assert judge.summarise([right, wrong])[prefix + "ap"] == pytest.approx(both)
 
 
+@pytest.mark.parametrize(("kind", "prefix"), [("bbox", ""), ("segm", "mask_")])
+def test_labels_hold_for_the_image_at_another_size(labels, kind, prefix):
+    def detect_in_half(x):
+        found = detect(x)
+        return Detections(found.boxes / 2, found.scores, found.categories, found.masks[:, ::2, ::2])
+
+    x = picture([0.9, 0.7, 0.6])[..., :40, :40]
+    judge = CocoEvaluator(detect_in_half, labels, kind)
+    found = judge.summarise([judge.observe("1.png", x, x)])
+    assert found == {prefix + name: pytest.approx(1) for name in ("ap", "ap50", "self_ap", "self_ap50")}
+
+
 def test_without_labels_the_main_figure_is_agreement_with_the_original():
     judge = CocoEvaluator(detect)
     assert list(judge.metrics) == ["self_ap", "self_ap50"]

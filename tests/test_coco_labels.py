@@ -20,11 +20,11 @@ def read(tmp_path, kind="bbox", images=(IMAGE,), annotations=(BOX,)):
 def test_objects_are_found_by_the_file_name(tmp_path):
     other = {**IMAGE, "id": 8, "file_name": "b.jpg"}
     labels = read(tmp_path, images=[IMAGE, other], annotations=[BOX, {**BOX, "area": 9.5, "iscrowd": 1}])
-    assert labels.of("a.jpg", (6, 8)) == [
+    assert labels.of("a.jpg", (6, 8))[0] == [
         {"category_id": 3, "bbox": [1, 2, 4, 3], "area": 12, "iscrowd": 0},
         {"category_id": 3, "bbox": [1, 2, 4, 3], "area": 9.5, "iscrowd": 1},
     ]
-    assert labels.of("b.jpg", (6, 8)) == []
+    assert labels.of("b.jpg", (6, 8))[0] == []
 
 
 def test_masks_are_polygons_or_run_lengths(tmp_path):
@@ -37,16 +37,24 @@ def test_masks_are_polygons_or_run_lengths(tmp_path):
         {"size": [6, 8], "counts": [8, 3, 3, 3, 3, 3, 3, 3, 19]},
     ]
     labels = read(tmp_path, "segm", annotations=[{**BOX, "segmentation": form} for form in forms])
-    for one in labels.of("a.jpg", (6, 8)):
+    for one in labels.of("a.jpg", (6, 8))[0]:
         np.testing.assert_array_equal(rle.decode(one["segmentation"]), mask)
+
+
+def test_an_image_may_be_scaled_as_a_whole(tmp_path):
+    labels = read(tmp_path)
+    wanted, size = labels.of("a.jpg", (6, 8))
+    assert list(size) == [6, 8]
+    for scaled in ((12, 16), (3, 4), (800, 1067)):
+        assert labels.of("a.jpg", scaled) == (wanted, size)
 
 
 def test_other_images_than_those_labelled(tmp_path):
     labels = read(tmp_path)
     with pytest.raises(UsageError, match=r"boxes\.json has no image 'a\.png', did you mean 'a\.jpg': add it"):
         labels.of("a.png", (6, 8))
-    with pytest.raises(UsageError, match=r"'a\.jpg' with 8x6 pixels, the image has 4x3"):
-        labels.of("a.jpg", (3, 4))
+    with pytest.raises(UsageError, match=r"'a\.jpg' with 8x6 pixels, the image has 6x6"):
+        labels.of("a.jpg", (6, 6))
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,16 @@ def test_the_papers_adapter_is_chosen_once_it_is_here(base, archive, known):
     assert all(bool((p == 0.25).all()) for p in adapter.parameters())
 
 
+def test_the_adapter_for_the_eye_is_chosen_for_mean_square_error_alone(base, archive, known):
+    archive.rename(archive.with_name(zoo.TIC_ADAPTERS["human"].file))
+    chosen = {
+        metric: choose_adapter(known, AdapterSettings(), base, "human", {"metric": metric})
+        for metric in ("mse", "ms-ssim")
+    }
+    assert chosen["mse"][0].name == "tic-human"
+    assert chosen["ms-ssim"][0].name == "svd-lora"
+
+
 def test_without_it_a_note_says_how_to_get_it(base, cache, known):
     chosen, notes = choose_adapter(known, AdapterSettings(), base, "cls", PAPER_OPTIONS)
     assert chosen.name == "svd-lora"

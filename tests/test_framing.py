@@ -34,3 +34,12 @@ def test_without_either_nothing_happens():
 def test_limits_hold(picture):
     with pytest.raises(ImageError, match="91x53 pixels: the limit is 100 in all"):
         Framing(8, 8).load(picture, max_pixels=100)
+
+
+@pytest.mark.parametrize(("size", "wanted"), [((80, 200), (80, 137)), ((80, 120), (70, 120)), ((20, 99), (20, 34))])
+def test_whole_pictures_are_scaled_for_evaluation(picture, size, wanted):
+    found = Framing(eval_size=size).load(picture)
+    assert tuple(found.shape[2:]) == wanted
+    with Image.open(picture) as file:
+        expected = transforms.functional.to_tensor(file.resize(wanted[::-1], Image.Resampling.BILINEAR))
+    assert torch.equal(found[0], expected)

@@ -55,7 +55,7 @@ def test_objects_are_weighed_as_published(name, network):
     assert [found.task.weight(q) for q in (1, 2, 3, 4)] == [
         1 / value for value in (2, 1, 0.5, 0.2)
     ]  # perc + lambda * bpp
-    assert (found.data.resize, found.data.center_crop) == (None, None)
+    assert (found.data.resize, found.data.center_crop, found.data.eval_size) == (None, None, (800, 1333))
 
 
 @pytest.mark.parametrize(("name", "batch"), [("cls-closed", 16), ("det-closed", 8), ("seg-closed", 8)])

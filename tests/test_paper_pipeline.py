@@ -103,11 +103,11 @@ def test_detection_in_the_open_set(run, home, picture, tmp_path):
     call = ["eval", "--config", "taskodec:paper/det-open", "--data", labels, "--labels", labels, "--qualities", "2"]
     call += ["--set", f"task.options.network={DETECTOR}", "--set", f"task.options.weights={home / 'detector.pth'}"]
     call += ["--methods", "plain,pretrained,ttft", "--set", "ttft.steps=1", "--jobs", 1, "--resamples", 0]
-    code, _, err = run(*call, "-o", tmp_path / "out")
+    code, _, err = run(*call, "--set", "data.eval_size=[72, 100]", "-o", tmp_path / "out")
     assert code == 0, err
     rows = rows_of(tmp_path / "out")
     check(rows, ("plain", "pretrained", "ttft"))
-    assert {row["lmbda"] for row in rows} == {1.0}
+    assert {(row["lmbda"], row["width"], row["height"]) for row in rows} == {(1.0, 96, 72)}
 
 
 def test_pre_training_and_what_it_gives(run, home, picture, tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from taskodec.contracts import Latents
-from taskodec.phases import Point, Variables, steps_of
+from taskodec.phases import Point, Variables, rate_factor, steps_of
 from taskodec.settings import PhaseSettings
 
 
@@ -50,3 +50,13 @@ def test_local_steps_go_by_the_size_of_latents(latents):
     torch.testing.assert_close(y[:, 0], torch.full_like(y[:, 0], 0.2))  # sqrt(4)
     torch.testing.assert_close(y[:, 1], torch.full_like(y[:, 1], 0.01))  # sqrt(0.01), though all are zero
     torch.testing.assert_close(z, torch.full_like(z, 0.025))
+
+
+def test_the_rate_warms_up_and_falls_in_five_cycles_of_half_the_height():
+    tuning = phase("encoder", steps=40, schedule="cosine_warmup")
+    rates = [rate_factor(tuning, step / 40) for step in range(40)]
+    # CosineAnnealingWarmupRestarts of the authors' code: cycles of 8 steps, 4 of them up, from 1 % of the rate
+    first = [0.01, 0.2575, 0.505, 0.7525, 1, 0.855017, 0.505, 0.154983]
+    assert rates[:8] == pytest.approx(first, abs=1e-6)
+    assert rates[8:16] == pytest.approx([0.01 + (rate - 0.01) * 0.49 / 0.99 for rate in first], abs=1e-6)
+    assert [rates[n] for n in (4, 12, 20, 28, 36)] == pytest.approx([1, 0.5, 0.25, 0.125, 0.0625])

@@ -154,3 +154,9 @@ def test_the_published_preset_differs_by_switches():
 def test_a_search_names_its_parts_once():
     with pytest.raises(SettingsError, match=r"ttft\.search.*twice: gates, gates"):
         load_settings(overrides=["ttft.search=[gates, gates]"])
+
+
+def test_sizes_for_evaluation_have_the_short_side_first():
+    assert load_settings(flags={"data.eval_size": [800, 1333]}).data.eval_size == (800, 1333)
+    with pytest.raises(SettingsError, match=r"data.*short side first.*\(1333, 800\)"):
+        load_settings(flags={"data.eval_size": [1333, 800]})
