@@ -72,7 +72,7 @@ class Variables:
                 made = encoded([self])[0]
                 self.y -= made.y
                 self.z = None if self.z is None or made.z is None else self.z - made.z
-        self.scales = _local_scales(start.latents) if phase.latent_steps == "local" else ()
+        self.scaled: list[tuple[Tensor, Tensor]] = []
         trained = [(list(self.encoder.values()), phase.lr)]
         if "decoder" in phase.train and len(self.delta):
             trained.append(([self.delta.requires_grad_()], phase.lr))
@@ -80,6 +80,8 @@ class Variables:
             lr = phase.lr_latents or phase.lr
             trained.append(([self.y.requires_grad_()], lr))
             trained.append(([] if self.z is None else [self.z.requires_grad_()], phase.lr_z or lr))
+            if phase.latent_steps == "local":
+                self.scaled = _local_scales((self.y, self.z), start.latents)
         groups = [{"params": parameters, "lr": lr} for parameters, lr in trained if parameters]
         if not groups:
             raise UsageError(
@@ -100,26 +102,24 @@ class Variables:
         """One optimiser step down the gradient of a backward pass, as fast as the schedule says at this share."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * rate_factor(self.phase, progress)
-        scaled = [
-            (v, v.detach().clone(), scale)
-            for v, scale in zip((self.y, self.z), self.scales, strict=False)
-            if v is not None
-        ]
+        before = [v.detach().clone() for v, _ in self.scaled]
         self.optimizer.step()
         with torch.no_grad():
-            for v, before, scale in scaled:
-                v.copy_(torch.lerp(before, v, scale))
+            for (v, scale), old in zip(self.scaled, before, strict=True):
+                v.copy_(torch.lerp(old, v, scale))
         self.optimizer.zero_grad(set_to_none=True)
 
 
-def _local_scales(latents: Latents) -> tuple[Tensor, ...]:
-    """How far each latent moves at a step, as a multiple of the rate: by its size, so that small ones stay zero.
+def _local_scales(trained: Sequence[Tensor | None], start: Latents) -> list[tuple[Tensor, Tensor]]:
+    """Each of y and z with what its steps are multiplied by: its size at the start, so that what is small stays zero.
 
     Sizes are root mean squares over 3 x 3 elements of a channel. z moves by them and y by their square roots, which
     is what was found best: see "Steps of the latents" in docs/ttft.md.
     """
-    sizes = [_local_size(v) for v in (latents.y, latents.z) if v is not None]
-    return sizes[0].sqrt(), *sizes[1:]
+    y, z = trained
+    assert y is not None
+    scaled = [(y, _local_size(start.y).sqrt())]
+    return scaled if z is None or start.z is None else [*scaled, (z, _local_size(start.z))]
 
 
 def _local_size(v: Tensor) -> Tensor:

@@ -24,12 +24,12 @@ def latents():
     return Latents(y, torch.full((1, 1, 1, 1), -0.25))
 
 
-def moved(latents, networks, **options):
+def moved(latents, **options):
     """How far one step moves y and z under a loss that is steep everywhere."""
     variables = Variables(
         phase("latents", steps=1, lr=0.1, **options),
         Point(latents, torch.zeros(0)),
-        networks,
+        None,
         None,
         torch.zeros(1),
         1.0,
@@ -40,13 +40,13 @@ def moved(latents, networks, **options):
 
 
 def test_uniform_steps_move_all_latents_alike(latents):
-    y, z = moved(latents, None, lr_z=0.2)
+    y, z = moved(latents, lr_z=0.2)
     torch.testing.assert_close(y, torch.full_like(y, 0.1))
     torch.testing.assert_close(z, torch.full_like(z, 0.2))
 
 
 def test_local_steps_go_by_the_size_of_latents(latents):
-    y, z = moved(latents, None, latent_steps="local")
+    y, z = moved(latents, latent_steps="local")
     torch.testing.assert_close(y[:, 0], torch.full_like(y[:, 0], 0.2))  # sqrt(4)
     torch.testing.assert_close(y[:, 1], torch.full_like(y[:, 1], 0.01))  # sqrt(0.01), though all are zero
     torch.testing.assert_close(z, torch.full_like(z, 0.025))
