@@ -129,7 +129,7 @@ class Lab:
         labels = self.evaluator.labels_version or _digest_of(plan.labels)
         self._judged = {"task": _task_version(settings.task, registry), "labels": labels}
         if self.framing != WHOLE:
-            self._judged["data"] = settings.data.model_dump(exclude=None if settings.data.eval_size else {"eval_size"})
+            self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = _task_version(plan.judge, registry)
         self._codecs: list[tuple[CodecSettings, Codec]] = []

@@ -81,7 +81,7 @@ class Variables:
             trained.append(([self.y.requires_grad_()], lr))
             trained.append(([] if self.z is None else [self.z.requires_grad_()], phase.lr_z or lr))
             if phase.latent_steps == "local":
-                self.scaled = _local_scales((self.y, self.z), start.latents)
+                self.scaled = _scaled(Latents(self.y, self.z), start.latents)
         groups = [{"params": parameters, "lr": lr} for parameters, lr in trained if parameters]
         if not groups:
             raise UsageError(
@@ -110,16 +110,16 @@ class Variables:
         self.optimizer.zero_grad(set_to_none=True)
 
 
-def _local_scales(trained: Sequence[Tensor | None], start: Latents) -> list[tuple[Tensor, Tensor]]:
+def _scaled(trained: Latents, start: Latents) -> list[tuple[Tensor, Tensor]]:
     """Each of y and z with what its steps are multiplied by: its size at the start, so that what is small stays zero.
 
     Sizes are root mean squares over 3 x 3 elements of a channel. z moves by them and y by their square roots, which
     is what was found best: see "Steps of the latents" in docs/ttft.md.
     """
-    y, z = trained
-    assert y is not None
-    scaled = [(y, _local_size(start.y).sqrt())]
-    return scaled if z is None or start.z is None else [*scaled, (z, _local_size(start.z))]
+    scaled = [(trained.y, _local_size(start.y).sqrt())]
+    if trained.z is not None and start.z is not None:
+        scaled.append((trained.z, _local_size(start.z)))
+    return scaled
 
 
 def _local_size(v: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ def test_the_loss_is_the_papers_and_reaches_the_picture(known, weights, loss):
 
 @pytest.mark.filterwarnings("ignore")
 def test_objects_are_transformers_own(known, weights):
+    from torchvision.transforms.functional import normalize
     from transformers import DetrImageProcessor
 
     network = known.task_from("detr", weights=weights, offline=True).network
@@ -76,7 +77,7 @@ def test_objects_are_transformers_own(known, weights):
     size = {"height": 800, "width": 1200}
     scaled = torch.nn.functional.interpolate(x, (800, 1200), mode="bilinear", antialias=True, align_corners=False)
     with torch.no_grad():
-        theirs = network.model((scaled - network.mean) / network.std)
+        theirs = network.model(normalize(scaled, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     (wanted,) = DetrImageProcessor(size=size).post_process_object_detection(theirs, 0.0, [(64, 96)])
     order = wanted["scores"].argsort(descending=True)
     assert torch.allclose(found.scores, wanted["scores"][order], atol=1e-5)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import Normalize
 
 import taskodec
 from taskodec.downloads import DownloadOptions
@@ -54,11 +55,10 @@ class Detr(Detector):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.normalise = Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
     def features(self, x: Tensor) -> list[Tensor]:
-        pixels = self._normalise(x)
+        pixels = self.normalise(x)
         found = self.model.model.backbone(pixels, torch.ones_like(pixels[:, 0], dtype=torch.long))
         return [features for features, _ in found[-1:]]
 
@@ -67,7 +67,7 @@ class Detr(Detector):
         factor = min(SHORTEST / min(x.shape[2:]), LONGEST / max(x.shape[2:]))
         size = [max(1, round(side * factor)) for side in x.shape[2:]]
         scaled = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-        found = self.model(self._normalise(scaled))
+        found = self.model(self.normalise(scaled))
         middle, half = found.pred_boxes[..., :2], found.pred_boxes[..., 2:] / 2
         sides = x.new_tensor([x.shape[3], x.shape[2]] * 2)
         boxes = torch.cat([middle - half, middle + half], -1) * sides
@@ -80,6 +80,3 @@ class Detr(Detector):
         scores, categories = outputs[:, 4:].max(1)
         order = scores.argsort(descending=True)
         return Detections(outputs[order, :4], scores[order], categories[order])
-
-    def _normalise(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std  # type: ignore[operator]
