@@ -149,6 +149,15 @@ def test_processes_give_the_same_rows_and_a_failure_ends_them(lab, folder, photo
     assert without_seconds(rows) == without_seconds(measure_rows(lab, good, row_file(tmp_path / "one")))
 
 
+@pytest.fixture
+def as_in_a_terminal():
+    """New processes do not ignore Ctrl-C, as they do where tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_in_a_terminal")
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_in_processes_that_was_stopped_goes_on(stop, run, folder, task, tmp_path):
     out = tmp_path / "out"
