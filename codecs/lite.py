@@ -40,7 +40,7 @@ from taskodec.exact import between
 from taskodec.export_parts import UNKNOWN_LICENCE, ExportParts
 from taskodec.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
 
-__all__ = ["LMBDAS", "Lite", "load_lite"]
+__all__ = ["LMBDAS", "Lite", "create_lite", "load_lite"]
 
 LMBDAS = (0.0009, 0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
 """Trade-offs of qualities 1 to 7, as in CompressAI from the second on."""
@@ -227,13 +227,19 @@ class Lite(Codec):
         return loss
 
 
+def create_lite(quality: float = 3.0) -> Lite:
+    """`lite` for training, with random weights, which are for all qualities; UsageError for one that it has not."""
+    codec = Lite()
+    codec.check_quality(quality)
+    return codec
+
+
 def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lite:
     """`lite` with the shipped weights, or with those of a checkpoint that `taskodec train` wrote.
 
     A warning says when a checkpoint is of a run that did not end: it then codes in floats.
     """
-    codec = Lite()
-    codec.check_quality(quality)
+    codec = create_lite(quality)
     if checkpoint is None:
         with as_file(files("taskodec.codecs") / "weights" / "lite.safetensors") as path:
             load_state(codec, path)

@@ -44,7 +44,7 @@ _TABLE = (
 )
 
 # codecs that `taskodec train` can start from nothing
-_CREATE = {"lite": "taskodec.codecs.lite:Lite"}
+_CREATE = {"lite": "taskodec.codecs.lite:create_lite", "tic": "taskodec.codecs.tic:create_tic"}
 
 # task, what it looks at, and the options of the task that say so
 _PAPER = (

@@ -6,6 +6,7 @@ Lu et al. 2022, "Transformer-based Image Compression" (arXiv:2111.06707), in the
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -17,8 +18,9 @@ from taskodec.adapter_files import at_quality, load_reference_tensors
 from taskodec.codecs import zoo
 from taskodec.codecs.checkpoints import Checkpoint, load_state, load_tensors, read_checkpoint
 from taskodec.codecs.float_export import Transforms, hyperprior_parts
+from taskodec.codecs.patch_pca import start_as_block_transform
 from taskodec.codecs.precise import PreciseCodec
-from taskodec.codecs.swin import RSTB
+from taskodec.codecs.swin import RSTB, SwinBlock
 from taskodec.coding import codec_fingerprint
 from taskodec.compressai_import import EntropyBottleneck
 from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
@@ -37,7 +39,7 @@ from taskodec.priors import (
 )
 from taskodec.weight_files import WeightsFile
 
-__all__ = ["LMBDAS", "TIC", "load_published_adapter", "load_tic", "load_tic_adapter", "reference_name"]
+__all__ = ["LMBDAS", "TIC", "create_tic", "load_published_adapter", "load_tic", "load_tic_adapter", "reference_name"]
 
 LMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """Trade-offs of qualities 1 to 8; public weights exist for the first four."""
@@ -90,6 +92,23 @@ class TIC(PreciseCodec):
         )
         self.entropy_bottleneck = EntropyBottleneck(N)
         self._tables: Tables | None = None
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor) -> None:
+        """Begin as a block transform, its blocks adding nothing yet, with y's spread in the scales."""
+        for block in (m for transform in (self.g_a, self.g_s) for m in transform.modules() if isinstance(m, SwinBlock)):
+            for layer in (block.attn.proj, block.mlp.fc2):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        # where uniform noise of the step costs as much as the bits that a finer one would: lmbda 255² Δ² / 36 + log2 1/Δ
+        step = (18 / (self.lmbda(self.qualities[0]) * 255**2 * math.log(2))) ** 0.5
+        convs = [m for m in self.g_a if isinstance(m, nn.Conv2d)]
+        deconvs = [m for m in self.g_s if isinstance(m, nn.ConvTranspose2d)]
+        start_as_block_transform(convs, deconvs, x, step, between=2.0)  # RSTB: x + blocks(x)
+        y = self.g_a(x)
+        weight, bias = self.h_s[-1].parameters()
+        weight.mul_(0.1)
+        bias.copy_(torch.cat([y.std((0, 2, 3)), y.mean((0, 2, 3))]))
 
     def lmbda(self, quality: float) -> float:
         return LMBDAS[int(_level(quality)) - 1]
@@ -150,6 +169,11 @@ class TIC(PreciseCodec):
     def aux_loss(self) -> Tensor:
         loss: Tensor = self.entropy_bottleneck.loss()
         return loss
+
+
+def create_tic(quality: float = 3) -> TIC:
+    """TIC of one level, 1 to 8, for training, with random weights; UsageError if there is no such level."""
+    return TIC(quality=quality)
 
 
 def load_tic(

@@ -49,7 +49,7 @@ def train(
         with progress_bar(f"train {name}", quiet or not first) as progress:
             try:
                 weights = run(
-                    _model(registry, settings.codec).to(device),
+                    _model(registry, settings.codec, settings.quality).to(device),
                     data,
                     output,
                     settings.train,
@@ -68,17 +68,19 @@ def train(
         raise typer.Exit(130)
 
 
-def _model(registry: Registry, chosen: CodecSettings) -> Codec:
+def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
     """The codec with random weights, or with those of its checkpoint."""
     from taskodec.handover import build
     from taskodec.hookspecs import resolve
+    from taskodec.loading import load_codec
 
-    spec = registry.codecs[chosen.name]
-    if spec.create is None:
-        raise UsageError(f"codec {chosen.name!r} cannot be trained: it has no way to be made without weights")
-    what = f"codec {chosen.name!r}"
-    if chosen.checkpoint is None:
-        codec: Codec = build(what, resolve(spec.create), chosen.options)
-    else:
-        codec = build(what, resolve(spec.load), {**chosen.options, "checkpoint": chosen.checkpoint})
+    create = registry.codecs[chosen.name].create
+    if create is None:
+        able = ", ".join(repr(name) for name, spec in registry.codecs.items() if spec.create is not None)
+        raise UsageError(
+            f"codec {chosen.name!r} cannot be trained: it has no way to be made without weights; valid: {able}"
+        )
+    if chosen.checkpoint is not None:
+        return load_codec(registry, chosen, quality)
+    codec: Codec = build(f"codec {chosen.name!r}", resolve(create), {"quality": quality, **chosen.options})
     return codec

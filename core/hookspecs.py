@@ -40,7 +40,7 @@ hookimpl = pluggy.HookimplMarker("taskodec")
 class CodecSpec:
     """A codec by name. `load(quality=…, **options)` builds it in evaluation mode with its weights.
 
-    `create(**options)` builds it untrained, for `taskodec train`; None if it is not trained here.
+    `create(quality=…, **options)` builds it untrained, for `taskodec train`; None if it is not trained here.
     `stream_id` is a number from 1 to 255 that stands for the name in streams; only built-in codecs have
     one, others are named in full.
     """

@@ -1,4 +1,4 @@
-"""Training of a variable-rate codec: resumable to the step, on the CPU, a GPU, or several of them.
+"""Training of a codec, of variable rate or of one level: resumable to the step, on the CPU, a GPU, or several of them.
 
 Every random number of a step comes from (seed, step), so that a resumed run continues as if it had never
 stopped. All quality levels are mixed in each batch.
@@ -101,8 +101,8 @@ def train(
     Ctrl-C and SIGTERM end the run after its current step: the checkpoint is written, then a KeyboardInterrupt says
     how to go on. Inside a process group (`taskodec.parallel`) all processes train together and process 0 writes.
     """
-    if not codec.continuous:
-        raise UsageError(f"codec {codec.name!r} has one fixed rate; training needs a variable one, such as 'lite'")
+    if not codec.continuous and len(codec.qualities) > 1:
+        raise UsageError(f"codec {codec.name!r} has levels with nothing between them; training takes one level, or a range")
     check_batch(settings, world_size())
     make_folder(out, resume)
     device = next(codec.parameters()).device

@@ -141,7 +141,7 @@ def run(monkeypatch, capsys, tiny_codec):
     class Plugin:
         @hookimpl
         def register_codecs(self):
-            return [CodecSpec("tiny", load, create=lambda: tiny_codec)]
+            return [CodecSpec("tiny", load, create=lambda quality: tiny_codec)]
 
     plugins = Registry()
     plugins.load_builtins()

@@ -171,7 +171,8 @@ def test_a_run_in_processes_that_was_stopped_goes_on(stop, run, folder, task, tm
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not (out / "rows.jsonl").exists() and time.monotonic() < deadline:
+    found = out / "rows.jsonl"
+    while not (found.exists() and found.stat().st_size) and time.monotonic() < deadline:  # made empty, then written
         time.sleep(0.05)
     if stop == signal.SIGKILL:
         os.kill(process.pid, stop)
@@ -181,9 +182,9 @@ def test_a_run_in_processes_that_was_stopped_goes_on(stop, run, folder, task, tm
     assert process.returncode == (-stop if stop == signal.SIGKILL else 130)
     assert ("stopped; " in err) == (stop == signal.SIGINT)
     assert "Traceback" not in err
-    before = (out / "rows.jsonl").read_text().splitlines()
+    before = found.read_text().splitlines()
     assert 0 < len(before) < 16
     assert run(*call, "--jobs", "1", "--quiet")[0] == 0
-    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in found.read_text().splitlines()]
     assert len({(row["image"], row["method"], row["quality"]) for row in rows}) == len(rows) == 16
     assert {path.name for path in out.iterdir()} >= {"summary.json", "report.md", "rate_task_loss.png"}

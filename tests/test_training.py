@@ -155,9 +155,18 @@ def test_runs_are_not_overwritten_and_not_invented(tiny_codec, images, tmp_path,
         train(tiny_codec, images, tmp_path, settings)
 
 
-def test_fixed_rate_codecs_are_refused(tiny_codec, images, tmp_path, settings):
+def test_a_codec_of_one_level_is_trained_for_that(tiny_codec, images, tmp_path, settings):
+    tiny_codec.continuous, tiny_codec.qualities = False, (2.0,)
+    seen: list[float] = []
+    monitor = tiny_codec.lmbda
+    tiny_codec.lmbda = lambda quality: (seen.append(quality), monitor(quality))[1]
+    train(tiny_codec, images, tmp_path, settings)
+    assert set(seen) == {2.0}
+
+
+def test_codecs_with_levels_and_nothing_between_them_are_refused(tiny_codec, images, tmp_path, settings):
     tiny_codec.continuous = False
-    with pytest.raises(UsageError, match="one fixed rate"):
+    with pytest.raises(UsageError, match="nothing between them"):
         train(tiny_codec, images, tmp_path, settings)
 
 
