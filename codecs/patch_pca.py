@@ -48,4 +48,5 @@ def _components(x: Tensor, most: int) -> Tensor:
     channels = x.shape[1]
     patches = F.unfold(x, 2, stride=2).transpose(1, 2).flatten(0, 1).double()  # (B, 4C, L) -> (B*L, 4C)
     vectors = torch.linalg.eigh(patches.T @ patches).eigenvectors.flip(1)  # (4C, 4C), descending
-    return vectors.T[:most].reshape(-1, channels, 2, 2).to(x)  # (K, 4C) -> (K, C, 2, 2)
+    components: Tensor = vectors.T[:most].reshape(-1, channels, 2, 2).to(x)  # (K, 4C) -> (K, C, 2, 2)
+    return components
