@@ -100,7 +100,7 @@ class TIC(PreciseCodec):
             for layer in (block.attn.proj, block.mlp.fc2):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)
-        # where uniform noise of the step costs as much as the bits that a finer one would: lmbda 255² Δ² / 36 + log2 1/Δ
+        # the least of lmbda * 255² * Δ² / 36 + log2(1 / Δ), of three colours and noise of variance Δ² / 12
         step = (18 / (self.lmbda(self.qualities[0]) * 255**2 * math.log(2))) ** 0.5
         convs = [m for m in self.g_a if isinstance(m, nn.Conv2d)]
         deconvs = [m for m in self.g_s if isinstance(m, nn.ConvTranspose2d)]

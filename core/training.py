@@ -102,7 +102,7 @@ def train(
     how to go on. Inside a process group (`taskodec.parallel`) all processes train together and process 0 writes.
     """
     if not codec.continuous and len(codec.qualities) > 1:
-        raise UsageError(f"codec {codec.name!r} has levels with nothing between them; training takes one level, or a range")
+        raise UsageError(f"codec {codec.name!r} has levels and nothing between them; training takes one, or a range")
     check_batch(settings, world_size())
     make_folder(out, resume)
     device = next(codec.parameters()).device
