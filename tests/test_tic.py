@@ -14,11 +14,15 @@ import torch
 from torch import Tensor
 
 from taskodec.codecs.checkpoints import load_state
-from taskodec.codecs.tic import LMBDAS, TIC, load_tic, load_tic_adapter, reference_name
-from taskodec.contracts import Latents
+from taskodec.codecs.tic import LMBDAS, TIC, create_tic, load_tic, load_tic_adapter, reference_name
+from taskodec.coding import codec_fingerprint
+from taskodec.contracts import Latents, total_bits
 from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import UsageError, WeightsError
+from taskodec.images import save_image
 from taskodec.lora import attached, build_svd_lora
+from taskodec.settings import StageSettings, TrainSettings
+from taskodec.training import train
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -198,6 +202,27 @@ def test_a_checkpoint_without_an_adapter_gives_none(untrained: TIC, tmp_path: Pa
     torch.save(untrained.state_dict(), tmp_path / "base.pth")
     with pytest.raises(WeightsError, match=r"base\.pth holds no SVD-LoRA"):
         load_tic_adapter(untrained, tmp_path / "base.pth")
+
+
+def test_training_starts_from_a_block_transform(photo: Tensor) -> None:
+    codec = TIC(quality=8)
+    x = torch.nn.functional.pad(photo, (0, -photo.shape[3] % 64, 0, -photo.shape[2] % 64), mode="replicate")
+    codec.calibrate(x)
+    with torch.no_grad():
+        output = codec(x, 8.0, "hard")
+    assert float((output.x_hat - x).square().mean()) < 0.05 * float(x.var())
+    assert float(total_bits(output.likelihoods)) < 4 * x[0, 0].numel()
+
+
+def test_it_can_be_trained_for_a_level(photo: Tensor, tmp_path: Path) -> None:
+    codec = create_tic(2)
+    save_image(photo, tmp_path / "photo.png")
+    stages = (StageSettings(until=1, crop=64, bf16=False),)
+    settings = TrainSettings(stages=stages, batch=1, steps=1, validate_every=10, checkpoint_minutes=60)
+    weights = train(codec, [tmp_path / "photo.png"], tmp_path / "run", settings)
+    trained = load_tic(2, weights)
+    assert trained.qualities == (2.0,)
+    assert codec_fingerprint(trained) == codec_fingerprint(codec)
 
 
 def test_levels_have_the_published_trade_offs() -> None:
