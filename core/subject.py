@@ -40,7 +40,10 @@ class Subject:
 
     @torch.no_grad()
     def in_patches(self, x: Tensor, side: int | None) -> list[Subject]:
-        """The patches of this image x (1, 3, H, W), with the task's references; itself if one, or None, holds it."""
+        """The patches of this image x (1, 3, H, W), each with the task's reference.
+
+        Only itself where it fits into one, or without a side.
+        """
         (height, width), stride = self.size, self.codec.stride
         if side is None or max(height, width) <= side:
             return [self]

@@ -228,8 +228,8 @@ class _Run:
         pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         pace.reached(best_cost)
         # Then a step's cost is already that of the file at the point where it begins.
-        known = phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
-        known = known and len(self.objectives) == 1
+        whole = len(self.objectives) == 1
+        known = whole and phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
         while not pace.over:
             try:
                 with self.budget.timed("step"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from taskodec.budget import Budget
 from taskodec.contracts import Latents, Tiling
 from taskodec.errors import TaskError, UsageError
 from taskodec.function_task import FunctionTask
@@ -252,3 +253,34 @@ def test_neither_steps_nor_looks_nor_slopes_see_more_than_they_may(tiny_codec, a
     assert tuned.best.coded.delta is not None
     assert seen[True] == 32 * 32
     assert 32 * 32 < seen[False] <= 48 * 48
+
+
+def test_a_time_budget_counts_all_patches_of_a_step(tiny_codec, photo, clock, monkeypatch):
+    """Every synthesis takes a second, and its gradient as much: a step of six patches takes twelve."""
+    synthesis = tiny_codec.synthesis
+
+    def slow(*args):
+        clock.now += 2 if torch.is_grad_enabled() else 1
+        return synthesis(*args)
+
+    monkeypatch.setattr(tiny_codec, "synthesis", slow)
+    monkeypatch.setattr("taskodec.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
+    tuner = Tuner(tiny_codec, None, mse, 2.0, switches=PATCHES)
+    tuned = tuner.tune(photo, [phase("latents", steps=1000, lr=0.1)], time_budget=100)
+    assert 60 < tuned.seconds <= 100
+    assert tuned.steps == (tuned.seconds - 4) // 12
+
+
+def test_adapters_that_are_one_for_all_are_tuned_one_by_one(tiny_codec, adapter, photo, monkeypatch):
+    monkeypatch.setattr(type(adapter), "per_sample", False)
+    tuner = Tuner(tiny_codec, adapter, mse, 2.0, switches=PATCHES)
+    tuned = tuner.tune_many([photo, photo.flip(3).contiguous()], [phase("decoder", lr=0.2)])
+    assert [one.steps for one in tuned] == [6, 6]
+
+
+def test_networks_are_chosen_by_the_pixels_of_a_patch(tiny_codec, photo, monkeypatch):
+    seen = []
+    sized = TuningNetworks.sized
+    monkeypatch.setattr(TuningNetworks, "sized", lambda *args: seen.append(args[1]) or sized(*args))
+    Tuner(tiny_codec, None, mse, 2.0, switches=PATCHES).tune(photo, [phase("latents", steps=1)])
+    assert seen == [32 * 32]
