@@ -101,6 +101,8 @@ class Compressor:
     ) -> list[Result | Exception]:
         """Compress several images; those of one size are tuned together, as many as `limits.max_tuning_pixels` allows.
 
+        Those that only tuning in patches admits are tuned one by one.
+
         For each its result, what `compress` would give but for rounding, or the error that ended it.
         """
         limit = self.settings.limits.max_tuning_pixels
@@ -109,7 +111,7 @@ class Compressor:
         for number, image in enumerate(images):
             try:
                 loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
-                check_tunable(loaded.x, self.phases, limit)
+                check_tunable(loaded.x, self.phases, limit, self.settings.ttft.patch)
                 by_size.setdefault(tuple(loaded.x.shape), []).append((number, loaded))
             except TaskodecError as error:
                 outcomes[number] = error

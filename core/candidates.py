@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Candidate:
 
 
 class Candidates:
-    """Writes and judges streams of one image.
+    """Writes and judges streams of one image; slopes are taken over its `patches`, or of the whole without any.
 
     Streams take from the budget's time as `stream`, decodings alone as `decoding`.
     """
@@ -52,6 +52,7 @@ class Candidates:
     def __init__(
         self,
         subject: Subject,
+        patches: Sequence[Subject] = (),
         *,
         switches: TTFTSettings,
         budget: Budget,
@@ -60,6 +61,7 @@ class Candidates:
         fingerprint: bytes | None = None,
     ) -> None:
         self.subject, self.switches, self.budget, self.tiles = subject, switches, budget, tiles
+        self.patches = patches or (subject,)
         self.travel = Travel.by(switches, subject.adapter)
         codec, adapter = subject.codec, subject.adapter
         self.writer = StreamWriter(codec, adapter, subject.quality, subject.size, metadata, fingerprint)
@@ -122,7 +124,14 @@ class Candidates:
             values = delta.tensor(y_hat).requires_grad_()
             if self.subject.adapter is not None:
                 self.subject.adapter.set_delta(values)
-            x_hat = crop_to(self.subject.codec.synthesis(y_hat, self.subject.quality), *self.subject.size)
-            loss = checked_loss(self.subject.task, x_hat + (x_hat.clamp(0, 1) - x_hat).detach(), self.subject.reference)
-            (slope,) = torch.autograd.grad(self.subject.lmbda * loss, values)
+            slope = sum((_slope(patch, y_hat, values) for patch in self.patches), start=torch.zeros_like(values))
         return slope.double().cpu().numpy()
+
+
+def _slope(patch: Subject, y_hat: Tensor, values: Tensor) -> Tensor:
+    """What a patch has in the slope of the whole, (n,)."""
+    y_hat = y_hat if patch.area is None else patch.area.of(y_hat)
+    x_hat = crop_to(patch.codec.synthesis(y_hat, patch.quality), *patch.size)
+    loss = checked_loss(patch.task, x_hat + (x_hat.clamp(0, 1) - x_hat).detach(), patch.reference)
+    (slope,) = torch.autograd.grad(patch.share * patch.lmbda * loss, values)
+    return slope

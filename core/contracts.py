@@ -222,7 +222,10 @@ class Task(ABC):
 
     @abstractmethod
     def prepare(self, x: Tensor) -> Any:
-        """What the loss needs to know of the original (1, 3, H, W); called once per image and kept."""
+        """What the loss needs to know of the original (1, 3, H, W), and keeps.
+
+        Called once per image, and for each of its patches if it is tuned in patches.
+        """
 
     @abstractmethod
     def loss(self, x_hat: Tensor, reference: Any) -> Tensor:

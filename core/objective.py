@@ -11,7 +11,6 @@ from torch import Tensor
 
 from taskodec.checks import checked_loss, checked_losses
 from taskodec.contracts import Adapter, Latents, Rounding
-from taskodec.images import crop_to
 from taskodec.phases import Point
 from taskodec.priors import shared_noise
 from taskodec.subject import Subject
@@ -23,15 +22,32 @@ __all__ = ["Estimate", "Objective", "estimate"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a state that has not been written: the task's loss, the file's bits per pixel, and `lmbda * loss + bpp`."""
+    """Of a state that has not been written: the task's loss, the file's bits per pixel, and `lmbda * loss + bpp`.
+
+    Of a patch, bits are counted over its pixels, and those of singular values by its share of the picture: so that the
+    picture's estimate is the mean of its patches', weighted by their pixels.
+    """
 
     loss: Tensor
     bpp: Tensor
     cost: Tensor
 
+    @staticmethod
+    def mean(estimates: Sequence[Estimate | None], shares: Sequence[float]) -> Estimate | None:
+        """That of a picture, from its patches and their shares of it; None if one has diverged."""
+        sound = [one for one in estimates if one is not None]
+        if len(sound) < len(estimates):
+            return None
+        each = zip(*((one.loss, one.bpp, one.cost) for one in sound), strict=True)
+        return Estimate(*(torch.stack([s * v for s, v in zip(shares, values, strict=True)]).sum() for values in each))
+
+    def detach(self) -> Estimate:
+        """The same without its graph."""
+        return Estimate(self.loss.detach(), self.bpp.detach(), self.cost.detach())
+
 
 class Objective:
-    """What the file of one image costs, before it is written."""
+    """What the file of one image, or a patch of it, costs before it is written."""
 
     def __init__(self, subject: Subject, travel: Travel | None = None, networks: TuningNetworks | None = None) -> None:
         self.subject = subject
@@ -49,7 +65,7 @@ class Objective:
 
 
 def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding: Rounding) -> list[Estimate | None]:
-    """What the states of images of one size would cost, computed at once; each as if it were alone.
+    """What the states of images, or patches, of one size would cost, computed at once; each as if it were alone.
 
     Differentiable unless the rounding is hard. None for a picture that is not finite: tuning has diverged there, and
     the task is not to blame. Several images need an adapter that is `per_sample`, if there is one.
@@ -64,7 +80,7 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
     sent = rounding == "hard"
     travelling = [one.travel.of(p.delta, sent=sent) for one, p in zip(objectives, points, strict=True)]
     _use(shared.adapter, points, [change for change, _ in travelling])
-    x_hat = crop_to(first.networks.synthesis(coded.y_hat, shared.quality), *shared.size)
+    x_hat = first.networks.synthesis(coded.y_hat, shared.quality, shared.size)
     finite = torch.isfinite(x_hat.detach()).flatten(1).all(1).tolist()
     sound = [i for i, fine in enumerate(finite) if fine]
     found: list[Estimate | None] = [None] * len(points)
@@ -74,7 +90,7 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
         losses = first.losses(x_hat, [subjects[i].reference for i in sound]).unbind()
         bits = coded.bits.unbind()
         for i, loss in zip(sound, losses, strict=True):
-            bpp = (bits[i] + travelling[i][1]) / shared.pixels
+            bpp = (bits[i] + shared.share * travelling[i][1]) / shared.pixels
             found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp)
     return found
 

@@ -16,6 +16,7 @@ from taskodec.contracts import Adapter, Annealed, Latents, Rounding
 from taskodec.errors import UsageError
 
 if TYPE_CHECKING:
+    from taskodec.patches import Area
     from taskodec.settings import PhaseSettings
     from taskodec.tuning_networks import TuningNetworks
 
@@ -99,7 +100,7 @@ class Variables:
         return replace(point, encoder=values) if values else point
 
     def step(self, progress: float) -> None:
-        """One optimiser step down the gradient of a backward pass, as fast as the schedule says at this share."""
+        """One optimiser step down the gradient, as fast as the schedule says at this share."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * rate_factor(self.phase, progress)
         before = [v.detach().clone() for v, _ in self.scaled]
@@ -107,7 +108,6 @@ class Variables:
         with torch.no_grad():
             for (v, scale), old in zip(self.scaled, before, strict=True):
                 v.copy_(torch.lerp(old, v, scale))
-        self.optimizer.zero_grad(set_to_none=True)
 
 
 def _scaled(trained: Latents, start: Latents) -> list[tuple[Tensor, Tensor]]:
@@ -127,23 +127,33 @@ def _local_size(v: Tensor) -> Tensor:
     return avg_pool2d(v.detach().square(), 3, stride=1, padding=1, count_include_pad=False).sqrt().clamp_min(0.01)
 
 
-def points(variables: Sequence[Variables]) -> list[Point]:
-    """The states of images of one size as they are now, with their graphs; their encoder works once for all."""
+def points(variables: Sequence[Variables], area: Area | None = None) -> list[Point]:
+    """The states of images of one size as they are now, with their graphs; their encoder works once for all.
+
+    With an area, of this patch of each. Gradients of variables add up until they are cleared.
+    """
+    part = area.variable if area is not None else _all
+    latents = [Latents(part(v.y), None if v.z is None else part(v.z)) for v in variables]
     if not variables[0].encoder:
-        return [Point(Latents(v.y, v.z), v.delta, v.before) for v in variables]
+        return [Point(own, v.delta, v.before) for own, v in zip(latents, variables, strict=True)]
     found = []
-    for v, made in zip(variables, encoded(variables), strict=True):
-        z = None if made.z is None or v.z is None else made.z + v.z
-        found.append(Point(Latents(made.y + v.y, z), v.delta))
+    for v, own, made in zip(variables, latents, encoded(variables, area), strict=True):
+        z = None if made.z is None or own.z is None else made.z + own.z
+        found.append(Point(Latents(made.y + own.y, z), v.delta))
     return found
 
 
-def encoded(variables: Sequence[Variables]) -> list[Latents]:
-    """What the encoder makes of each image, with the values that are trained for it."""
+def _all(v: Tensor) -> Tensor:
+    return v
+
+
+def encoded(variables: Sequence[Variables], area: Area | None = None) -> list[Latents]:
+    """What the encoder makes of each image, or of this patch of it, with the values that are trained for it."""
     first = variables[0]
     assert first.adapter is not None
     first.adapter.set_values({name: torch.stack([v.encoder[name] for v in variables]) for name in first.encoder})
-    made = first.networks.analysis(torch.cat([v.x for v in variables]), first.quality)
+    xs = [v.x if area is None else area.of(v.x) for v in variables]
+    made = first.networks.analysis(torch.cat(xs), first.quality)
     zs = [None] * len(variables) if made.z is None else torch.split(made.z, 1)
     return [Latents(y, z) for y, z in zip(torch.split(made.y, 1), zs, strict=True)]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from taskodec.settings_base import Count, Model, Positive
+from taskodec.settings_base import Count, Model, Positive, Size
 
 __all__ = ["PhaseSettings", "TTFTSettings"]
 
@@ -52,6 +52,9 @@ class TTFTSettings(Model):
     streams that are written at the end; `min_gain_per_second` ends a phase once the cost falls more slowly than this
     share of the untuned cost a second, 0 never.
 
+    `patch` has steps see patches of so many pixels a side, a multiple of the codec's stride, in place of the whole
+    picture: one after the other, so that they need the memory of one. What is kept and sent is judged on the whole.
+
     The rest are the differences to the published algorithm (Park et al., CVPR 2025), which `paper` sets otherwise:
     `singular_values` says what of them travels, their change at a signalled step, or themselves under the published
     prior; `adapter_rate` whether their bits are in the loss; `adapter_rounding` whether they are rounded while they
@@ -72,6 +75,7 @@ class TTFTSettings(Model):
     steps: Count | None = None
     time_budget: Positive | None = None
     min_gain_per_second: Annotated[float, Field(ge=0)] = 0.0
+    patch: Size | None = None
     singular_values: Literal["change", "absolute"] = "change"
     adapter_rate: bool = True
     adapter_rounding: Literal["ste", "after"] = "ste"

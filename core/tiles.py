@@ -25,23 +25,27 @@ __all__ = ["WHOLE", "Tiles"]
 class Tiles:
     """The most pixels that a transform works on at once, margins included; None for whole pictures.
 
-    Nothing here has a gradient. `tick` is called after each tile, and never for a picture in one piece. A codec
-    without `tiling` is never tiled; a limit below the codec's smallest tile means that one.
+    Nothing here has a gradient. `run`, if given, transforms a piece in place of the codec's own method. `tick` is
+    called after each tile, and never for a picture in one piece. A codec without `tiling` is never tiled; a limit below
+    the codec's smallest tile means that one.
     """
 
     limit: int | None = None
     tick: Callable[[], None] | None = None
 
     @torch.no_grad()
-    def analysis(self, codec: Codec, x: Tensor, quality: Quality) -> Latents:
+    def analysis(
+        self, codec: Codec, x: Tensor, quality: Quality, run: Callable[[Tensor, Quality], Latents] | None = None
+    ) -> Latents:
         """`codec.analysis` of a padded picture (B, 3, H, W)."""
+        run = run or codec.analysis
         height, width = x.shape[2:]
         rows, columns = self.grid(codec, (height, width), synthesis=False)
         if len(rows) * len(columns) == 1:
-            return codec.analysis(x, quality)
+            return run(x, quality)
         y, z = _Canvas(height, width), _Canvas(height, width)
         for row, column in self._each(rows, columns):
-            part = codec.analysis(x[:, :, row.first : row.last, column.first : column.last], quality)
+            part = run(x[:, :, row.first : row.last, column.first : column.last], quality)
             y.paste(part.y, row, column)
             if part.z is not None:
                 z.paste(part.z, row, column)
@@ -49,16 +53,24 @@ class Tiles:
         return Latents(y.whole, z.whole)
 
     @torch.no_grad()
-    def synthesis(self, codec: Codec, y_hat: Tensor, quality: Quality, size: tuple[int, int]) -> Tensor:
+    def synthesis(
+        self,
+        codec: Codec,
+        y_hat: Tensor,
+        quality: Quality,
+        size: tuple[int, int],
+        run: Callable[[Tensor, Quality], Tensor] | None = None,
+    ) -> Tensor:
         """`codec.synthesis` of y_hat (B, M, h, w), for a picture whose padded height and width are `size`."""
+        run = run or codec.synthesis
         rows, columns = self.grid(codec, size, synthesis=True)
         if len(rows) * len(columns) == 1:
-            return codec.synthesis(y_hat, quality)
+            return run(y_hat, quality)
         down, across = size[0] // y_hat.shape[2], size[1] // y_hat.shape[3]
         x_hat = _Canvas(*size)
         for row, column in self._each(rows, columns):
             piece = y_hat[:, :, row.first // down : row.last // down, column.first // across : column.last // across]
-            x_hat.paste(codec.synthesis(piece, quality), row, column)
+            x_hat.paste(run(piece, quality), row, column)
         assert x_hat.whole is not None
         return x_hat.whole
 

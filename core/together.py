@@ -24,9 +24,12 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True)
 class Slope:
-    """The cost of the variables as they are, and its gradient in them; `step` counts all of the image's steps."""
+    """The cost of the variables as they are, and its gradient in them; `step` counts all of the image's steps.
 
-    objective: Objective
+    `objectives` are those of the image's patches, or the image's own alone.
+    """
+
+    objectives: Sequence[Objective]
     variables: Variables
     rounding: Rounding
     step: int
@@ -96,11 +99,21 @@ def _answers(requests: Sequence[Request], seed: int) -> list[Estimate | Exceptio
 def _slopes(requests: Sequence[Request], seed: int) -> list[Estimate | None]:
     asked = [request for request in requests if isinstance(request, Slope)]
     torch.manual_seed((seed << 32) + asked[0].step)  # the noise of a step is the same whoever else is tuned
-    variables = [request.variables for request in asked]
-    found = estimate([request.objective for request in asked], points(variables), asked[0].rounding)
+    for request in asked:
+        request.variables.optimizer.zero_grad(set_to_none=True)
+    patches = list(zip(*(request.objectives for request in asked), strict=True))
+    found = [_slope(objectives, asked) for objectives in patches]
+    shares = [objectives[0].subject.share for objectives in patches]
+    return [Estimate.mean(own, shares) for own in zip(*found, strict=True)]
+
+
+def _slope(objectives: Sequence[Objective], asked: Sequence[Slope]) -> list[Estimate | None]:
+    """Of one patch of each image; its graph is gone afterwards, so that memory holds one at a time."""
+    subject = objectives[0].subject
+    found = estimate(objectives, points([request.variables for request in asked], subject.area), asked[0].rounding)
     if costs := [one.cost for one in found if one is not None]:
-        torch.stack(costs).sum().backward()  # type: ignore[no-untyped-call]
-    return found
+        (subject.share * torch.stack(costs).sum()).backward()  # type: ignore[no-untyped-call]
+    return [None if one is None else one.detach() for one in found]
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from taskodec.errors import TaskodecError
 from taskodec.images import pad_to
 from taskodec.objective import Estimate, Objective
 from taskodec.pace import STREAMS, Pace
+from taskodec.patches import at_once, check_side
 from taskodec.phases import Point, Variables, rounding_at
 from taskodec.progress import Progress
 from taskodec.settings_ttft import TTFTSettings
@@ -57,8 +58,8 @@ class Tuner:
 
     `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`; `lmbda_scale` multiplies all of
     them. The codec is frozen and the adapter returns to its state after every image. `tiles` is for all that needs no
-    gradient. `switches` says how singular values are treated, what is kept and what is sent; its phases and budgets
-    are not looked at.
+    gradient. `switches` says how singular values are treated, what is kept and what is sent, and whether steps see
+    patches; its phases and budgets are not looked at. UsageError for patches that the codec cannot have.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Tuner:
         self.lmbda, self.lmbda_scale = lmbda, lmbda_scale
         self.seed, self.metadata, self.tiles = seed, metadata, tiles
         self.switches = switches or TTFTSettings()
+        check_side(self.switches.patch, codec)
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -89,7 +91,7 @@ class Tuner:
     @cached_property
     def networks(self) -> TuningNetworks:
         """How codec and task run while images are tuned."""
-        return TuningNetworks.by(self.switches, self.codec, self.task)
+        return TuningNetworks.by(self.switches, self.codec, self.task, self.tiles)
 
     def tune(
         self,
@@ -181,13 +183,15 @@ class _Run:
         full = (self.padded.shape[2], self.padded.shape[3])
         self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
         subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda)
-        pixels = full[0] * full[1] * share.images
+        patches = subject.in_patches(x, self.switches.patch if share.steps else None)
+        pixels = at_once(full, self.switches.patch) * share.images
         self.networks = tuner.networks.sized(pixels, self.switches)
         travel = Travel.by(self.switches, self.adapter)
         self.objective = Objective(subject, travel, self.networks)
+        self.objectives = [Objective(patch, travel, self.networks) for patch in patches]
         known = tuner.fingerprint
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
-        self.candidates = write(subject, metadata=tuner.metadata)
+        self.candidates = write(subject, patches, metadata=tuner.metadata)
         self.without = write(replace(subject, adapter=None))
         self.share, self.done, self.planned = share, 0, 0
 
@@ -224,11 +228,12 @@ class _Run:
         pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         pace.reached(best_cost)
         # Then a step's cost is already that of the file at the point where it begins.
-        known = phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
+        whole = len(self.objectives) == 1
+        known = whole and phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
         while not pace.over:
             try:
                 with self.budget.timed("step"):
-                    estimate = yield Slope(self.objective, variables, rounding_at(phase, pace.progress), self.done)
+                    estimate = yield Slope(self.objectives, variables, rounding_at(phase, pace.progress), self.done)
             except FloatingPointError:  # too high a learning rate; what was found before stays
                 break
             if known and not last and (cost := float(estimate.cost.detach())) < best_cost:

@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from taskodec.coding import padded
 from taskodec.compiling import compile_or_not
-from taskodec.contracts import Codec, Latents, Task
+from taskodec.contracts import Codec, Latents, Quality, Task
+from taskodec.images import crop_to
+from taskodec.tiles import WHOLE, Tiles
 
 if TYPE_CHECKING:
     from taskodec.settings_ttft import TTFTSettings
@@ -33,43 +36,63 @@ class TuningNetworks:
 
     `bf16` computes transforms, and the loss of a task that is fit for it (`Task.mixed_precision`), in bfloat16, the
     entropy model never. `checkpoint` keeps the activations between blocks only, and computes those inside a second
-    time for the gradient. `compiled` uses `torch.compile` for the synthesis and the task's network.
+    time for the gradient. `compiled` uses `torch.compile` for the synthesis and the task's network. What needs no
+    gradient is transformed in `tiles`.
     """
 
     def __init__(
-        self, codec: Codec, task: Task, *, bf16: bool = False, checkpoint: bool = False, compiled: bool = False
+        self,
+        codec: Codec,
+        task: Task,
+        *,
+        bf16: bool = False,
+        checkpoint: bool = False,
+        compiled: bool = False,
+        tiles: Tiles = WHOLE,
     ) -> None:
-        self.codec, self.task = codec, task
+        self.codec, self.task, self.tiles = codec, task, tiles
         self.bf16, self.checkpoint = bf16, checkpoint
-        self._synthesis = compile_or_not(codec.synthesis) if compiled else codec.synthesis
+        self._own_synthesis = compile_or_not(codec.synthesis) if compiled else codec.synthesis
         if compiled:
             task.compile()
 
     @classmethod
-    def by(cls, switches: TTFTSettings, codec: Codec, task: Task) -> TuningNetworks:
+    def by(cls, switches: TTFTSettings, codec: Codec, task: Task, tiles: Tiles = WHOLE) -> TuningNetworks:
         """As the settings say, for the device where the codec is; `checkpoint: auto` is up to `sized`."""
         device = next((value.device for value in codec.parameters()), torch.device("cpu"))
         bf16 = has_bf16(device) if switches.bf16 == "auto" else switches.bf16
-        return cls(codec, task, bf16=bf16, checkpoint=switches.checkpoint is True, compiled=switches.compile)
+        kept = switches.checkpoint is True
+        return cls(codec, task, bf16=bf16, checkpoint=kept, compiled=switches.compile, tiles=tiles)
 
     def sized(self, pixels: int, switches: TTFTSettings) -> TuningNetworks:
-        """The same, compiled once for all, for so many pixels in one pass."""
+        """The same, compiled once for all, for so many pixels at once."""
         if switches.checkpoint != "auto":
             return self
         other = copy.copy(self)
         other.checkpoint = pixels >= CHECKPOINT_PIXELS
         return other
 
-    def analysis(self, x: Tensor, quality: float) -> Latents:
+    def analysis(self, x: Tensor, quality: Quality) -> Latents:
         """`codec.analysis` of (B, 3, H, W), in 32 bits."""
+        if torch.is_grad_enabled():
+            return self._analysis(x, quality)
+        return self.tiles.analysis(self.codec, x, quality, self._analysis)
+
+    def synthesis(self, y_hat: Tensor, quality: Quality, size: tuple[int, int]) -> Tensor:
+        """`codec.synthesis` of (B, M, h, w), in 32 bits and cropped to height and width."""
+        if torch.is_grad_enabled():
+            return crop_to(self._synthesis(y_hat, quality), *size)
+        full = (padded(size[0], self.codec.stride), padded(size[1], self.codec.stride))
+        return crop_to(self.tiles.synthesis(self.codec, y_hat, quality, full, self._synthesis), *size)
+
+    def _analysis(self, x: Tensor, quality: Quality) -> Latents:
         with self._precision(x), self._memory(self.codec):
             made = self.codec.analysis(x.contiguous(memory_format=torch.channels_last), quality)
         return Latents(made.y.float(), None if made.z is None else made.z.float())
 
-    def synthesis(self, y_hat: Tensor, quality: float) -> Tensor:
-        """`codec.synthesis` of (B, M, h, w), in 32 bits."""
+    def _synthesis(self, y_hat: Tensor, quality: Quality) -> Tensor:
         with self._precision(y_hat), self._memory(self.codec):
-            x_hat = self._synthesis(y_hat.contiguous(memory_format=torch.channels_last), quality)
+            x_hat = self._own_synthesis(y_hat.contiguous(memory_format=torch.channels_last), quality)
         return x_hat.float()
 
     @contextmanager

@@ -180,3 +180,28 @@ def test_a_batch_is_no_larger_than_memory_allows(run, tmp_path, photo, tiny_code
     limit = f"limits.max_tuning_pixels={2 * 64 * 96 + 1}"
     assert compress(run, *files, "-o", tmp_path / "out", "--batch", "3", "--set", limit)[0] == 0
     assert max(seen) == 2
+
+
+def test_pictures_too_large_to_tune_are_tuned_in_patches(run, tmp_path, pictures):
+    limit = ("--batch", "2", "--set", "limits.max_tuning_pixels=1024", "--json")
+    code, out, err = compress(run, pictures, "-o", tmp_path / "out", *limit)
+    assert code == 1
+    assert "ttft.patch=256" in out + err
+    code, out, _ = compress(run, pictures, "-o", tmp_path / "out", *limit, "--set", "ttft.patch=32")
+    assert code == 0
+    reports = [json.loads(line) for line in out.splitlines()]
+    assert [report["steps"] for report in reports] == [2, 2]
+    assert all(report["cost_after"] <= report["cost_before"] for report in reports)
+    assert reports[0]["settings"]["ttft"]["patch"] == 32
+    assert run("decompress", tmp_path / "out", "-o", tmp_path / "decoded")[0] == 0
+
+
+def test_patches_that_are_no_multiple_of_the_stride_are_refused(run, picture, tmp_path):
+    code, _, err = compress(run, picture, "-o", tmp_path / "a.tkd", "--set", "ttft.patch=100")
+    assert code != 0
+    assert "ttft.patch is 100" in err
+    assert "ttft.patch=96" in err
+    assert "Traceback" not in err
+    code, _, err = compress(run, picture, "-o", tmp_path / "a.tkd", "--set", "ttft.patch=0")
+    assert code != 0
+    assert "ttft.patch" in err
