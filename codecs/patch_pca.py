@@ -26,20 +26,19 @@ def start_as_block_transform(
     factor of what lies behind each of the `convs` and before each of the `deconvs`. Outputs for which there is no
     component keep their random weights, and nothing reads them.
     """
-    count = len(convs)
-    for level, (conv, deconv) in enumerate(zip(convs, reversed(deconvs), strict=True)):
-        scale = step if level == count - 1 else 1.0
+    for conv, deconv in zip(convs, reversed(deconvs), strict=True):
+        last = conv is convs[-1]
+        scale = step if last else 1.0
         components = _components(x, conv.out_channels)  # (K, C, 2, 2)
         used, inputs = components.shape[:2]
         at = conv.kernel_size[0] // 2  # where the patch begins in the kernel
-        patch = (slice(at, at + 2), slice(at, at + 2))
         x = F.conv2d(x, components, stride=2) / scale
-        mean = x.mean((0, 2, 3)) if level == count - 1 else torch.zeros(used)
+        mean = x.mean((0, 2, 3)) * last
         conv.weight[:used] = 0
-        conv.weight[(slice(used), slice(inputs), *patch)] = components / (scale * between)
+        conv.weight[:used, :inputs, at : at + 2, at : at + 2] = components / (scale * between)
         conv.bias[:used] = -mean / between  # type: ignore[index]
         deconv.weight[:, :inputs] = 0
-        deconv.weight[(slice(used), slice(inputs), *patch)] = components * (scale / between)
+        deconv.weight[:used, :inputs, at : at + 2, at : at + 2] = components * (scale / between)
         deconv.bias[:inputs] = scale * torch.einsum("k,kcij->cij", mean, components).mean((1, 2))  # type: ignore[index]
 
 

@@ -158,8 +158,8 @@ def test_runs_are_not_overwritten_and_not_invented(tiny_codec, images, tmp_path,
 def test_a_codec_of_one_level_is_trained_for_that(tiny_codec, images, tmp_path, settings):
     tiny_codec.continuous, tiny_codec.qualities = False, (2.0,)
     seen: list[float] = []
-    monitor = tiny_codec.lmbda
-    tiny_codec.lmbda = lambda quality: (seen.append(quality), monitor(quality))[1]
+    lmbda = tiny_codec.lmbda
+    tiny_codec.lmbda = lambda quality: (seen.append(quality), lmbda(quality))[1]
     train(tiny_codec, images, tmp_path, settings)
     assert set(seen) == {2.0}
 
