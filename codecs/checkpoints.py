@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from taskodec.coding.weights import fill
 from taskodec.errors import WeightsError
-from taskodec.weights import fill
 
 __all__ = ["Checkpoint", "load_state", "load_tensors", "read_checkpoint"]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.codecs.precise import SAFETY
-from taskodec.compressai_import import EntropyBottleneck
-from taskodec.entropy import Tables
-from taskodec.exact import Doubles
-from taskodec.export_parts import EncoderParts, ExportParts, Network
+from taskodec.coding.compressai_import import EntropyBottleneck
+from taskodec.contracts.export_parts import EncoderParts, ExportParts, Network
+from taskodec.stream.entropy import Tables
+from taskodec.stream.exact import Doubles
 
 __all__ = ["Transforms", "factorized_parts", "hyperprior_parts"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskodec.codecs.zoo import WEIGHTS, tic_adapter
-from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, WeightsFile, hookimpl
+from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, WeightsFile, hookimpl
 
 __all__ = ["ANCHORS", "CODECS", "register_adapters", "register_anchors", "register_codecs", "register_weights"]
 
@@ -13,38 +13,42 @@ SLOW = "; encodes and decodes one position after the other, which is slow"
 
 # name, where its loader is, what it is; a line's number, from 1, stands for the name in streams and never changes
 _TABLE = (
-    ("lite", "lite:load_lite", "small default codec of variable rate, made for the CPU"),
-    ("tic", "tic:load_tic", "Swin transformer codec that test-time fine-tuning was published for (Lu et al. 2022)"),
-    ("bmshj2018-factorized", "compressai_models:bmshj2018_factorized", "factorised prior (Ballé et al. 2018)"),
+    ("lite", "lite.codec:load_lite", "small default codec of variable rate, made for the CPU"),
+    (
+        "tic",
+        "tic.codec:load_tic",
+        "Swin transformer codec that test-time fine-tuning was published for (Lu et al. 2022)",
+    ),
+    ("bmshj2018-factorized", "compressai.models:bmshj2018_factorized", "factorised prior (Ballé et al. 2018)"),
     (
         "bmshj2018-factorized-relu",
-        "compressai_models:bmshj2018_factorized_relu",
+        "compressai.models:bmshj2018_factorized_relu",
         "factorised prior, ReLU instead of GDN (Ballé et al. 2018)",
     ),
-    ("bmshj2018-hyperprior", "compressai_models:bmshj2018_hyperprior", "scale hyperprior (Ballé et al. 2018)"),
-    ("mbt2018-mean", "compressai_models:mbt2018_mean", "mean-scale hyperprior (Minnen et al. 2018)"),
-    ("mbt2018", "compressai_models:mbt2018", "hyperprior and context model (Minnen et al. 2018)" + SLOW),
-    ("cheng2020-anchor", "compressai_models:cheng2020_anchor", "residual blocks (Cheng et al. 2020)" + SLOW),
-    ("cheng2020-attn", "compressai_models:cheng2020_attn", "residual blocks and attention (Cheng et al. 2020)" + SLOW),
+    ("bmshj2018-hyperprior", "compressai.models:bmshj2018_hyperprior", "scale hyperprior (Ballé et al. 2018)"),
+    ("mbt2018-mean", "compressai.models:mbt2018_mean", "mean-scale hyperprior (Minnen et al. 2018)"),
+    ("mbt2018", "compressai.models:mbt2018", "hyperprior and context model (Minnen et al. 2018)" + SLOW),
+    ("cheng2020-anchor", "compressai.models:cheng2020_anchor", "residual blocks (Cheng et al. 2020)" + SLOW),
+    ("cheng2020-attn", "compressai.models:cheng2020_attn", "residual blocks and attention (Cheng et al. 2020)" + SLOW),
     (
         "bmshj2018-hyperprior-vbr",
-        "compressai_models:bmshj2018_hyperprior_vbr",
+        "compressai.models:bmshj2018_hyperprior_vbr",
         "scale hyperprior of variable rate (Kamisli et al. 2024)",
     ),
     (
         "mbt2018-mean-vbr",
-        "compressai_models:mbt2018_mean_vbr",
+        "compressai.models:mbt2018_mean_vbr",
         "mean-scale hyperprior of variable rate (Kamisli et al. 2024)",
     ),
     (
         "mbt2018-vbr",
-        "compressai_models:mbt2018_vbr",
+        "compressai.models:mbt2018_vbr",
         "hyperprior and context model of variable rate (Kamisli et al. 2024)" + SLOW,
     ),
 )
 
 # codecs that `taskodec train` can start from nothing
-_CREATE = {"lite": "taskodec.codecs.lite:create_lite", "tic": "taskodec.codecs.tic:create_tic"}
+_CREATE = {"lite": "taskodec.codecs.lite.codec:create_lite", "tic": "taskodec.codecs.tic.codec:create_tic"}
 
 # task, what it looks at, and the options of the task that say so
 _PAPER = (
@@ -74,13 +78,13 @@ ANCHORS = (
     AnchorSpec("jpeg2000", "taskodec.codecs.anchors:jpeg2000", "JPEG 2000, irreversible wavelet"),
     AnchorSpec(
         "compressai-bmshj2018-hyperprior",
-        "taskodec.codecs.compressai_native:bmshj2018_hyperprior",
+        "taskodec.codecs.compressai.native:bmshj2018_hyperprior",
         "CompressAI's own scale hyperprior at quality 3, random weights",
         fidelity=False,
     ),
     AnchorSpec(
         "compressai-mbt2018-mean",
-        "taskodec.codecs.compressai_native:mbt2018_mean",
+        "taskodec.codecs.compressai.native:mbt2018_mean",
         "CompressAI's own mean-scale hyperprior at quality 3, random weights",
         fidelity=False,
     ),
@@ -105,7 +109,7 @@ def register_adapters() -> Sequence[AdapterSpec]:
     return [
         AdapterSpec(
             "tic-checkpoint",
-            "taskodec.codecs.tic:load_tic_adapter",
+            "taskodec.codecs.tic.codec:load_tic_adapter",
             "SVD-LoRA in a checkpoint of the code of Park et al. 2025 (option: checkpoint)",
             codec="tic",
         ),

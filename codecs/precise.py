@@ -1,7 +1,7 @@
 """Coding in float64 and under a guard: for codecs whose scales come from a float network.
 
 Encoder and decoder must choose the same table for every symbol, and machines differ in the last digits of a
-network's output. Here they differ in those of float64; the guard in the stream (`taskodec.guard`) settles the scales
+network's output. Here they differ in those of float64; the guard in the stream (`taskodec.stream.guard`) settles the scales
 that are so near to the bound of a table that even this would matter. `portable` streams are guarded for decoders that
 compute scales in float32 too. `docs/exactness.md` has the figures behind the constants.
 """
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.contracts import Codec, Latents
-from taskodec.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.errors import UsageError
+from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
 
 __all__ = ["EXACT", "PORTABLE", "SAFETY", "PreciseCodec"]
 

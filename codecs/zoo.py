@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from taskodec.weight_files import CHECKPOINT, WeightsFile
+from taskodec.files.weights import CHECKPOINT, WeightsFile
 
 if TYPE_CHECKING:
     from taskodec.contracts import Adapter, Codec
@@ -46,8 +46,8 @@ def tic_adapter(task: str) -> Callable[[Codec], Adapter]:
     """What builds the paper's adapter for a task, as `AdapterSpec.build` wants it."""
 
     def build(codec: Codec) -> Adapter:
-        from taskodec.codecs.tic import TIC as Network
-        from taskodec.codecs.tic import load_published_adapter
+        from taskodec.codecs.tic.codec import TIC as Network
+        from taskodec.codecs.tic.codec import load_published_adapter
 
         assert isinstance(codec, Network)  # by the codec that it is registered for
         return load_published_adapter(codec, TIC_ADAPTERS[task])

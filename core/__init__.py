@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taskodec.api import Compressor, Decompressor, Result, compress, decompress
+    from taskodec.api.compressor import Compressor, Decompressor, Result, compress, decompress
     from taskodec.contracts import Adapter, Codec, CodecOutput, Entropy, Latents, Task, Tiling
     from taskodec.errors import (
         DamagedStreamError,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
-    from taskodec.hookspecs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl
-    from taskodec.registry import register_adapter, register_codec, register_task
+    from taskodec.hooks.registry import register_adapter, register_codec, register_task
+    from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl
 
     __version__: str
 
@@ -68,10 +68,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "taskodec.api": ("Compressor", "Decompressor", "Result", "compress", "decompress"),
+    "taskodec.api.compressor": ("Compressor", "Decompressor", "Result", "compress", "decompress"),
     "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task", "Tiling"),
-    "taskodec.hookspecs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "WeightsFile", "hookimpl"),
-    "taskodec.registry": ("register_adapter", "register_codec", "register_task"),
+    "taskodec.hooks.specs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "WeightsFile", "hookimpl"),
+    "taskodec.hooks.registry": ("register_adapter", "register_codec", "register_task"),
 }
 """Where each public name lives; the errors are what is left."""
 

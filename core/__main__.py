@@ -1,6 +1,6 @@
 """`python -m taskodec`."""
 
-from taskodec.cli import main
+from taskodec.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
-from taskodec.plugins.zoo import CLASSIFICATION
-from taskodec.shipped import shipped_adapter
-from taskodec.weight_files import WeightsFile
+from taskodec.adapters.shipped import shipped_adapter
+from taskodec.files.weights import WeightsFile
+from taskodec.hooks.specs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.plugins.networks.zoo import CLASSIFICATION
 
 __all__ = ["register_adapters", "register_tasks", "register_weights"]
 
@@ -16,7 +16,7 @@ __all__ = ["register_adapters", "register_tasks", "register_weights"]
 def register_tasks() -> Sequence[TaskSpec]:
     """`cls`."""
     description = "image classification (options: network, weights, loss=features|outputs, layers, offline, onnx)"
-    return [TaskSpec("cls", "taskodec.plugins.imagenet:load_cls", description)]
+    return [TaskSpec("cls", "taskodec.plugins.networks.imagenet:load_cls", description)]
 
 
 @hookimpl

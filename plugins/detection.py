@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
-from taskodec.plugins.zoo import DETECTION
-from taskodec.shipped import shipped_adapter
-from taskodec.weight_files import WeightsFile
+from taskodec.adapters.shipped import shipped_adapter
+from taskodec.files.weights import WeightsFile
+from taskodec.hooks.specs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.plugins.networks.zoo import DETECTION
 
 __all__ = ["register_adapters", "register_tasks", "register_weights"]
 
@@ -18,8 +18,8 @@ OPTIONS = "network, weights, loss=features|outputs, layers, offline, scale, feat
 def register_tasks() -> Sequence[TaskSpec]:
     """`det` and `seg`."""
     return [
-        TaskSpec("det", "taskodec.plugins.detectors:load_det", f"object detection (options: {OPTIONS}, onnx)"),
-        TaskSpec("seg", "taskodec.plugins.detectors:load_seg", f"instance segmentation (options: {OPTIONS})"),
+        TaskSpec("det", "taskodec.plugins.networks.detectors:load_det", f"object detection (options: {OPTIONS}, onnx)"),
+        TaskSpec("seg", "taskodec.plugins.networks.detectors:load_seg", f"instance segmentation (options: {OPTIONS})"),
     ]
 
 

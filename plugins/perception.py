@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
-from taskodec.shipped import shipped_adapter
+from taskodec.adapters.shipped import shipped_adapter
+from taskodec.hooks.specs import AdapterSpec, TaskSpec, hookimpl
 
 __all__ = ["register_adapters", "register_tasks"]
 

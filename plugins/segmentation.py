@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.hookspecs import AdapterSpec, TaskSpec, hookimpl
-from taskodec.plugins.zoo import SEMANTIC
-from taskodec.shipped import shipped_adapter
-from taskodec.weight_files import WeightsFile
+from taskodec.adapters.shipped import shipped_adapter
+from taskodec.files.weights import WeightsFile
+from taskodec.hooks.specs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.plugins.networks.zoo import SEMANTIC
 
 __all__ = ["register_adapters", "register_tasks", "register_weights"]
 
@@ -17,7 +17,9 @@ def register_tasks() -> Sequence[TaskSpec]:
     """`semseg`."""
     options = "network, weights, loss=features|outputs, layers, offline, onnx, label_ids, scale"
     return [
-        TaskSpec("semseg", "taskodec.plugins.segmenters:load_semseg", f"semantic segmentation (options: {options})")
+        TaskSpec(
+            "semseg", "taskodec.plugins.networks.segmenters:load_semseg", f"semantic segmentation (options: {options})"
+        )
     ]
 
 

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from taskodec.codecs import compressai_models
-from taskodec.codecs.lite import load_lite
+from taskodec.codecs.compressai import models as compressai_models
+from taskodec.codecs.lite.codec import load_lite
 from taskodec.codecs.precise import EXACT, PreciseCodec
-from taskodec.codecs.tic import TIC
-from taskodec.entropy import SCALES, SymbolEncoder
-from taskodec.guard import write_guard
-from taskodec.images import load_image, pad_to
+from taskodec.codecs.tic.codec import TIC
+from taskodec.images.tensors import load_image, pad_to
+from taskodec.stream.entropy import SCALES, SymbolEncoder
+from taskodec.stream.guard import write_guard
 
 BOUNDS = SCALES[:-1]
 SIZE = (8, 12)

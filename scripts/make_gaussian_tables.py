@@ -1,6 +1,6 @@
-"""Make core/data/gaussian_tables.npz, the integer tables that every stream is coded with.
+"""Make core/stream/data/gaussian_tables.npz, the integer tables that every stream is coded with.
 
-    python scripts/make_gaussian_tables.py core/data/gaussian_tables.npz
+    python scripts/make_gaussian_tables.py core/stream/data/gaussian_tables.npz
 
 The file is part of the stream format: other integers make every existing stream undecodable.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from taskodec.entropy import SCALES, Tables
+from taskodec.stream.entropy import SCALES, Tables
 
 TAIL = 2.0**-17
 """A row ends where less than this is left outside on both sides together; the escape takes it."""

@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from taskodec.api.loading import load_codec
+from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Codec, Tiling
 from taskodec.errors import TaskodecError, UsageError
-from taskodec.grids import Span
-from taskodec.images import load_image, pad_to, to_8bit
-from taskodec.loading import load_codec
-from taskodec.registry import default_registry
-from taskodec.settings import CodecSettings
-from taskodec.tiles import Tiles
+from taskodec.hooks.registry import default_registry
+from taskodec.images.tensors import load_image, pad_to, to_8bit
+from taskodec.settings.model import CodecSettings
+from taskodec.stream.grids import Span
 
 BAND = 16
 """What lies so many pixels or fewer from a seam counts as near it."""

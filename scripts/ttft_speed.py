@@ -30,16 +30,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taskodec.api import Compressor
+from taskodec.adapters.lora import SVDLoRA, build_svd_lora
+from taskodec.api.compressor import Compressor
 from taskodec.codecs import swin
-from taskodec.codecs.tic import TIC
+from taskodec.codecs.tic.codec import TIC
 from taskodec.contracts import Codec, Task
-from taskodec.images import load_image
-from taskodec.lora import SVDLoRA, build_svd_lora
-from taskodec.plugins.imagenet import PAPER_LMBDAS, ResNet
-from taskodec.settings import load_settings
+from taskodec.images.tensors import load_image
+from taskodec.plugins.networks.imagenet import PAPER_LMBDAS, ResNet
+from taskodec.settings.model import load_settings
 from taskodec.tasks.classification import Classification
-from taskodec.ttft import Tuned, Tuner
+from taskodec.tuning.ttft import Tuned, Tuner
 
 QUALITY = 3.0
 PHOTO = Path(__file__).parents[1] / "docs" / "images" / "kodim23.png"
@@ -211,7 +211,7 @@ def compare_steps(options: argparse.Namespace, clock: Clock) -> None:
 
 def _short(codec: Codec, adapter: SVDLoRA, task: Task, preset: str, *overrides: str) -> tuple[Tuner, Any]:
     """As `tuner`, for as many steps as `ttft.steps` says, without any search at the end."""
-    from taskodec.phases import steps_of
+    from taskodec.tuning.phases import steps_of
 
     made, phases = tuner(codec, adapter, task, preset, "ttft.search=[]", *overrides)
     return made, steps_of(phases, made.switches.steps)

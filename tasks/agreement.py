@@ -10,8 +10,8 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
+from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.errors import UsageError
-from taskodec.evaluators import Evaluator, Record
 
 __all__ = ["AgreementEvaluator", "Counts", "binary_divergence", "match"]
 

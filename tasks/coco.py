@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.errors import TaskError
-from taskodec.evaluators import Evaluator, Record
 from taskodec.tasks.coco_ap import MAX_DETECTIONS, Kind, average_precision, match
 from taskodec.tasks.coco_labels import CocoLabels
 from taskodec.tasks.detections import Detections

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from taskodec.errors import UsageError
-from taskodec.names import nearest
+from taskodec.hooks.names import nearest
 from taskodec.tasks.coco_ap import Kind, silent
 
 __all__ = ["CocoLabels"]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taskodec.compiling import compile_or_not
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
 from taskodec.tasks.tradeoff import weight_at
+from taskodec.tuning.compiling import compile_or_not
 
 __all__ = ["FeatureNetwork", "FeatureReference", "FeatureTask"]
 

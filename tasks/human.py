@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.bench import Metric, load_lpips
+from taskodec.bench.fidelity import Metric, load_lpips
 from taskodec.contracts import Codec, Task
+from taskodec.contracts.evaluators import Evaluator, MeanEvaluator, Record
 from taskodec.errors import UsageError
-from taskodec.evaluators import Evaluator, MeanEvaluator, Record
-from taskodec.metrics import ms_ssim_loss, psnr
+from taskodec.images.metrics import ms_ssim_loss, psnr
 from taskodec.tasks.tradeoff import weight_at
 
 __all__ = ["METRICS", "Human"]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from taskodec.errors import UsageError
-from taskodec.image_sets import list_images
-from taskodec.names import nearest
+from taskodec.hooks.names import nearest
+from taskodec.images.sets import list_images
 
 __all__ = ["ClassLabels"]
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.errors import UsageError
-from taskodec.evaluators import Evaluator, Record
 
 __all__ = ["IGNORED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco"]
 

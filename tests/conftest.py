@@ -11,17 +11,11 @@ import torch
 from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
-from taskodec import registry
-from taskodec.cli import main
+from taskodec.adapters.lora import build_svd_lora
+from taskodec.cli.main import main
 from taskodec.codecs.checkpoints import load_state
-from taskodec.codecs.lite import Lite
-from taskodec.coding import StreamWriter
-from taskodec.contracts import Codec, Entropy, Latents
-from taskodec.export import Form, export_codec
-from taskodec.hookspecs import CodecSpec, hookimpl
-from taskodec.images import load_image, pad_to, to_pil
-from taskodec.lora import build_svd_lora
-from taskodec.priors import (
+from taskodec.codecs.lite.codec import Lite
+from taskodec.coding.priors import (
     bottleneck_tables,
     decode_bottleneck,
     decode_gaussian,
@@ -30,7 +24,13 @@ from taskodec.priors import (
     estimate_bottleneck,
     estimate_gaussian,
 )
-from taskodec.registry import Registry
+from taskodec.coding.streams import StreamWriter
+from taskodec.contracts import Codec, Entropy, Latents
+from taskodec.export.folder import Form, export_codec
+from taskodec.hooks import registry
+from taskodec.hooks.registry import Registry
+from taskodec.hooks.specs import CodecSpec, hookimpl
+from taskodec.images.tensors import load_image, pad_to, to_pil
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
@@ -280,7 +280,7 @@ class _FaultyHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     """A `FaultyServer` on this machine, with downloads that do not wait between attempts."""
-    monkeypatch.setattr("taskodec.downloads.FIRST_WAIT", 0)
+    monkeypatch.setattr("taskodec.files.downloads.FIRST_WAIT", 0)
     for name in ("MIRRORS", "OFFLINE", "TIMEOUT", "ATTEMPTS"):
         monkeypatch.delenv(f"TASKODEC_{name}", raising=False)
     with FaultyServer() as found:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from taskodec.entropy import SymbolDecoder, SymbolEncoder
+from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
 
 
 def test_tiny_codec_decodes_exactly_what_it_encodes(tiny_codec, photo):

@@ -39,7 +39,7 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_importing_and_registering_do_not_load_torch():
     code = (
         "import sys, taskodec; taskodec.hookimpl, taskodec.UsageError, taskodec.CodecSpec;"
-        "from taskodec.registry import default_registry; registry = default_registry();"
+        "from taskodec.hooks.registry import default_registry; registry = default_registry();"
         "print('torch' in sys.modules, len(registry.codecs) > 0, registry.failures)"
     )
     assert in_new_process(code) == "False True {}"

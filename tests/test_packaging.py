@@ -84,9 +84,9 @@ def test_the_wheel_carries_licence_and_command(wheel):
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)
     assert any(name.endswith("/entry_points.txt") for name in wheel)
     assert PROJECT["project"]["scripts"] == {
-        "taskodec": "taskodec.cli:main",
-        "taskodec-decode": "taskodec.runtime_cli:main",
-        "taskodec-encode": "taskodec.runtime_cli:encode",
+        "taskodec": "taskodec.cli.main:main",
+        "taskodec-decode": "taskodec.runtime.cli:main",
+        "taskodec-encode": "taskodec.runtime.cli:encode",
     }
 
 

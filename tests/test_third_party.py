@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import json, sys
 
-from taskodec.registry import default_registry
+from taskodec.hooks.registry import default_registry
 
 registry = default_registry()
 found = {
@@ -23,10 +23,10 @@ found = {
 }
 
 import torch
-from taskodec.checks import checked_loss
+from taskodec.tuning.checks import checked_loss
 from taskodec.contracts import Adapter, Codec, Task
-from taskodec.entropy import SymbolDecoder, SymbolEncoder
-from taskodec.hookspecs import resolve
+from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
+from taskodec.hooks.specs import resolve
 
 codec = resolve(registry.codecs["blocks"].load)(quality=2)
 adapter = resolve(registry.adapters["colour-gain"].build)(codec)
@@ -52,8 +52,8 @@ checked_loss(task, x_hat, task.prepare(x.detach())).backward()
 found["gradient"] = float(x.grad.abs().sum())
 found["weight"] = task.lmbda(codec, 2)
 
-from taskodec.api import Compressor, Decompressor
-from taskodec.settings import load_settings
+from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.settings.model import load_settings
 
 names = {"codec.name": "blocks", "adapter.name": "colour-gain", "task.name": "smooth", "quality": 2, "ttft.steps": 8}
 result = Compressor(load_settings(flags=names)).compress(x.detach())

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torchvision.transforms import Normalize
 
 import taskodec
-from taskodec.downloads import DownloadOptions
 from taskodec.errors import UsageError, WeightsError
+from taskodec.files.downloads import DownloadOptions
 from taskodec.tasks.detection import Detection, Detector
 from taskodec.tasks.detections import Detections
 

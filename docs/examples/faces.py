@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou, nms, roi_align
 
 import taskodec
+from taskodec.coding.weights import fill
 from taskodec.errors import WeightsError
 from taskodec.tasks.agreement import AgreementEvaluator, Counts, binary_divergence, match
-from taskodec.weights import fill
 
 CELL, STRIDE, SMALLEST = 12, 2, 20
 """P-Net looks at 12 pixels, every 2 pixels of a reduced picture; the smallest face has 20."""

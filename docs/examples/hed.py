@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import taskodec
+from taskodec.coding.weights import fill
 from taskodec.errors import UsageError, WeightsError
 from taskodec.tasks.agreement import AgreementEvaluator, Counts, binary_divergence
-from taskodec.weights import fill
 
 WIDTHS = (64, 128, 256, 512, 512)
 DEPTHS = (2, 2, 3, 3, 3)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from taskodec import Codec, Entropy, Latents
-from taskodec.priors import decode_gaussian, encode_gaussian, estimate_gaussian
+from taskodec.coding.priors import decode_gaussian, encode_gaussian, estimate_gaussian
 
 STEPS = {1: 0.4, 2: 0.2, 3: 0.1}
 

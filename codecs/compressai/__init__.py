@@ -1,0 +1,1 @@
+"""CompressAI's image models behind this project's contract, and as anchors of speed."""

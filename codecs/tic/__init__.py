@@ -1,0 +1,1 @@
+"""TIC, the transformer codec that test-time fine-tuning was published for."""

@@ -1,0 +1,172 @@
+"""Adapters as safetensors files, and factors that come from reference checkpoints.
+
+A file holds U, S and V of every layer as `encoder.<layer>.w_lora_U` and so on, with the layers' own dotted
+names, and in its metadata what is needed to rebuild the adapter around them. The delta is not in it: it
+belongs to one image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from taskodec.adapters.lora import LoRA, LowRankAdapter, SVDLoRA
+from taskodec.coding.streams import codec_fingerprint
+from taskodec.contracts import Codec, Side
+from taskodec.errors import WeightsError
+from taskodec.files.atomic import write_atomic
+
+__all__ = [
+    "adapter_from",
+    "at_quality",
+    "load_adapter",
+    "load_adapter_state",
+    "load_reference_tensors",
+    "read_card",
+    "save_adapter",
+]
+
+FORMAT = "taskodec-adapter-1"
+KINDS: Mapping[str, type[LowRankAdapter]] = {"svd-lora": SVDLoRA, "lora": LoRA}
+
+
+@dataclass(frozen=True)
+class _About:
+    """What it takes to build the adapter again."""
+
+    kind: str
+    rank: int
+    alpha: float
+    encoder: Sequence[str]
+    decoder: Sequence[str]
+
+
+def save_adapter(path: str | Path, adapter: LowRankAdapter, card: Mapping[str, str]) -> None:
+    """Write the adapter's factors, and the card that says what it is for.
+
+    The card is free, but should name `codec` and `codec_fingerprint` (both checked by `load_adapter`), `task` and
+    the licence of the data.
+    """
+    about = _About(adapter.kind, adapter.rank, adapter.alpha, **adapter.names)
+    metadata = {"format": FORMAT, "adapter": json.dumps(asdict(about)), "card": json.dumps(dict(card))}
+    tensors = {name: value.detach().float().cpu().contiguous() for name, value in _factors(adapter).items()}
+    write_atomic(Path(path), safetensors.torch.save(tensors, metadata))
+
+
+def read_card(path: str | Path) -> dict[str, str]:
+    """The card of an adapter file; WeightsError if it is not one."""
+    return _read(path)[1]
+
+
+def load_adapter_state(path: str | Path, adapter: LowRankAdapter) -> dict[str, str]:
+    """Fill an adapter of the same kind, rank, alpha and layers from a file; returns the file's card.
+
+    Raises WeightsError, and leaves the adapter as it was, when anything does not match.
+    """
+    about, card, tensors = _read(path)
+    for key in ("kind", "rank", "alpha"):
+        made, mine = getattr(about, key), getattr(adapter, key)
+        if made != mine:
+            raise WeightsError(f"{path}: made for {key}={made}, but this adapter has {key}={mine}")
+    _copy(tensors, _factors(adapter), str(path))
+    return card
+
+
+def load_adapter(path: str | Path, codec: Codec, *, other_weights: bool = False) -> LowRankAdapter:
+    """The adapter a file describes, for this codec, not attached.
+
+    WeightsError if it is for another codec, or, unless `other_weights` is set, was trained on other weights of it.
+    """
+    about, card, _ = _read(path)
+    if card.get("codec", codec.name) != codec.name:
+        raise WeightsError(f"{path}: made for codec {card['codec']!r}, but this codec is {codec.name!r}")
+    mine = codec_fingerprint(codec).hex()
+    if card.get("codec_fingerprint", mine) != mine and not other_weights:
+        raise WeightsError(
+            f"{path}: trained on weights {card['codec_fingerprint']} of codec {codec.name!r}, but these are {mine}; "
+            "give those with codec.checkpoint=FILE, or go on training from the file with `taskodec pretrain --init`"
+        )
+    encoder = _named_layers(path, codec, "encoder", about.encoder)
+    decoder = _named_layers(path, codec, "decoder", about.decoder)
+    adapter = KINDS[about.kind](encoder, decoder, about.rank, about.alpha)
+    load_adapter_state(path, adapter)
+    return adapter
+
+
+def adapter_from(codec: Codec, *, path: str | Path) -> LowRankAdapter:
+    """`load_adapter` in the form that adapters are registered in; `{quality}` in the path is the codec's first."""
+    return load_adapter(at_quality(path, codec.qualities[0]), codec)
+
+
+def at_quality(path: str | Path, quality: float) -> Path:
+    """The path with the quality in place of a `{quality}`, for what has a file for each."""
+    return Path(str(path).replace("{quality}", f"{quality:g}")).expanduser()
+
+
+def load_reference_tensors(adapter: LowRankAdapter, layers: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Fill U, S and V of every layer from `{layer: {"U": …, "S": …, "V": …}}`, in the reference's shapes.
+
+    Raises WeightsError, and leaves the adapter as it was, when layers or shapes do not match.
+    """
+    target = {name.split(".", 1)[1]: value for name, value in _factors(adapter).items()}  # without the side
+    source = {f"{layer}.w_lora_{part}": value for layer, parts in layers.items() for part, value in parts.items()}
+    _copy(source, target, "reference tensors")
+
+
+def _factors(adapter: LowRankAdapter) -> dict[str, nn.Parameter]:
+    sides: tuple[Side, Side] = ("encoder", "decoder")
+    return {
+        f"{side}.{layer}.{name}": factor
+        for side in sides
+        for layer, branch in adapter.branches(side).items()
+        for name, factor in branch.named_parameters()
+    }
+
+
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, nn.Parameter], origin: str) -> None:
+    """Copy all tensors or none."""
+    missing, extra = sorted(set(target) - set(source)), sorted(set(source) - set(target))
+    if missing or extra:
+        raise WeightsError(
+            f"{origin}: does not fit this adapter; missing {missing or 'none'}, not needed {extra or 'none'}"
+        )
+    for name, value in source.items():
+        if value.shape != target[name].shape:
+            raise WeightsError(f"{origin}: {name} is {tuple(value.shape)}, needed {tuple(target[name].shape)}")
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{origin}: {name} holds values that are not finite")
+    with torch.no_grad():
+        for name, value in source.items():
+            target[name].copy_(value)
+
+
+def _named_layers(path: str | Path, codec: Codec, side: Side, names: Sequence[str]) -> dict[str, nn.Module]:
+    layers = codec.adapter_layers(side)
+    unknown = [name for name in names if name not in layers]
+    if unknown:
+        raise WeightsError(f"{path}: codec {codec.name!r} has no {side} layers {unknown}; valid: {', '.join(layers)}")
+    return {name: layers[name] for name in names}
+
+
+def _read(path: str | Path) -> tuple[_About, dict[str, str], dict[str, Tensor]]:
+    """What the file says of the adapter, its card, and its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise WeightsError(f"{path}: not an adapter file of format {FORMAT}; found {metadata.get('format')!r}")
+            about, card = _About(**json.loads(metadata["adapter"])), json.loads(metadata["card"])
+            if about.kind not in KINDS:
+                raise WeightsError(f"{path}: unknown kind {about.kind!r}; valid: {', '.join(KINDS)}")
+            return about, card, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read as an adapter file: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: its metadata is damaged: {error!r}") from error

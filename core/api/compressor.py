@@ -1,0 +1,257 @@
+"""Compress and decompress: the calls that everything else - command line, evaluation - is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from taskodec.api.loading import (
+    DEFAULT_ADAPTER,
+    adapter_for_stream,
+    adapter_for_tuning,
+    adapter_metadata,
+    choose_adapter,
+    choose_device,
+    codec_for_stream,
+    has_quality,
+    load_codec,
+    unsent_options,
+)
+from taskodec.api.result import Result
+from taskodec.coding.streams import padded, quantize_quality, read_latents
+from taskodec.coding.tiles import Tiles
+from taskodec.contracts import Adapter, Codec, Task
+from taskodec.errors import (
+    DamagedStreamError,
+    ImageError,
+    MismatchError,
+    SettingsError,
+    StreamError,
+    TaskodecError,
+    UsageError,
+)
+from taskodec.hooks.registry import Registry, default_registry
+from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image, to_pil
+from taskodec.progress import Progress
+from taskodec.settings.model import AdapterSettings, Settings, load_settings
+from taskodec.stream.bitstream import Header, Stream
+from taskodec.tuning.memory import check_tunable
+from taskodec.tuning.phases import steps_of
+from taskodec.tuning.ttft import Tuner
+
+__all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
+
+
+class Compressor:
+    """Compresses images with one codec, adapter and task, each loaded once.
+
+    `task` overrides the settings' task with an instance or a function `loss(x_hat, x)`; `codec` is that of the
+    settings, if it is loaded already, and has their quality.
+    """
+
+    def __init__(
+        self, settings: Settings, registry: Registry | None = None, task: Any = None, codec: Codec | None = None
+    ) -> None:
+        registry = registry or default_registry()
+        self.device = choose_device(settings.device)
+        self.quality = quantize_quality(settings.quality)
+        self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
+        self.codec.check_quality(self.quality)
+        given = task or settings.task.name
+        if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
+            settings = settings.model_copy(update={"task": settings.task.model_copy(update={"options": {}})})
+        made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
+        self.task: Task = made.to(self.device)
+        adapter, passed_over = choose_adapter(
+            registry, settings.adapter, self.codec, self.task.name, settings.task.options
+        )
+        settings = settings.model_copy(update={"adapter": adapter})
+        self.notes = [*_notes(settings, self.quality), *passed_over]
+        self.phases = steps_of(settings.ttft.phases, settings.ttft.steps)
+        self.adapter = self._adapter(registry, settings)
+        used = settings.task.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
+        self.settings = settings.model_copy(update={"quality": self.quality, "task": used})
+        self.tuner = Tuner(
+            self.codec,
+            self.adapter,
+            self.task,
+            self.quality,
+            lmbda=settings.task.weight(settings.quality),
+            lmbda_scale=settings.task.lmbda_scale,
+            seed=settings.ttft.seed,
+            metadata=adapter_metadata(registry, settings.adapter),
+            tiles=Tiles(settings.limits.tile),
+            switches=settings.ttft,
+        )
+
+    def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
+        """Compress one image: a path, bytes, a PIL image, an array or a tensor."""
+        (outcome,) = self.compress_batch([image], progress)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def compress_batch(
+        self, images: Sequence[ImageInput], progress: Progress | None = None
+    ) -> list[Result | Exception]:
+        """Compress several images; those of one size are tuned together, as many as `limits.max_tuning_pixels` allows.
+
+        Those that only tuning in patches admits are tuned one by one.
+
+        For each its result, what `compress` would give but for rounding, or the error that ended it.
+        """
+        limit = self.settings.limits.max_tuning_pixels
+        outcomes: dict[int, Result | Exception] = {}
+        by_size: dict[tuple[int, ...], list[tuple[int, LoadedImage]]] = {}
+        for number, image in enumerate(images):
+            try:
+                loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
+                check_tunable(loaded.x, self.phases, limit, self.settings.ttft.patch)
+                by_size.setdefault(tuple(loaded.x.shape), []).append((number, loaded))
+            except TaskodecError as error:
+                outcomes[number] = error
+        for shape, same in by_size.items():
+            most = max(1, limit // (shape[2] * shape[3]))
+            for first in range(0, len(same), most):
+                numbers, pictures = zip(*same[first : first + most], strict=True)
+                outcomes |= zip(numbers, self._tune(pictures, progress), strict=True)
+        return [outcomes[number] for number in range(len(images))]
+
+    def _tune(self, images: Sequence[LoadedImage], progress: Progress | None) -> list[Result | Exception]:
+        """Tune images of one size together."""
+        xs = [image.x.to(self.device) for image in images]
+        budget = self.settings.ttft.time_budget
+        found: list[Result | Exception] = []
+        tuned = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
+        for one, x, image in zip(tuned, xs, images, strict=True):
+            notes = (*self.notes, *image.notes)
+            if not isinstance(one, Exception):
+                found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
+            else:
+                found.append(one)
+        return found
+
+    def _adapter(self, registry: Registry, settings: Settings) -> Adapter | None:
+        """The adapter, if a phase needs it; where the codec cannot have the default one, latents alone are tuned."""
+        try:
+            return adapter_for_tuning(registry, settings.adapter, self.codec, self.phases)
+        except UsageError as error:
+            latents = [
+                phase.model_copy(update={"train": ("latents",)}) for phase in self.phases if "latents" in phase.train
+            ]
+            if settings.adapter != AdapterSettings(name=DEFAULT_ADAPTER) or not latents:
+                raise
+            self.phases = steps_of(latents, settings.ttft.steps)
+            self.notes.append(f"only latents are tuned, codec {self.codec.name!r} cannot have an adapter: {error}")
+            return None
+
+
+class Decompressor:
+    """Decompresses streams; codecs and adapters are loaded when a stream first needs them, and kept."""
+
+    def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
+        self.settings = settings or load_settings()
+        self.registry = registry or default_registry()
+        self.device = choose_device(self.settings.device)
+        self._codecs: list[Codec] = []
+
+    @property
+    def codecs(self) -> Sequence[Codec]:
+        """Those that streams have needed so far."""
+        return tuple(self._codecs)
+
+    @torch.no_grad()
+    def decompress(self, data: bytes, progress: Progress | None = None) -> Image.Image:
+        """The picture of a stream; StreamError and its subclasses say why there is none.
+
+        `progress` is told of every tile of a large picture.
+        """
+        stream = Stream.from_bytes(data, max_pixels=self.settings.limits.max_pixels)
+        codec = self._codec(stream.header)
+        try:
+            return self._picture(stream, codec, progress)
+        except StreamError:
+            raise
+        except ImageError as error:
+            raise DamagedStreamError(f"the stream gives no picture: {error}") from error
+        except TaskodecError as error:
+            raise MismatchError(f"codec {codec.name!r}, as it is here, cannot decode the stream: {error}") from error
+
+    def _picture(self, stream: Stream, codec: Codec, progress: Progress | None) -> Image.Image:
+        header = stream.header
+        adapter = None
+        if header.adapter_fingerprint is not None:
+            adapter = adapter_for_stream(self.registry, header, codec, self.settings.adapter)
+            adapter.attach(codec)
+        try:
+            y_hat, delta = read_latents(stream, codec, adapter)
+            if adapter is not None:
+                adapter.set_delta(delta.tensor(y_hat) if delta else None)
+            full = (padded(header.height, codec.stride), padded(header.width, codec.stride))
+            tiles = Tiles(self.settings.limits.tile).counted(progress, codec, full, analysis=False)
+            x_hat = tiles.synthesis(codec, y_hat, header.quality, full)
+            return to_pil(crop_to(x_hat, header.height, header.width))
+        finally:
+            if adapter is not None:
+                adapter.detach()
+
+    def _codec(self, header: Header) -> Codec:
+        """The stream's codec, loaded once for all the qualities it has."""
+        for kept in self._codecs:
+            if kept.name == header.codec and has_quality(kept, header.quality):
+                return kept
+        codec = codec_for_stream(self.registry, header, self.settings.codec).to(self.device).requires_grad_(False)
+        self._codecs.append(codec)
+        return codec
+
+
+def compress(
+    image: ImageInput,
+    *,
+    task: Any = None,
+    quality: float | None = None,
+    codec: str | None = None,
+    steps: int | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Compress one image for a task; returns the bytes of a `.tkd` file.
+
+    `image` is a path, encoded bytes, a PIL image, an array or a tensor; `task` a registered name,
+    `FILE.py:OBJ`, a `Task`, or any differentiable function `loss(x_hat, x)`. What is not given comes from
+    `settings`, or from the defaults. For the figures as well, use `Compressor`.
+    """
+    if settings is None:
+        flags = {"quality": quality, "codec.name": codec, "ttft.steps": steps}
+        flags |= {"task.name": task} if isinstance(task, str) else {}
+        settings = load_settings(flags={key: value for key, value in flags.items() if value is not None})
+    elif (quality, codec, steps) != (None, None, None):
+        raise SettingsError("give quality, codec and steps in the settings, or no settings at all, not both")
+    return Compressor(settings, task=task).compress(image, progress).stream
+
+
+def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | None = None) -> Image.Image:
+    """The picture of a `.tkd` file, given as bytes or as a path. The task is not needed."""
+    if not isinstance(stream, bytes):
+        path = Path(stream)
+        try:
+            stream = path.read_bytes()
+        except OSError as error:
+            raise StreamError(f"{path} cannot be read: {error.strerror or error}") from error
+    return Decompressor(settings).decompress(stream)
+
+
+def _notes(settings: Settings, quality: float) -> list[str]:
+    """What a user should know of how the settings were taken."""
+    notes = []
+    if quality != settings.quality:
+        notes.append(f"quality {settings.quality:g} rounded to {quality:g}: streams hold multiples of 1/16")
+    if unsent := unsent_options(settings.adapter):
+        named = ", ".join(f"adapter.options.{name}" for name in unsent)
+        notes.append(f"streams do not carry {named}: decoding may need adapter.name and these set to the same")
+    return notes

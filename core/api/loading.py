@@ -1,0 +1,218 @@
+"""From the names in settings and streams to devices, codecs and adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from taskodec.adapters.files import at_quality
+from taskodec.contracts import Adapter, Codec
+from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError
+from taskodec.hooks.handover import build
+from taskodec.hooks.registry import Registry
+from taskodec.hooks.specs import resolve
+from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings
+from taskodec.stream.bitstream import Header
+
+__all__ = [
+    "AUTO_ADAPTER",
+    "DEFAULT_ADAPTER",
+    "FILE_ADAPTER",
+    "SENT_OPTIONS",
+    "adapter_for_stream",
+    "adapter_for_tuning",
+    "adapter_metadata",
+    "build_adapter",
+    "choose_adapter",
+    "choose_device",
+    "codec_at",
+    "codec_for_stream",
+    "has_quality",
+    "is_trained",
+    "load_codec",
+    "unsent_options",
+    "untrained",
+]
+
+DEFAULT_ADAPTER = "svd-lora"
+"""What a stream means that needs an adapter and names none; part of the format."""
+
+AUTO_ADAPTER, FILE_ADAPTER = "auto", "file"
+"""Not adapters of their own: whichever fits best, and one in a file."""
+
+SENT_OPTIONS = ("rank", "alpha", "seed", "decoder_layers")
+"""The options of an adapter that a stream may set, so that no stream reaches anything else; part of the format."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name, the GPU if there is one for `auto`; SettingsError for what is not here."""
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    here = ["cpu", *(["cuda"] if cuda else []), *(f"cuda:{i}" for i in range(cuda))]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    if name not in here:
+        raise SettingsError(
+            f"device = {name!r}: this machine, or this build of PyTorch, has no such device; valid: auto, "
+            f"{', '.join(here)}"
+        )
+    return torch.device(name)
+
+
+def codec_at(chosen: CodecSettings, quality: float) -> CodecSettings:
+    """The settings with the quality in place of a `{quality}` in the checkpoint's path, for codecs with many files."""
+    if chosen.checkpoint is None:
+        return chosen
+    return chosen.model_copy(update={"checkpoint": at_quality(chosen.checkpoint, quality)})
+
+
+def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
+    """The codec of the settings with its weights, in evaluation mode; UsageError for a quality it does not have."""
+    options: dict[str, Any] = {"quality": quality, **chosen.options}
+    if chosen.checkpoint is not None:
+        options["checkpoint"] = chosen.checkpoint
+    codec: Codec = build(f"codec {chosen.name!r}", resolve(registry.codecs[chosen.name].load), options)
+    codec.check_quality(quality)
+    return codec.eval()
+
+
+def has_quality(codec: Codec, quality: float) -> bool:
+    """Whether the codec, as it is loaded, can code at this quality."""
+    try:
+        codec.check_quality(quality)
+    except UsageError:
+        return False
+    return True
+
+
+def codec_for_stream(registry: Registry, header: Header, chosen: CodecSettings) -> Codec:
+    """The codec that a stream names, at its quality; MismatchError says why there is none.
+
+    The user's checkpoint and options are for that codec, unless the settings name another one than the default.
+    """
+    name, quality = header.codec, header.quality
+    if name not in registry.codecs:
+        raise MismatchError(
+            f"the stream needs codec {name!r}, which is not here; valid: {', '.join(registry.codecs)}; "
+            "install or load (--plugin) the plugin that provides it"
+        )
+    own = chosen.name in (name, CodecSettings().name)
+    codec = chosen.model_copy(update={"name": name}) if own else CodecSettings(name=name)
+    try:
+        return load_codec(registry, codec, quality)
+    except Exception as error:  # any plugin's code, at a quality that any stream may name
+        raise MismatchError(
+            f"codec {name!r} of the stream cannot be had at quality {quality:g}: {_reason(error)}"
+        ) from error
+
+
+def choose_adapter(
+    registry: Registry, chosen: AdapterSettings, codec: Codec, task: str, task_options: Mapping[str, Any] | None = None
+) -> tuple[AdapterSettings, tuple[str, ...]]:
+    """What `auto` stands for, and notes on adapters that were passed over; any other choice as it is.
+
+    It is the registered adapter that was trained for this codec, with these weights, and this task with its options;
+    without one, or where the user sets options of the adapter, an untrained one.
+    """
+    if chosen.name != AUTO_ADAPTER:
+        return chosen, ()
+    notes = []
+    specs = [] if chosen.options else registry.adapters.items()
+    for name, spec in specs:
+        if (spec.codec, spec.task) == (codec.name, task) and spec.task_options.items() <= (task_options or {}).items():
+            try:
+                _build_adapter(registry, name, codec, {})
+            except Exception as error:  # any plugin's code
+                notes.append(f"adapter {name!r}, trained for {task!r}, is left out: {_reason(error)}")
+            else:
+                return AdapterSettings(name=name), ()
+    return untrained(chosen), tuple(notes)
+
+
+def adapter_for_tuning(
+    registry: Registry, chosen: AdapterSettings, codec: Codec, phases: Sequence[PhaseSettings]
+) -> Adapter | None:
+    """The adapter of the settings; None when no phase would train it and it was not trained beforehand either."""
+    trained = {part for phase in phases if phase.steps for part in phase.train}
+    if not is_trained(registry, chosen.name) and not trained & {"encoder", "decoder"}:
+        return None
+    return build_adapter(registry, chosen, codec)
+
+
+def untrained(chosen: AdapterSettings) -> AdapterSettings:
+    """What pre-training starts from: as `choose_adapter`, but never trained beforehand."""
+    return chosen.model_copy(update={"name": DEFAULT_ADAPTER}) if chosen.name == AUTO_ADAPTER else chosen
+
+
+def build_adapter(registry: Registry, chosen: AdapterSettings, codec: Codec) -> Adapter:
+    """The adapter of the settings, not attached."""
+    return _build_adapter(registry, chosen.name, codec, chosen.options)
+
+
+def adapter_metadata(registry: Registry, chosen: AdapterSettings) -> dict[str, Any]:
+    """What a stream must say of its adapter.
+
+    Nothing for the default one, and for those trained beforehand: they are found by their fingerprint.
+    """
+    sent = {name: chosen.options[name] for name in SENT_OPTIONS if name in chosen.options}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in sent.items()}
+    known = chosen.name == DEFAULT_ADAPTER or is_trained(registry, chosen.name)
+    return {"adapter": chosen.name, **plain} if plain or not known else {}
+
+
+def unsent_options(chosen: AdapterSettings) -> list[str]:
+    """The options that a decoder may need and no stream can carry."""
+    return sorted(chosen.options.keys() - {*SENT_OPTIONS, "encoder_layers"})
+
+
+def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen: AdapterSettings) -> Adapter:
+    """The adapter with the stream's fingerprint: as the metadata describe it, or any registered for the codec.
+
+    Options that a stream cannot carry come from the settings. MismatchError says what was tried.
+    """
+    tried = []
+    for name, options in _candidates(registry, header.metadata, codec, chosen):
+        try:
+            adapter = _build_adapter(registry, name, codec, options)
+            found = adapter.fingerprint()
+        except Exception as error:  # options of a stream, or any plugin's code: neither may end in a traceback
+            tried.append(f"{name!r} cannot be made: {_reason(error)}")
+            continue
+        if found == header.adapter_fingerprint:
+            return adapter.requires_grad_(False)
+        tried.append(f"{name!r} is {found.hex()}")
+    wanted = (header.adapter_fingerprint or b"").hex()
+    raise MismatchError(
+        f"the stream needs adapter {wanted} of codec {codec.name!r}, and none here is it ({'; '.join(tried)}); "
+        "install or load (--plugin) the plugin that provides it, or give its file with --adapter"
+    )
+
+
+def _candidates(
+    registry: Registry, metadata: Mapping[str, Any], codec: Codec, chosen: AdapterSettings
+) -> list[tuple[str, dict[str, Any]]]:
+    """Names and options of the adapters that a stream may mean, the likeliest first."""
+    if "adapter" in metadata:
+        found = [(str(metadata["adapter"]), {name: metadata[name] for name in SENT_OPTIONS if name in metadata})]
+    else:
+        names = [n for n, spec in registry.adapters.items() if spec.codec in (None, codec.name) and n != FILE_ADAPTER]
+        found = [(name, {}) for name in sorted(names, key=lambda name: name != DEFAULT_ADAPTER)]
+    mine = DEFAULT_ADAPTER if chosen.name == AUTO_ADAPTER else chosen.name
+    own = [(name, {**chosen.options, **options}) for name, options in found if name == mine and chosen.options]
+    return found + own + ([(FILE_ADAPTER, dict(chosen.options))] if mine == FILE_ADAPTER else [])
+
+
+def is_trained(registry: Registry, name: str) -> bool:
+    """Whether an adapter was trained beforehand."""
+    return name == FILE_ADAPTER or registry.adapters[name].codec is not None
+
+
+def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:
+    adapter: Adapter = build(f"adapter {name!r}", resolve(registry.adapters[name].build), dict(options), codec)
+    return adapter
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, TaskodecError) else f"{type(error).__name__}: {error}"

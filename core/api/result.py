@@ -1,0 +1,71 @@
+"""What compressing an image gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from taskodec.contracts import Task
+from taskodec.images.metrics import psnr
+from taskodec.images.tensors import to_pil
+from taskodec.settings.model import Settings
+from taskodec.tuning.ttft import Tuned
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A compressed image: the file's bytes, and what is known about them.
+
+    `settings` are those that were used: with the quality that the stream names, and the task that was given.
+    """
+
+    stream: bytes
+    x: Tensor
+    task: Task
+    tuned: Tuned
+    settings: Settings
+    notes: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture that decoding the stream gives."""
+        return to_pil(self.tuned.best.x_hat)
+
+    def report(self) -> dict[str, Any]:
+        """All figures by name. Rates are `8 * bytes / pixels` of the file; costs are `lmbda * loss + bpp`."""
+        best, untuned = self.tuned.best, self.tuned.untuned
+        pixels = self.x.shape[2] * self.x.shape[3]
+        before = self.task.metrics(untuned.x_hat, self.x), psnr(untuned.x_hat, self.x)
+        after = before if best is untuned else (self.task.metrics(best.x_hat, self.x), psnr(best.x_hat, self.x))
+        return {
+            "codec": self.settings.codec.name,
+            "task": self.task.name,
+            "quality": self.settings.quality,
+            "width": self.x.shape[3],
+            "height": self.x.shape[2],
+            "bytes": len(self.stream),
+            "bpp": best.bpp,
+            "bpp_latent": 8 * best.coded.latent_bytes / pixels,
+            "bpp_adapter": 8 * best.coded.adapter_bytes / pixels,
+            "bpp_header": 8 * best.coded.header_bytes / pixels,
+            "bpp_before": untuned.bpp,
+            "task_loss_before": untuned.loss,
+            "task_loss_after": best.loss,
+            "cost_before": untuned.cost,
+            "cost_after": best.cost,
+            "lmbda": self.tuned.lmbda,
+            "metrics_before": before[0],
+            "metrics_after": after[0],
+            "psnr_before": before[1],
+            "psnr": after[1],
+            "steps": self.tuned.steps,
+            "seconds": round(self.tuned.seconds, 3),
+            "chosen": best.name,
+            **({"notes": list(self.notes)} if self.notes else {}),
+            "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain"}),
+        }

@@ -1,0 +1,1 @@
+"""Codecs against codecs, by fidelity and by seconds, and whether machines agree."""

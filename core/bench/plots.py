@@ -1,0 +1,33 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taskodec.files.atomic import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURE_SIZE", "save_figure"]
+
+FIGURE_SIZE = (8, 5.5)
+"""Of a rate-distortion plot, in inches."""
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write the figure as `stem`.png and `stem`.svg, the same bytes for the same figure; needs no display."""
+    import matplotlib as mpl
+
+    written = []
+    for suffix in (".png", ".svg"):
+        path = stem.with_name(stem.name + suffix)
+        buffer = io.BytesIO()
+        metadata = {"Date": None} if suffix == ".svg" else {}
+        with mpl.rc_context({"svg.hashsalt": "taskodec"}):
+            figure.savefig(buffer, format=suffix[1:], dpi=150, metadata=metadata)
+        write_atomic(path, buffer.getvalue())
+        written.append(path)
+    return written

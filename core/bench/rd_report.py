@@ -1,0 +1,171 @@
+"""A benchmark's summary as tables in a terminal, as Markdown, as JSON, and as plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskodec.bench.plots import FIGURE_SIZE, save_figure
+from taskodec.bench.rd import METRICS, Comparison, Curve, Summary
+from taskodec.bench.tables import Table, markdown_tables, print_report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from taskodec.bench.published import PublishedCurve
+
+__all__ = ["as_json", "markdown", "plot", "print_tables"]
+
+BD_NOTE = (
+    "BD-rate: bits more (+) or fewer (-) than the anchor for the same quality, PCHIP over log-rate. "
+    "Per image: a BD-rate for every image, then their mean. Mean curve: one BD-rate, of the curves in the first table."
+)
+
+PUBLISHED_MARKERS = "x+^v<>12"
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """The summary as plain values."""
+    return {
+        "images": summary.images,
+        "measured": list(summary.devices),
+        "curves": [
+            {
+                "codec": curve.name,
+                "kind": curve.kind,
+                "points": [{**vars(point), "ms_ssim_db": point.ms_ssim_db} for point in curve.points],
+            }
+            for curve in summary.curves
+        ],
+        "bd_rates": [{**vars(each), "mean_curve": vars(each.mean_curve)} for each in summary.comparisons],
+    }
+
+
+def print_tables(summary: Summary) -> None:
+    """The summary on standard output."""
+    print_report(_tables(summary), _notes(summary))
+
+
+def markdown(summary: Summary, plots: Sequence[Path] = (), published: Sequence[PublishedCurve] = ()) -> str:
+    """The summary as Markdown, with the plots in it."""
+    parts = ["# Benchmark", *markdown_tables(_tables(summary))]
+    notes = _notes(summary)
+    if published:
+        listed = ", ".join(f"{curve.name} ({curve.file.name})" for curve in published)
+        notes.append(f"in the plots, but not measured here: {listed}")
+    parts.append("\n".join(f"- {note}" for note in notes))
+    parts += [f"![{path.stem}]({path.name})" for path in plots if path.suffix == ".png"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(summary: Summary) -> list[Table]:
+    rates = Table(
+        f"Means over {summary.images} image{'s' * (summary.images != 1)}",
+        ("codec", "quality", "bpp", "PSNR dB", "MS-SSIM", "MS-SSIM dB", "LPIPS", "encode s", "decode s"),
+        [
+            (
+                curve.name,
+                f"{p.quality:g}",
+                f"{p.bpp:.4f}",
+                f"{p.psnr:.2f}",
+                f"{p.ms_ssim:.4f}",
+                f"{p.ms_ssim_db:.2f}",
+                _number(p.lpips, ".4f"),
+                _number(p.encode_seconds, ".3f"),
+                _number(p.decode_seconds, ".3f"),
+            )
+            for curve in summary.curves
+            for p in curve.points
+        ],
+    )
+    deltas = Table(
+        "BD-rates",
+        ("codec", "against", "by", "per image", "images", "mean curve", "over dB"),
+        [_delta(each) for each in summary.comparisons],
+    )
+    return [rates, deltas] if deltas.rows else [rates]
+
+
+def _delta(each: Comparison) -> tuple[str, ...]:
+    curve = each.mean_curve
+    span = "-" if curve.percent is None else f"{curve.low:.1f} to {curve.high:.1f}"
+    per_image, mean_curve = (_number(value, "+.1f", " %") for value in (each.per_image, curve.percent))
+    return (each.codec, each.anchor, each.metric, per_image, f"{each.used} of {each.images}", mean_curve, span)
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _notes(summary: Summary) -> list[str]:
+    """What the tables mean, and everything that could not be compared; equal remarks become one."""
+    remarks: dict[str, list[str]] = {}
+    for each in summary.comparisons:
+        pair = f"{each.codec} against {each.anchor} by {each.metric}"
+        if each.mean_curve.percent is None:
+            remarks.setdefault(f"no BD-rate of the mean curve: {each.mean_curve.problem}", []).append(pair)
+        for problem, count in each.problems.items():
+            remarks.setdefault(f"no BD-rate of {count} of {each.images} images: {problem}", []).append(pair)
+        if remark := _short_range(each, summary):
+            remarks.setdefault(remark, []).append(pair)
+    notes = [f"measured on {device}" for device in summary.devices]
+    notes += [BD_NOTE] * bool(summary.comparisons)
+    return notes + [f"{remark} ({', '.join(pairs)})" for remark, pairs in remarks.items()]
+
+
+def _short_range(each: Comparison, summary: Summary) -> str:
+    """A remark if the mean curves meet in less than three quarters of the codec's range."""
+    curve = next(curve for curve in summary.curves if curve.name == each.codec)
+    values = [METRICS[each.metric](point) for point in curve.points]
+    whole, compared = max(values) - min(values), each.mean_curve
+    if compared.percent is None or compared.high - compared.low >= 0.75 * whole:
+        return ""
+    share = (compared.high - compared.low) / whole
+    return f"the mean curves meet in {share:.0%} of the codec's range of quality only"
+
+
+def plot(curves: Sequence[Curve], folder: Path, published: Sequence[PublishedCurve] = ()) -> list[Path]:
+    """One rate-distortion plot for each metric, as PNG and as SVG; needs no display."""
+    from matplotlib.figure import Figure
+
+    written = []
+    for metric in METRICS:
+        figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
+        _draw(figure.add_subplot(), metric, curves, published)
+        written += save_figure(figure, folder / f"rd_{metric.lower().replace('-', '_')}")
+    return written
+
+
+def _draw(axes: Axes, metric: str, curves: Sequence[Curve], published: Sequence[PublishedCurve]) -> None:
+    """The curves of one metric: codecs stand out, anchors are thin, published curves dashed and grey."""
+    lines: list[tuple[str, list[float], list[float], dict[str, Any]]] = []
+    for number, curve in enumerate(curves):
+        strong = curve.kind == "codec"
+        style: dict[str, Any] = {
+            "color": f"C{number}",
+            "linewidth": 2.2 if strong else 1.2,
+            "marker": "o" if strong else "s",
+        }
+        values = [METRICS[metric](point) for point in curve.points]
+        lines.append((curve.name, [point.bpp for point in curve.points], values, style | {"markersize": 4}))
+    for number, other in enumerate(curve for curve in published if metric in curve.values):
+        marker = PUBLISHED_MARKERS[number % len(PUBLISHED_MARKERS)]
+        style = {"color": "0.5", "linewidth": 0.8, "linestyle": "--", "marker": marker, "markersize": 5}
+        lines.append((f"{other.name} (not measured here)", list(other.bpp), list(other.values[metric]), style))
+    right = _right(curves)
+    heights = []
+    for label, rates, values, style in lines:
+        axes.plot(rates, values, label=label, **style)
+        heights += [value for rate, value in zip(rates, values, strict=True) if rate <= right]
+    margin = 0.03 * (max(heights) - min(heights)) + 0.1
+    axes.set(xlim=(0, right), ylim=(min(heights) - margin, max(heights) + margin))
+    axes.set(xlabel="bits per pixel", ylabel=f"{metric} (dB)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="lower right")
+
+
+def _right(curves: Sequence[Curve]) -> float:
+    """Where the rate axis ends: somewhat after the codecs, or after the anchors if there are only those."""
+    ends = [curve.points[-1].bpp for curve in curves if curve.kind == "codec"]
+    return 1.15 * max(ends or [curve.points[-1].bpp for curve in curves])

@@ -1,0 +1,4 @@
+"""The `taskodec` command: one module a command, and what they share.
+
+Heavy packages are imported inside functions, so that `--help` and mistakes answer at once.
+"""

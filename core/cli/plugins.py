@@ -1,0 +1,66 @@
+"""`taskodec plugins` and `taskodec config`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taskodec.cli import common
+
+if TYPE_CHECKING:
+    from taskodec.hooks.registry import Shelf
+
+__all__ = ["config", "plugins"]
+
+
+def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False) -> None:
+    """List codecs, adapters, tasks and anchors, who provides them, and which plugins failed to load and why."""
+    registry = common.load_registry(plugin)
+    shelves: dict[str, Shelf[Any]] = {
+        "codecs": registry.codecs,
+        "adapters": registry.adapters,
+        "tasks": registry.tasks,
+        "anchors": registry.anchors,
+    }
+    listing: dict[str, list[dict[str, Any]]] = {}
+    for title, shelf in shelves.items():
+        listing[title] = [
+            {"name": name, "owner": shelf.owner(name), "description": shelf[name].description} for name in shelf
+        ]
+    for entry in listing["adapters"]:
+        spec = registry.adapters[entry["name"]]
+        entry.update(codec=spec.codec, task=spec.task)
+    for entry in listing["anchors"]:
+        entry["fidelity"] = registry.anchors[entry["name"]].fidelity
+    if as_json:
+        common.print_json({**listing, "failures": registry.failures})
+        return
+    width = max((len(entry["name"]) for entries in listing.values() for entry in entries), default=0)
+    for title, entries in listing.items():
+        print(f"{title}:")
+        for entry in entries:
+            limits = "" if entry.get("fidelity", True) else " (for timing only)"
+            print(f"  {entry['name']:<{width}}  {entry['description']}{limits} [{entry['owner']}]")
+    if registry.failures:
+        print("failed to load:")
+        for name, reason in registry.failures.items():
+            print(f"  {name}: {reason}")
+
+
+def config(
+    *,
+    codec: Annotated[str | None, typer.Option(help="Codec to use.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the image is for.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Tuning preset.")] = None,
+    files: common.ConfigFiles = None,
+    overrides: common.Overrides = None,
+    as_json: common.JsonFlag = False,
+) -> None:
+    """Print the configuration that these options resolve to."""
+    flags = {"codec.name": codec, "task.name": task, "ttft.preset": preset}
+    settings = common.resolve_settings(files, overrides, flags)
+    if as_json:
+        common.print_json(settings.model_dump(mode="json"))
+    else:
+        print(settings.to_yaml(), end="")

@@ -1,0 +1,110 @@
+"""`taskodec pretrain`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taskodec.cli import common
+from taskodec.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    import torch
+
+    from taskodec.contracts import Adapter, Codec
+    from taskodec.hooks.registry import Registry
+    from taskodec.settings.model import Settings
+    from taskodec.training.adapter import Pretraining
+
+__all__ = ["pretrain"]
+
+
+def pretrain(
+    *,
+    data: common.TrainingData,
+    output: common.RunFolder,
+    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
+    codec: Annotated[str | None, typer.Option(help="Codec whose adapter is trained.")] = None,
+    only: common.OnlyThese = None,
+    validation: common.HeldOut = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Adapter to start from, not an untrained one.")
+    ] = None,
+    resume: common.Resume = False,
+    config: common.ConfigFiles = None,
+    overrides: common.Overrides = None,
+    plugin: common.PluginFiles = None,
+    quiet: common.Quiet = False,
+) -> None:
+    """Train a codec's adapter for a task on images; a run that was stopped goes on with --resume.
+
+    RUNDIR/adapter.safetensors is the result, for `taskodec compress --adapter`.
+    """
+    settings = common.resolve_settings(config, overrides, {"task.name": task, "codec.name": codec})
+    registry = common.load_registry(plugin)
+    from taskodec.images.sets import list_images
+    from taskodec.training.parallel import process_group, rank, training_device
+
+    device = training_device(settings.device)
+    if only is not None:
+        data = list_images(data, only)
+    with process_group(device):
+        quiet = quiet or rank() != 0
+        try:
+            done = _run(
+                registry, settings, device, init, quiet, data, output, validation=validation or (), resume=resume
+            )
+        except KeyboardInterrupt as stop:
+            if rank() == 0:
+                print(str(stop) or "stopped; what is not in a checkpoint is lost", file=sys.stderr)
+            raise typer.Exit(130) from None
+    if not quiet:
+        print(_summary(done))
+
+
+def _run(
+    registry: Registry,
+    settings: Settings,
+    device: torch.device,
+    init: Path | None,
+    quiet: bool,
+    data: Sequence[Path],
+    output: Path,
+    **options: Any,
+) -> Pretraining:
+    """Load codec, task and adapter, and train with a progress bar."""
+    from taskodec.api.loading import load_codec
+    from taskodec.coding.streams import quantize_quality
+    from taskodec.images.framing import Framing
+    from taskodec.training.adapter import pretrain as run
+
+    codec = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
+    task = registry.task_from(settings.task.name, **settings.task.options).to(device)
+    adapter = _adapter(registry, settings, codec, init)
+    options |= {"lmbda": settings.task.lmbda or settings.task.lmbdas, "lmbda_scale": settings.task.lmbda_scale}
+    options |= {"framing": Framing(**settings.data.model_dump(exclude={"eval_size"}))}
+    options |= {"resolved": settings.model_dump(mode="json")}
+    with progress_bar(f"pretrain {task.name}", quiet) as progress:
+        return run(codec, adapter, task, data, output, settings.pretrain, progress=progress, **options)
+
+
+def _adapter(registry: Registry, settings: Settings, codec: Codec, init: Path | None) -> Adapter:
+    """Where training starts: a file, also one that was trained on other weights of the codec, or the settings."""
+    from taskodec.adapters.files import load_adapter
+    from taskodec.api.loading import build_adapter, untrained
+
+    if init is not None:
+        return load_adapter(init, codec, other_weights=True)
+    return build_adapter(registry, untrained(settings.adapter), codec)
+
+
+def _summary(run: Pretraining) -> str:
+    file = str(run.out / "adapter.safetensors")
+    if not run.best:
+        return file
+    ended = "" if run.step >= run.settings.steps else f"; ended early at step {run.step}"
+    return f"{file}: cost {run.best_cost:.1%} of that without adapter, from step {run.best_step}{ended}"

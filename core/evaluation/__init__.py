@@ -1,0 +1,1 @@
+"""What a task makes of the files: rows, curves, Bjøntegaard deltas, and ablations of tuning."""

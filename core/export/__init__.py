@@ -1,0 +1,1 @@
+"""A codec as ONNX graphs, checked against the codec itself."""

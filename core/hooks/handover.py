@@ -1,0 +1,93 @@
+"""From what a user hands over - a function, a class, an instance, `FILE.py:OBJ` - to a task."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from taskodec.errors import PluginError, TaskError, UsageError
+from taskodec.hooks.names import nearest
+
+if TYPE_CHECKING:
+    from taskodec.contracts import Task
+
+__all__ = ["build", "check_task", "load_module", "make_task", "object_from"]
+
+
+def load_module(path: Path) -> ModuleType:
+    """Run a Python file as a module, once as long as it does not change; PluginError when it cannot be run."""
+    if not path.is_file():
+        raise UsageError(f"no such plugin file: {path}")
+    source = path.read_bytes()
+    digest = hashlib.sha256(str(path.resolve()).encode() + source).hexdigest()[:16]
+    name = f"taskodec_file_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file: its name must end in .py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def object_from(spec: str) -> Any:
+    """The object that `FILE.py:OBJ` names."""
+    path, _, name = spec.rpartition(":")
+    module = load_module(Path(path))
+    if not hasattr(module, name):
+        public = sorted(n for n, v in vars(module).items() if callable(v) and v.__module__ == module.__name__)
+        raise UsageError(f"{path} has no {name!r}{nearest(name, public)}; it defines: {', '.join(public) or 'nothing'}")
+    return getattr(module, name)
+
+
+def check_task(name: str, what: object) -> None:
+    """A TaskError unless `what` is a function, a Task, or a subclass of Task."""
+    from taskodec.contracts import Task
+
+    if not isinstance(what, Task) and not callable(what):
+        raise TaskError(
+            f"task {name!r}: found a {type(what).__name__}, expected a function loss(x_hat, x), "
+            "a Task or a subclass of Task"
+        )
+    if isinstance(what, type) and not issubclass(what, Task):
+        raise TaskError(f"task {name!r}: the class {what.__name__} is not a subclass of taskodec.Task")
+
+
+def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | None = None) -> Task:
+    """A `Task` from a function `loss(x_hat, x)`, an instance, or a class that takes `options`."""
+    from taskodec.contracts import Task
+    from taskodec.hooks.function_task import FunctionTask
+
+    check_task(name, what)
+    if isinstance(what, type):
+        task: Task = build(f"task {name!r}", what, options)
+        return task
+    if options:
+        raise UsageError(f"task {name!r} takes no options, found: {', '.join(options)}")
+    return what if isinstance(what, Task) else FunctionTask(name, what, lmbda)
+
+
+def build(what: str, target: Callable[..., Any], options: Mapping[str, Any], *positional: Any) -> Any:
+    """Call a loader with the user's options; UsageError names those that it does not take."""
+    try:
+        inspect.signature(target).bind(*positional, **options)
+    except TypeError as error:
+        raise UsageError(f"{what}: {error}; options: {_options_of(target)}") from error
+    return target(*positional, **options)
+
+
+def _options_of(target: Callable[..., Any]) -> str:
+    parameters = inspect.signature(target).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return ", ".join(named) or "none"

@@ -1,0 +1,263 @@
+"""The plugin manager: which codecs, adapters, tasks, anchors and weights exist, from whom, and what failed to load.
+
+Built-ins, installed packages (entry-point group `taskodec`), files (`--plugin my_task.py`) and run-time calls
+all go through the hooks of `taskodec.hooks.specs`. A broken installed plugin is recorded in `failures` and
+skipped; a file or a call that is wrong raises.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pluggy
+
+from taskodec.errors import PluginError, UsageError
+from taskodec.hooks import specs as hookspecs
+from taskodec.hooks.handover import build, check_task, load_module, make_task, object_from
+from taskodec.hooks.names import check_name, nearest
+from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from taskodec.contracts import Adapter, Codec, Task
+
+__all__ = ["BUILTINS", "Registry", "Shelf", "default_registry", "register_adapter", "register_codec", "register_task"]
+
+BUILTINS = (
+    "taskodec.codecs.plugin",
+    "taskodec.adapters.plugin",
+    "taskodec.plugins.perception",
+    "taskodec.plugins.classification",
+    "taskodec.plugins.detection",
+    "taskodec.plugins.segmentation",
+)
+"""Modules with the hooks of what ships with taskodec; all are light to import."""
+
+GROUP = "taskodec"
+
+_calls = count(1)
+
+SpecT = TypeVar("SpecT", CodecSpec, AdapterSpec, TaskSpec, AnchorSpec, WeightsFile)
+
+
+class Shelf(Mapping[str, SpecT], Generic[SpecT]):
+    """Specs of one kind by name. Looking up a name that is not there is a UsageError with near matches."""
+
+    def __init__(self, kind: str, spec_type: type[SpecT]) -> None:
+        self.kind = kind
+        self.spec_type: type[SpecT] = spec_type
+        self._entries: dict[str, tuple[SpecT, str]] = {}
+
+    def __getitem__(self, name: str) -> SpecT:
+        return self._find(name)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def owner(self, name: str) -> str:
+        """Who registered this name."""
+        return self._find(name)[1]
+
+    def check(self, spec: object, owner: str) -> None:
+        """A PluginError unless `spec` is of this shelf's type and its name is valid and free."""
+        if not isinstance(spec, self.spec_type):
+            found, expected = type(spec).__name__, self.spec_type.__name__
+            raise PluginError(f"{owner}: the hook for {self.kind}s returned a {found}, expected {expected}")
+        check_name(self.kind, spec.name, owner)
+        if isinstance(spec, CodecSpec) and spec.stream_id and owner not in BUILTINS:
+            raise PluginError(f"{owner}: codec {spec.name!r} sets stream_id, which only built-in codecs may have")
+        if spec.name in self._entries:
+            raise PluginError(
+                f"{self.kind} {spec.name!r} is registered by {self.owner(spec.name)} and again by {owner}: rename one"
+            )
+
+    def add(self, spec: SpecT, owner: str) -> None:
+        """Put a checked spec on the shelf."""
+        self._entries[spec.name] = (spec, owner)
+
+    def _find(self, name: str) -> tuple[SpecT, str]:
+        if name not in self._entries:
+            raise UsageError(f"unknown {self.kind} {name!r}{nearest(name, self)}; valid: {', '.join(self) or 'none'}")
+        return self._entries[name]
+
+
+class Registry:
+    """Everything that plugins have registered, by kind and name.
+
+    `failures` maps the name of each plugin that was skipped to the reason.
+    """
+
+    def __init__(self) -> None:
+        self.codecs = Shelf("codec", CodecSpec)
+        self.adapters = Shelf("adapter", AdapterSpec)
+        self.tasks = Shelf("task", TaskSpec)
+        self.anchors = Shelf("anchor", AnchorSpec)
+        self.weights = Shelf("weights file", WeightsFile)
+        self.failures: dict[str, str] = {}
+        self._manager = pluggy.PluginManager("taskodec")
+        self._manager.add_hookspecs(hookspecs)
+
+    def register(self, plugin: object, name: str) -> None:
+        """Take a plugin's hooks, all or none; PluginError says what is wrong with it."""
+        try:
+            self._manager.register(plugin, name)
+            self._manager.check_pending()
+            found = self._call_hooks(plugin, name)
+        except (Exception, SystemExit) as error:
+            if self._manager.has_plugin(name) and self._manager.get_plugin(name) is plugin:
+                self._manager.unregister(plugin)
+            if isinstance(error, PluginError):
+                raise
+            raise PluginError(f"{name}: {_reason(error)}") from error
+        for shelf, spec in found:
+            shelf.add(spec, name)
+
+    def load_builtins(self, modules: Sequence[str] = BUILTINS) -> None:
+        """Register the modules that ship with taskodec."""
+        for module in modules:
+            self._try(module, lambda module=module: importlib.import_module(module))  # type: ignore[misc]
+
+    def load_entry_points(self, group: str = GROUP) -> None:
+        """Register what installed packages offer, in the order of their names."""
+        for point in sorted(entry_points(group=group), key=_owner):
+            self._try(_owner(point), point.load)
+
+    def load_plugin_file(self, path: str | Path) -> None:
+        """Register the hooks in a Python file; loading the same file again changes nothing."""
+        module = load_module(Path(path))
+        if not self._manager.is_registered(module):
+            self.register(module, str(path))
+
+    def task_from(self, spec: str | Task | Callable[..., Tensor], **options: Any) -> Task:
+        """The task that a name, a `FILE.py:OBJ`, a function `loss(x_hat, x)` or an instance stands for.
+
+        `options` go to the task's loader. UsageError for what does not exist or options that it does not take.
+        """
+        if not isinstance(spec, str):
+            return make_task(getattr(spec, "__name__", "loss"), spec, options)
+        if ".py:" in spec:
+            return make_task(spec.rpartition(":")[2], object_from(spec), options)
+        if spec.endswith(".py"):
+            raise UsageError(f"task {spec!r} names no object: write {spec}:NAME_OF_THE_LOSS")
+        task: Task = build(f"task {spec!r}", resolve(self.tasks[spec].load), options)
+        return task
+
+    def _try(self, name: str, load: Callable[[], object]) -> None:
+        """Register what `load` returns; a failure is recorded by name."""
+        try:
+            self.register(load(), name)
+        except PluginError as error:
+            self.failures[name] = str(error).removeprefix(f"{name}: ")
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does while it is imported
+            self.failures[name] = _reason(error)
+
+    def _call_hooks(self, plugin: object, name: str) -> list[tuple[Shelf[Any], Any]]:
+        """All specs of one plugin, checked."""
+        shelves = {
+            "register_codecs": self.codecs,
+            "register_adapters": self.adapters,
+            "register_tasks": self.tasks,
+            "register_anchors": self.anchors,
+            "register_weights": self.weights,
+        }
+        others = [p for p in self._manager.get_plugins() if p is not plugin]
+        callers = [c.name for c in self._manager.get_hookcallers(plugin) or []]
+        if not callers:
+            raise PluginError(f"{name}: no hooks found; mark its functions with @taskodec.hookimpl")
+        found: list[tuple[Shelf[Any], Any]] = []
+        for hook in callers:
+            shelf: Shelf[Any] = shelves[hook]  # type: ignore[assignment]
+            results = self._manager.subset_hook_caller(hook, others)()
+            for specs in results or [None]:
+                if not isinstance(specs, list | tuple):
+                    raise PluginError(f"{name}: {hook} returned a {type(specs).__name__}, expected a list of specs")
+                for spec in specs:
+                    shelf.check(spec, name)
+                    found.append((shelf, spec))
+        keys = [(shelf.kind, spec.name) for shelf, spec in found]
+        for kind, twice in sorted({key for key in keys if keys.count(key) > 1}):
+            raise PluginError(f"{kind} {twice!r} is registered twice by {name}: rename one")
+        return found
+
+
+@cache
+def default_registry() -> Registry:
+    """The process-wide registry: built-ins and entry points, loaded at the first call."""
+    registry = Registry()
+    registry.load_builtins()
+    registry.load_entry_points()
+    return registry
+
+
+def register_task(
+    name: str, loss: Callable[[Tensor, Tensor], Tensor] | Task | type[Task], lmbda: float | None = None
+) -> None:
+    """Add a task for the rest of this process.
+
+    `loss` is any differentiable function `loss(x_hat, x)` of two (1, 3, H, W) images in [0, 1] that returns a
+    scalar, or a `Task` or a subclass of it. `lmbda` weighs a function's loss against bits per pixel; without
+    it the tuning engine finds one. PluginError when the name is taken, TaskError when `loss` cannot be called.
+    """
+    check_task(name, loss)
+    load = partial(_load_task, name, loss, lmbda)
+    _at_run_time("register_tasks", TaskSpec(name, load, "registered at run time"), loss)
+
+
+def register_codec(name: str, load: Callable[..., Codec], description: str = "") -> None:
+    """Add a codec for the rest of this process; `load(quality=…, **options)` builds it.
+
+    PluginError when the name is taken.
+    """
+    _at_run_time("register_codecs", CodecSpec(name, load, description), load)
+
+
+def register_adapter(
+    name: str,
+    build: Callable[..., Adapter],
+    *,
+    codec: str | None = None,
+    task: str | None = None,
+    task_options: Mapping[str, Any] | None = None,
+    description: str = "",
+) -> None:
+    """Add an adapter for the rest of this process; `build(codec, **options)` makes it, not yet attached.
+
+    A pre-trained adapter names its codec and its task, and in `task_options` those options of the task without which
+    it does not suit. PluginError when the name is taken.
+    """
+    _at_run_time("register_adapters", AdapterSpec(name, build, description, codec, task, task_options or {}), build)
+
+
+def _owner(point: EntryPoint) -> str:
+    """`name (package version)`, as owners are shown."""
+    return f"{point.name} ({point.dist.name} {point.dist.version})" if point.dist else point.name
+
+
+def _at_run_time(hook: str, spec: CodecSpec | AdapterSpec | TaskSpec, what: object) -> None:
+    """Register one spec through its hook; its owner is where the given object was written."""
+    where = f"{getattr(what, '__module__', '?')}.{getattr(what, '__qualname__', type(what).__qualname__)}"
+    plugin = ModuleType(spec.name)
+    setattr(plugin, hook, hookimpl(lambda: [spec]))
+    default_registry().register(plugin, f"{where} (run time, {next(_calls)})")
+
+
+def _load_task(name: str, what: object, lmbda: float | None, **options: Any) -> Task:
+    return make_task(name, what, options, lmbda)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

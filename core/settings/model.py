@@ -1,0 +1,296 @@
+"""All settings, validated, and where they come from.
+
+Layers, later wins: packaged `configs/default.yaml`; presets by name (`codec/`, `train/` by codec, `pretrain/`
+and `task/` by task, `ttft/`); the user's files in order; arguments and command-line flags; `--set key=value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from taskodec.errors import SettingsError
+from taskodec.files.downloads import DownloadOptions
+from taskodec.hooks.names import nearest
+from taskodec.settings.base import Count, Model, Positive, Size
+from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
+from taskodec.settings.ttft import PhaseSettings, TTFTSettings
+from taskodec.stream.bitstream import MAX_PIXELS
+
+__all__ = [
+    "AdapterSettings",
+    "CodecSettings",
+    "DataSettings",
+    "DownloadSettings",
+    "LimitSettings",
+    "PhaseSettings",
+    "PretrainSettings",
+    "Settings",
+    "StageSettings",
+    "TTFTSettings",
+    "TaskSettings",
+    "TrainSettings",
+    "load_settings",
+]
+
+_MESSAGES = {"model_type": "expected keys and values", "string_pattern_mismatch": "valid: auto, cpu, mps, cuda, cuda:N"}
+"""Where pydantic's own words are of no use; `device` is the only key with a pattern."""
+
+
+class _Named(Model):
+    """Something registered, by name; a plain string is its name."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class CodecSettings(_Named):
+    """Which codec, with which weights; `checkpoint` None means the weights that come with it."""
+
+    name: str = "lite"
+    checkpoint: Path | None = None
+
+
+class AdapterSettings(_Named):
+    """Which adapter, and what it is built with.
+
+    `auto` is the one trained beforehand for the codec and the task, else untrained SVD-LoRA. A name that ends in
+    `.safetensors` is the file of an adapter.
+    """
+
+    name: str = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, value: Any) -> Any:
+        name = value.get("name") if isinstance(value, dict) else value
+        if not isinstance(name, str) or not name.endswith(".safetensors"):
+            return value
+        return {**(value if isinstance(value, dict) else {}), "name": "file", "options": {"path": name}}
+
+
+class TaskSettings(_Named):
+    """Which task; `lmbda` None leaves the weight of its loss to `lmbdas`, by quality, then to the task or the engine.
+
+    `lmbda_scale` multiplies the weight, wherever it comes from.
+    """
+
+    name: str = "human"
+    lmbda: Positive | None = None
+    lmbdas: dict[float, Positive] = Field(default_factory=dict)
+    lmbda_scale: Positive = 1.0
+
+    def weight(self, quality: float) -> float | None:
+        """The weight that is set for this quality."""
+        return self.lmbda if self.lmbda is not None else self.lmbdas.get(quality)
+
+
+class LimitSettings(Model):
+    """What keeps memory bounded, in pixels.
+
+    Images beyond `max_pixels`, and for tuning beyond `max_tuning_pixels`, are refused; where tuning is in patches, a
+    patch counts. Tuning keeps activations of codec and task network: about 2 kB a pixel for `cls` with `lite`, 6 kB
+    with `tic`, 0.4 kB for `human`. Transforms without a gradient work on at most `tile` pixels at once, where the codec
+    can be tiled.
+    """
+
+    max_tuning_pixels: Size = 2**22
+
+    max_pixels: Size = MAX_PIXELS
+
+    tile: Size = 2**22
+
+
+class DataSettings(Model):
+    """What is used of every picture of a data set, in `eval` and `pretrain`, see `taskodec.images.framing`.
+
+    `eval_size` counts in `eval` alone.
+    """
+
+    resize: Size | None = None
+    center_crop: Size | None = None
+    eval_size: tuple[Size, Size] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> DataSettings:
+        if self.eval_size and self.eval_size[0] > self.eval_size[1]:
+            raise ValueError(f"eval_size has a short side first, then the most of a long one, found {self.eval_size}")
+        return self
+
+
+class DownloadSettings(Model):
+    """Downloads of weights, see `taskodec.files.downloads`; what is as usual leaves it to the environment."""
+
+    mirrors: tuple[str, ...] = ()
+    offline: bool = False
+    timeout: Positive = DownloadOptions.timeout
+    attempts: Size = DownloadOptions.attempts
+
+
+class StageSettings(Model):
+    """One part of a training run, up to `until` of its steps: how large crops are, and how latents are rounded.
+
+    `bf16` computes analysis and synthesis in mixed precision; entropy model and hyper-synthesis never are.
+    """
+
+    until: Annotated[float, Field(gt=0, le=1)]
+    crop: Size = 128
+    rounding: Literal["noise", "ste", "mixed"] = "mixed"
+    bf16: bool = False
+
+
+class TrainSettings(Model):
+    """Training of a codec, in stages. `lr_scales` maps glob patterns of parameter names to factors of `lr`.
+
+    `schedule: cosine` goes down to `final_lr`; `step` multiplies `lr` by `gamma` at each of `milestones`, in steps.
+
+    `batch` is the crops of a step in the first stage, over all processes; later stages have as many pixels. `ema` is
+    the decay of the moving average that becomes the weights. `workers` processes per training process read pictures
+    ahead, of which `cache_mb` megabytes are kept decoded; None means none on the CPU, four on a GPU.
+    """
+
+    stages: tuple[StageSettings, ...] = (StageSettings(until=0.9), StageSettings(until=1, crop=256))
+    batch: Size = 16
+    steps: Size = 5000
+    lr: Positive = 1e-3
+    final_lr: Positive = 1e-5
+    schedule: Literal["cosine", "step"] = "cosine"
+    milestones: tuple[Count, ...] = ()
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
+    lr_scales: dict[str, float] = Field(default_factory=dict)
+    clip: Positive = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    seed: Count = 0
+    checkpoint_minutes: Positive = 5.0
+    validate_every: Size = 500
+    workers: Count | None = None
+    cache_mb: Count = 2000
+
+    @field_validator("stages")
+    @classmethod
+    def _check_stages(cls, stages: tuple[StageSettings, ...]) -> tuple[StageSettings, ...]:
+        ends = [stage.until for stage in stages]
+        if not ends or ends != sorted(set(ends)) or ends[-1] != 1:
+            raise ValueError(f"until must ascend from stage to stage and end at 1, found {ends}")
+        return stages
+
+
+class PretrainSettings(TrainSettings):
+    """Pre-training of an adapter for a task: as `TrainSettings`, and what decides which weights are kept.
+
+    `calibration_crops` training crops measure what the untuned codec costs, and the weight of the loss where neither
+    task nor settings have one. Of the held-out images, `validation_images` are used, their middle as large as the
+    largest crop. `objective` is what steps minimise: the mean of the costs' logarithms, or of the costs. After
+    `patience` validations without a lower cost the run ends; 0 never ends it early.
+    """
+
+    stages: tuple[StageSettings, ...] = (StageSettings(until=1, crop=256),)
+    batch: Size = 4
+    steps: Size = 2500
+    lr: Positive = 3e-3
+    final_lr: Positive = 3e-5
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    validate_every: Size = 500
+    objective: Literal["log-cost", "cost"] = "log-cost"
+    calibration_crops: Size = 64
+    validation_images: Size = 24
+    patience: Count = 5
+
+
+class Settings(Model):
+    """Everything that can be set. Frozen; `load_settings` puts it together."""
+
+    codec: CodecSettings = CodecSettings()
+    adapter: AdapterSettings = AdapterSettings()
+    task: TaskSettings = TaskSettings()
+    quality: float = 3
+    ttft: TTFTSettings = TTFTSettings()
+    limits: LimitSettings = LimitSettings()
+    downloads: DownloadSettings = DownloadSettings()
+    data: DataSettings = DataSettings()
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    train: TrainSettings = TrainSettings()
+    pretrain: PretrainSettings = PretrainSettings()
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML that `load_settings` reads back."""
+        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return text
+
+
+def load_settings(
+    files: Sequence[str | Path] = (),
+    overrides: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Settings from the packaged defaults and presets, then `files`, `flags` and `overrides`.
+
+    `flags` maps dotted keys to values, `overrides` are texts like `ttft.steps=80`. SettingsError names each
+    wrong key or value, where it came from, and what is valid.
+    """
+    user = Layers()
+    for file in files:
+        user.add(read_yaml(Path(file)), str(file))
+    for layer, key in nest(flags or {}):
+        user.add(layer, f"argument {key.rpartition('.')[2] or key}")
+    for text in overrides:
+        user.add(parse_override(text), f"--set {text}")
+    layers = _with_presets(user)
+    layers.add_layers(user)
+    try:
+        return Settings.model_validate(layers.values)
+    except ValidationError as error:
+        details = error.errors()
+        places = [detail["loc"] for detail in details]
+        # an error inside a list also makes the list itself wrong: say only what is inside
+        inner = [d for d in details if not any(p[: len(d["loc"])] == d["loc"] != p for p in places)]
+        raise SettingsError("\n".join(_explain(detail, layers) for detail in inner)) from error
+
+
+def _with_presets(user: Layers) -> Layers:
+    """The packaged defaults, and the presets of what the user names."""
+    layers = Layers()
+    layers.add(defaults(), "default.yaml")
+    for section in ("codec", "task"):
+        layers.add({section: user.name(section, layers.name(section))}, "default.yaml")
+    codec, task = layers.name("codec"), layers.name("task")
+    for kind, name in (("codec", codec), ("train", codec), ("pretrain", "default"), ("pretrain", task), ("task", task)):
+        layers.add(preset(kind, name), f"{kind}/{name}.yaml")
+    chosen = user.values.get("ttft")
+    ttft = (chosen if isinstance(chosen, dict) else {}).get("preset", layers.values["ttft"]["preset"])
+    layers.add({"ttft": preset("ttft", str(ttft), needed=True)}, f"ttft/{ttft}.yaml")
+    return layers
+
+
+def _explain(detail: Any, layers: Layers) -> str:
+    """One validation error: key, value, origin, what is valid."""
+    path: tuple[str | int, ...] = detail["loc"]
+    key = ".".join(map(str, path))
+    origin = layers.origin(path)
+    if detail["type"] == "extra_forbidden":
+        valid = _keys_at(Settings, path[:-1])
+        near = nearest(str(path[-1]), valid)
+        return f"unknown key {key} = {detail['input']!r} (from {origin}){near}; valid keys: {', '.join(valid)}"
+    if detail["type"] == "missing":
+        return f"{key} is missing (from {origin})"
+    message = _MESSAGES.get(detail["type"], detail["msg"]).removeprefix("Value error, ")
+    return f"{key} = {detail['input']!r} (from {origin}): {message[0].lower()}{message[1:]}"
+
+
+def _keys_at(model: Any, path: Sequence[str | int]) -> list[str]:
+    """The keys that the section at this path may have."""
+    for part in path:
+        if isinstance(part, int):  # an item of a tuple of models
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next((a for a in get_args(annotation) if hasattr(a, "model_fields")), annotation)
+    return list(model.model_fields)

@@ -1,0 +1,288 @@
+"""Pre-training of an adapter for a task, on a data set, over all qualities of a codec at once.
+
+U, S and V of encoder and decoder are trained, the codec's own weights are frozen (Park et al., CVPR 2025, section
+3.2). A crop at a quality costs `lmbda * loss + bpp`, as in test-time fine-tuning. What a step minimises is the mean of
+that cost, as published (`objective: cost`), or by default of its logarithm: a tenth saved counts the same on a cheap
+and on a dear crop, so that neither a quality nor a crop on which the task's network is unsure dominates. Reports give
+costs in units of the codec without adapter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from taskodec.adapters.files import save_adapter
+from taskodec.adapters.lora import LowRankAdapter, attached
+from taskodec.coding.streams import codec_fingerprint
+from taskodec.contracts import Adapter, Codec, Rounding, Task, total_bits
+from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
+from taskodec.files.atomic import write_atomic
+from taskodec.images.framing import WHOLE, Framing
+from taskodec.images.sets import list_images
+from taskodec.progress import Progress
+from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
+from taskodec.training.datasets import CropDataset, StepDataset
+from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
+from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
+from taskodec.training.state import TrainingState
+from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss
+from taskodec.tuning.checks import checked_loss
+
+if TYPE_CHECKING:
+    from taskodec.settings.model import PretrainSettings
+
+__all__ = ["Pretraining", "pretrain", "relative_cost", "task_cost", "validate"]
+
+Figures = list[dict[str, float]]
+
+
+class Pretraining(TrainingState[LowRankAdapter]):
+    """The state of a run: an adapter in training, what it is measured by, and the best weights so far."""
+
+    settings: PretrainSettings
+
+    def __init__(
+        self, codec: Codec, adapter: LowRankAdapter, task: Task, settings: PretrainSettings, out: Path
+    ) -> None:
+        super().__init__(adapter, settings, out)
+        self.codec, self.task = codec, task
+        self.about = {"codec": codec.name, "codec_fingerprint": codec_fingerprint(codec).hex(), "task": task.name}
+        self.balance = Balance((), (), ())
+        self.untuned: Figures = []
+        self.best: dict[str, Tensor] = {}
+        self.best_cost, self.best_step, self.waited = float("inf"), 0, 0
+
+    @property
+    def ended(self) -> bool:
+        out_of_patience = 0 < self.settings.patience <= self.waited
+        return super().ended or out_of_patience
+
+    def judge(self, figures: Figures) -> None:
+        """Keep the average as the best weights if these figures of it are the best so far."""
+        cost = relative_cost(figures, self.untuned)
+        self.waited += 1
+        if cost < self.best_cost:
+            self.best = {name: value.clone() for name, value in self.ema.items()}
+            self.best_cost, self.best_step, self.waited = cost, self.step, 0
+
+    def extras(self) -> dict[str, Any]:
+        return {
+            "about": self.about,
+            "balance": self.balance.state(),
+            "untuned": self.untuned,
+            "best": (self.best, self.best_cost, self.best_step, self.waited),
+        }
+
+    def take_extras(self, state: dict[str, Any]) -> None:
+        for key, mine in self.about.items():
+            if (found := state["about"][key]) != mine:
+                raise WeightsError(
+                    f"{self.out} holds a run of {key} {found!r}, not of {mine!r}; resume it with the codec, weights "
+                    "and task it began with, or start anew in another folder"
+                )
+        self.balance = Balance(**{name: tuple(values) for name, values in state["balance"].items()})
+        self.untuned = state["untuned"]
+        self.best, self.best_cost, self.best_step, self.waited = state["best"]
+
+    def save_average(self) -> None:
+        """Write the best weights so far, or without validation the average, as `adapter.safetensors`."""
+        card = {**self.about, "step": str(self.best_step if self.best else self.step)}
+        if self.best:
+            card["relative_cost"] = f"{self.best_cost:.4f}"
+        now = self.model.state()
+        self.model.load_state_dict(self.best or self.ema)
+        save_adapter(self.out / "adapter.safetensors", self.model, card)
+        self.model.load_state_dict(now)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The crops of a run, and pieces of the held-out images, each (1, 3, H, W)."""
+
+    crops: CropDataset
+    held_out: Sequence[Tensor]
+
+
+def task_cost(
+    codec: Codec,
+    task: Task,
+    balance: Balance,
+    x: Tensor,
+    quality: Tensor,
+    rounding: Rounding = "mixed",
+    objective: str = "log-cost",
+) -> tuple[Tensor, Tensor]:
+    """What is minimised of a batch, and figures (3,): cost in units of the untuned codec's, loss and bpp, means.
+
+    `x` is (B, 3, S, S) with a quality for each (B,). TaskodecError when the pictures are not finite.
+    """
+    output = codec(x, quality.to(x.device), rounding)
+    x_hat = output.x_hat.float()
+    if not bool(torch.isfinite(x_hat).all()):
+        raise TaskodecError("pre-training has diverged: start again with a lower pretrain.lr")
+    x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
+    with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
+        losses = torch.stack(
+            [checked_loss(task, made[None], _reference(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
+        )
+    bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
+    cost = balance.lmbda(quality).to(x.device) * losses + bpp
+    if not bool((cost > 0).all()):
+        lowest = float(losses.detach().min())
+        raise TaskError(
+            f"task {task.name!r}: the loss of a crop is negative ({lowest:g}), pre-training needs one that is not; add "
+            "a constant to it"
+        )
+    relative = cost / balance.cost(quality).to(x.device)
+    minimised = cost.mean() if objective == "cost" else cost.log().mean()
+    return minimised, torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
+
+
+@torch.no_grad()
+def validate(codec: Codec, task: Task, balance: Balance, pictures: Sequence[Tensor]) -> Figures:
+    """Rate, loss and cost of whole pictures (1, 3, H, W) at each quality, means; processes share the work."""
+    levels = balance.qualities
+    device = next(codec.parameters()).device
+    sums = torch.zeros(len(levels), 2, device=device)
+    for x in (pictures[i].to(device) for i in share_of(len(pictures))):
+        reference = task.prepare(x)
+        for row, quality in enumerate(levels):
+            sums[row] += sums.new_tensor(rate_and_loss(codec, task, x, reference, quality))
+    means = (sum_over_ranks(sums) / len(pictures)).tolist()
+    return [
+        {"quality": q, "bpp": bpp, "loss": loss, "cost": lmbda * loss + bpp}
+        for q, lmbda, (bpp, loss) in zip(levels, balance.lmbdas, means, strict=True)
+    ]
+
+
+def relative_cost(figures: Figures, untuned: Figures) -> float:
+    """Cost in units of the untuned codec's on the same pictures, mean over the qualities."""
+    ratios = [mine["cost"] / plain["cost"] for mine, plain in zip(figures, untuned, strict=True)]
+    return sum(ratios) / len(ratios)
+
+
+def pretrain(
+    codec: Codec,
+    adapter: Adapter,
+    task: Task,
+    data: Sequence[Path],
+    out: Path,
+    settings: PretrainSettings,
+    *,
+    lmbda: float | Mapping[float, float] | None = None,
+    lmbda_scale: float = 1.0,
+    validation: Sequence[Path] = (),
+    framing: Framing = WHOLE,
+    resume: bool = False,
+    progress: Progress | None = None,
+    resolved: Mapping[str, Any] | None = None,
+) -> Pretraining:
+    """Train `adapter` on the images below `data`; returns the run, whose adapter has the weights that were kept.
+
+    `framing` is what becomes of every picture first. `out` receives `adapter.safetensors`, and what
+    `taskodec.training.codec.train` writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies it. With
+    `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and left
+    without the adapter.
+    """
+    if not isinstance(adapter, LowRankAdapter):
+        raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
+    check_batch(settings, world_size())
+    make_folder(out, resume)
+    codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    adapter.requires_grad_(True)
+    device = next(codec.parameters()).device
+    workers = worker_count(settings, device)
+    read = _read(data, validation, settings, workers, framing)
+    run = Pretraining(codec, adapter.to(device), task, settings, out)
+    if resume:
+        run.load()
+    else:
+        _start(run, read, (lmbda, lmbda_scale), device)
+    if rank() == 0:
+        _write_settings(run, resolved or settings.model_dump(mode="json"))
+    if not run.ended:
+        steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
+        check = partial(_validate_average, run, read.held_out) if read.held_out else None
+        with attached(run.model, codec):
+            run_steps(run, steps, workers, partial(_advance, run), check, progress)
+    if rank() == 0:
+        run.save()
+    run.model.load_state_dict(run.best or run.ema)
+    wait_for_all(device)
+    return run
+
+
+def _read(
+    data: Sequence[Path], validation: Sequence[Path], settings: PretrainSettings, workers: int, framing: Framing
+) -> _Data:
+    crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers), framing)
+    size = largest_crop(settings)
+    if rank() == 0:
+        crops.check(size)
+    paths = list_images(validation) if validation else []
+    spread = paths[:: max(1, len(paths) // settings.validation_images)][: settings.validation_images]
+    return _Data(crops, [_middle(framing.load(path), size) for path in spread])
+
+
+def _start(
+    run: Pretraining, data: _Data, weight: tuple[float | Mapping[float, float] | None, float], device: torch.device
+) -> None:
+    """Step 0: what the codec costs without the adapter."""
+    settings = run.settings
+    crops = data.crops.crops(largest_crop(settings), range(settings.calibration_crops), settings.seed, BEFORE)
+    run.balance = measure_balance(run.codec, run.task, unit(crops, device), *weight)
+    if data.held_out:
+        run.untuned = validate(run.codec, run.task, run.balance, data.held_out)
+    if rank() == 0:
+        (run.out / "log.jsonl").unlink(missing_ok=True)  # of a run that never came to a checkpoint
+    broadcast_weights(run.model)
+    run.start_average()
+
+
+def _write_settings(run: Pretraining, resolved: Mapping[str, Any]) -> None:
+    """The settings, and what was measured of the codec without adapter."""
+    used = {**resolved, "balance": run.balance.state(), "untuned": run.untuned}
+    write_atomic(run.out / "settings.json", json.dumps(used, indent=1).encode())
+
+
+def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
+    """One step on this process's part of the batch; figures of the whole batch."""
+    stage = stage_at(run.step, run.settings)
+    seed_step(run.settings.seed, run.step)
+
+    def forward() -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
+            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, run.settings.objective)
+
+    rate = learning_rate(run.step, run.settings)
+    figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
+    return {**dict(zip(("cost", "loss", "bpp"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
+
+
+def _validate_average(run: Pretraining, pictures: Sequence[Tensor]) -> Figures:
+    """Validate and judge the averaged weights, then put the trained ones back."""
+    now = run.model.state()
+    run.model.load_state_dict(run.ema)
+    figures = validate(run.codec, run.task, run.balance, pictures)
+    run.model.load_state_dict(now)
+    run.judge(figures)
+    return figures
+
+
+@torch.no_grad()
+def _reference(task: Task, x: Tensor) -> Any:
+    return task.prepare(x)
+
+
+def _middle(x: Tensor, size: int) -> Tensor:
+    """The middle of a picture (1, 3, H, W), at most `size` pixels a side."""
+    top, left = (max(0, side - size) // 2 for side in x.shape[2:])
+    return x[:, :, top : top + size, left : left + size].clone()

@@ -1,0 +1,261 @@
+"""Training of a codec, of variable rate or of one level: resumable to the step, on the CPU, a GPU, or several of them.
+
+Every random number of a step comes from (seed, step), so that a resumed run continues as if it had never
+stopped. All quality levels are mixed in each batch.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from taskodec.coding.weights import save_weights
+from taskodec.contracts import Codec, Rounding, total_bits
+from taskodec.errors import TaskodecError, UsageError
+from taskodec.files.atomic import write_atomic
+from taskodec.images.metrics import psnr
+from taskodec.images.sets import list_images
+from taskodec.images.tensors import crop_to, load_image, pad_to
+from taskodec.progress import Progress
+from taskodec.training.datasets import CropDataset, StepDataset, step_loader
+from taskodec.training.interrupt import interrupts_kept
+from taskodec.training.log import TrainLog
+from taskodec.training.parallel import (
+    any_rank,
+    broadcast_weights,
+    rank,
+    share_of,
+    sum_over_ranks,
+    wait_for_all,
+    world_size,
+)
+from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
+from taskodec.training.state import TrainedT, TrainingState
+
+if TYPE_CHECKING:
+    from taskodec.settings.model import TrainSettings
+
+__all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate", "worker_count"]
+
+REPORT_EVERY = 50
+"""Steps between two lines of the log."""
+
+BEFORE, AFTER = 2**32 - 1, 2**32 - 2
+"""Stand for no step: the crops that a codec is calibrated on before a run, and finished on after it."""
+
+
+def rd_loss(codec: Codec, x: Tensor, quality: Tensor, rounding: Rounding = "mixed") -> tuple[Tensor, dict[str, Tensor]]:
+    """Rate-distortion loss of a batch with one quality per sample, and its parts (B,).
+
+    Each sample's `lmbda * 255**2 * mse + bpp` is divided by sqrt(lmbda), which is about how it grows over
+    the rate range, so that no level dominates the gradient. `quality` may lie on the
+    CPU, which does not make a GPU wait.
+    """
+    lmbda = torch.tensor([codec.lmbda(q) for q in quality.tolist()], device=x.device)
+    output = codec(x, quality.to(x.device), rounding)
+    mse = (output.x_hat.float() - x).square().flatten(1).mean(1)
+    bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
+    middle = codec.lmbda((codec.qualities[0] + codec.qualities[-1]) / 2)
+    cost = lmbda * 255**2 * mse + bpp
+    return (cost * (middle / lmbda).sqrt()).mean(), {"mse": mse.detach(), "bpp": bpp.detach()}
+
+
+@torch.no_grad()
+def validate(codec: Codec, paths: Sequence[Path], qualities: Sequence[float]) -> list[dict[str, float]]:
+    """Estimated rate and PSNR of whole images at each quality, means over the images; processes share the work."""
+    device = next(codec.parameters()).device
+    sums = torch.zeros(len(qualities), 2, device=device)
+    for path in (paths[i] for i in share_of(len(paths))):
+        x = load_image(path).x.to(device)
+        height, width = x.shape[2:]
+        for row, quality in enumerate(qualities):
+            output = codec(pad_to(x, codec.stride), quality, "hard")
+            x_hat = crop_to(output.x_hat, height, width).clamp(0, 1)
+            sums[row, 0] += float(total_bits(output.likelihoods)) / (height * width)
+            sums[row, 1] += psnr(x_hat, x)
+    means = (sum_over_ranks(sums) / len(paths)).tolist()
+    return [{"quality": q, "bpp": bpp, "psnr": psnr} for q, (bpp, psnr) in zip(qualities, means, strict=True)]
+
+
+def train(
+    codec: Codec,
+    data: Sequence[Path],
+    out: Path,
+    settings: TrainSettings,
+    *,
+    validation: Sequence[Path] = (),
+    resume: bool = False,
+    fresh: bool = True,
+    progress: Progress | None = None,
+    resolved: dict[str, Any] | None = None,
+) -> Path:
+    """Train `codec` on the images below `data`; returns the file of the averaged weights.
+
+    `out` receives `checkpoint.pt` (everything needed to resume), `weights.safetensors` (the moving average),
+    `log.jsonl` (one line per report), `settings.json`, and TensorBoard's event files if that is installed. `validation`
+    names held-out images. Only a `fresh` codec gets data-dependent initial values; one that starts from trained weights
+    keeps them. The codec trains where it lies; resuming a run that has done all its steps only writes its weights
+    again.
+
+    Ctrl-C and SIGTERM end the run after its current step: the checkpoint is written, then a KeyboardInterrupt says
+    how to go on. Inside a process group (`taskodec.training.parallel`) all processes train together and process 0 writes.
+    """
+    if not codec.continuous and len(codec.qualities) > 1:
+        raise UsageError(f"codec {codec.name!r} has levels and nothing between them; training takes one, or a range")
+    check_batch(settings, world_size())
+    make_folder(out, resume)
+    device = next(codec.parameters()).device
+    workers = worker_count(settings, device)
+    dataset = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers))
+    held_out = list_images(validation) if validation else []
+    if rank() == 0:
+        dataset.check(largest_crop(settings))
+    codec.train().to(memory_format=torch.channels_last)
+    run = TrainingState[Codec](codec, settings, out)
+    if resume:
+        run.load()
+    else:
+        _start(run, dataset, device, fresh)
+    if rank() == 0:
+        write_atomic(out / "settings.json", json.dumps(resolved or settings.model_dump(mode="json"), indent=1).encode())
+    if not run.ended:
+        points = partial(_validate_average, run, held_out) if held_out else None
+        steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
+        run_steps(run, steps, workers, partial(_advance, run), points, progress)
+    if rank() == 0:
+        run.save()
+        _finish(run, dataset, device)
+    wait_for_all(device)
+    return out / "weights.safetensors"
+
+
+def make_folder(out: Path, resume: bool) -> None:
+    """The folder of a run; a UsageError when it holds one that is not to be resumed."""
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "checkpoint.pt").exists() and not resume:
+        raise UsageError(f"{out} already holds a run; continue it with --resume or choose another folder")
+
+
+def _start(run: TrainingState[Codec], dataset: CropDataset, device: torch.device, fresh: bool) -> None:
+    """Step 0: the weights of process 0 for all."""
+    settings = run.settings
+    torch.manual_seed(settings.seed)
+    if rank() == 0:
+        if fresh:
+            numbers = range(min(64, 4 * settings.batch))
+            run.model.calibrate(unit(dataset.crops(settings.stages[0].crop, numbers, settings.seed, BEFORE), device))
+        (run.out / "log.jsonl").unlink(missing_ok=True)  # of a run that never came to a checkpoint
+    broadcast_weights(run.model)
+    run.start_average()
+
+
+def run_steps(
+    run: TrainingState[TrainedT],
+    steps: StepDataset,
+    workers: int,
+    advance: Callable[[Tensor, Tensor], dict[str, float]],
+    validation: Callable[[], list[dict[str, float]]] | None,
+    progress: Progress | None,
+) -> None:
+    """The steps of a run from where it stands until it has ended: the log, validation, checkpoints, a clean stop.
+
+    `advance` does one step on this process's crops (B, 3, S, S) in [0, 1] and their qualities (B,), and returns
+    figures; `validation` gives figures at each quality.
+    """
+    settings, device = run.settings, next(run.model.parameters()).device
+    batches = step_loader(steps, run.step, workers, pinned=device.type == "cuda")
+    written = TrainLog(run.out, run.step) if rank() == 0 else nullcontext()
+    saved = ticked = time.monotonic()
+    with interrupts_kept(twice=world_size() == 1) as interrupted, written as log:
+        for batch in batches:
+            if isinstance(batch, TaskodecError):
+                raise batch
+            report = advance(unit(batch[0], device), batch[1])
+            now = time.monotonic()
+            run.seconds += now - ticked
+            ticked = now
+            if progress:
+                progress(run.step, settings.steps, report)
+            if log and run.step % REPORT_EVERY == 0:
+                log.report(run.step, run.seconds, report)
+            if any_rank(interrupted(), device) and not run.ended:
+                _stop(run)
+            if validation and run.step % settings.validate_every == 0:
+                points = validation()
+                if log:
+                    log.validation(run.step, run.seconds, points)
+                if run.ended:
+                    break
+            if rank() == 0 and now - saved > settings.checkpoint_minutes * 60:
+                run.save()
+                saved = time.monotonic()
+
+
+def _advance(run: TrainingState[Codec], x: Tensor, quality: Tensor) -> dict[str, float]:
+    """One step on this process's part of the batch; figures of the whole batch."""
+    stage = stage_at(run.step, run.settings)
+    seed_step(run.settings.seed, run.step)
+
+    def forward() -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
+            loss, parts = rd_loss(run.model, x, quality, stage.rounding)
+        fidelity = -10 * parts["mse"].clamp_min(1e-10).log10()
+        return loss, torch.stack([loss.detach(), parts["bpp"].mean(), fidelity.mean()])
+
+    rate = learning_rate(run.step, run.settings)
+    figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
+    return {**dict(zip(("loss", "bpp", "psnr"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
+
+
+def worker_count(settings: TrainSettings, device: torch.device) -> int:
+    """How many processes read ahead: on a CPU they would take its cores from training."""
+    return (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed the noise of a step: each process has its own."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, rank())).generate_state(1)[0]))
+
+
+def unit(crops: Tensor, device: torch.device) -> Tensor:
+    """Bytes (B, 3, H, W) to floats in [0, 1] on the device."""
+    return crops.to(device, non_blocking=True).float().div(255).to(memory_format=torch.channels_last)
+
+
+def _stop(run: TrainingState[TrainedT]) -> None:
+    if rank() == 0:
+        run.save()
+    raise KeyboardInterrupt(
+        f"stopped after step {run.step} of {run.settings.steps}; the same command with --resume goes on from {run.out}"
+    )
+
+
+@torch.no_grad()
+def _finish(run: TrainingState[Codec], dataset: CropDataset, device: torch.device) -> None:
+    """The averaged weights as they are shipped: prepared by `Codec.finish` on crops of the training images."""
+    codec, settings = run.model, run.settings
+    codec.load_state_dict({**codec.state_dict(), **run.ema})
+    codec.eval()
+    codec.finish(unit(dataset.crops(largest_crop(settings), range(16), settings.seed, AFTER), device))
+    save_weights(codec, codec.state_dict(), run.out / "weights.safetensors", {"step": str(run.step)})
+
+
+def _validate_average(run: TrainingState[Codec], paths: Sequence[Path]) -> list[dict[str, float]]:
+    """Validate the averaged weights, then put the trained ones back."""
+    current = {n: v.detach().clone() for n, v in run.model.state_dict().items()}
+    run.model.load_state_dict({**current, **run.ema})
+    run.model.eval()
+    try:
+        return validate(run.model, paths, run.model.qualities)
+    finally:
+        run.model.load_state_dict(current)
+        run.model.train()

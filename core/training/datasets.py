@@ -1,0 +1,163 @@
+"""Training pictures: random crops out of them, and the batches of a run, step by step.
+
+Everything random comes from (seed, step, number of the crop), so that a batch is the same whoever reads it:
+after a resume, in any worker, and split over any number of processes.
+"""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from taskodec.errors import ImageError, TaskodecError, UsageError
+from taskodec.images.framing import WHOLE, Framing
+from taskodec.training.schedule import crops_of, stage_at
+
+if TYPE_CHECKING:
+    from taskodec.settings.model import TrainSettings
+
+__all__ = ["CropDataset", "StepDataset", "step_loader"]
+
+DRAWS = 100
+"""How many unsuitable pictures in a row end a run."""
+
+LOOKED_AT = 1000
+"""How many headers are read before a run starts: enough to say what share of a data set is too small."""
+
+
+class CropDataset:
+    """Random crops with a random flip, of pictures that are read when they are drawn.
+
+    Decoded pictures are kept while they fit into `cache_bytes`, and never exchanged: every picture is as likely
+    to be drawn next as any other. Pictures that cannot be read, or have a side smaller than the crop, are passed over.
+    """
+
+    def __init__(self, paths: Sequence[Path], cache_bytes: int, framing: Framing = WHOLE) -> None:
+        self.paths, self.framing = paths, framing
+        self.cache: dict[int, Tensor] = {}
+        self.room = cache_bytes
+
+    def check(self, size: int) -> None:
+        """Look at up to a thousand headers, spread over the set.
+
+        A UsageError when no picture there has both sides of `size` pixels, an ImageError for one that cannot be
+        read; a warning says how many are smaller.
+        """
+        looked = self.paths[:: -(-len(self.paths) // LOOKED_AT)]
+        small = sum(self.framing.shortest(*_size(path)) < size for path in looked)
+        if small == len(looked):
+            raise UsageError(f"none of {small} images has both sides of {size} pixels or more, the largest crop")
+        if small:
+            warnings.warn(
+                f"{small} of {len(looked)} training images looked at have a side of less than {size} pixels, the "
+                "largest crop: where crops are larger than they are, others are taken",
+                stacklevel=2,
+            )
+
+    def crop(self, size: int, generator: np.random.Generator) -> Tensor:
+        """One crop, bytes (3, size, size); a UsageError when a hundred pictures drawn in a row cannot serve."""
+        reason = ""
+        for _ in range(DRAWS):
+            index = int(generator.integers(len(self.paths)))
+            top, left, flip = generator.random(3)
+            try:
+                picture = self.picture(index)
+            except ImageError as error:
+                reason = str(error)
+                warnings.warn(f"{reason}; this picture is passed over", stacklevel=2)
+                continue
+            height, width = picture.shape[1:]
+            if min(height, width) < size:
+                reason = f"{self.paths[index]} is {width}x{height} pixels"
+                continue
+            y, x = int(top * (height - size + 1)), int(left * (width - size + 1))
+            patch = picture[:, y : y + size, x : x + size]
+            return patch.flip(2) if flip < 0.5 else patch
+        raise UsageError(f"{DRAWS} pictures in a row give no crop of {size} pixels: {reason}; remove such pictures")
+
+    def picture(self, index: int) -> Tensor:
+        """A decoded picture, bytes (3, H, W)."""
+        if index in self.cache:
+            return self.cache[index]
+        picture = (self.framing.load(self.paths[index])[0] * 255).round().byte()
+        if picture.numel() <= self.room:
+            self.cache[index] = picture
+            self.room -= picture.numel()
+        return picture
+
+    def crops(self, size: int, numbers: range, *key: int) -> Tensor:
+        """The crops of these numbers out of those that `key` stands for, bytes (B, 3, size, size)."""
+        return torch.stack([self.crop(size, np.random.default_rng((*key, number))) for number in numbers])
+
+
+class StepDataset(Dataset[tuple[Tensor, Tensor] | TaskodecError]):
+    """The batch of every step: crops as bytes (B, 3, S, S), and a quality for each (B,).
+
+    `part` = (rank, processes) takes one process's part of the whole batch. An error is returned, not raised: a
+    worker process would wrap its own traceback around it.
+    """
+
+    def __init__(
+        self,
+        crops: CropDataset,
+        settings: TrainSettings,
+        qualities: Sequence[float],
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.crops, self.settings, self.part = crops, settings, part
+        self.first, self.last = qualities[0], qualities[-1]
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor] | TaskodecError:
+        stage = stage_at(step, self.settings)
+        count = crops_of(stage, self.settings)
+        rank, processes = self.part
+        numbers = range(count * rank // processes, count * (rank + 1) // processes)
+        generator = np.random.default_rng((self.settings.seed, step, count))  # crops have the numbers below
+        # stratified: every batch covers the range of rates
+        spread = (generator.permutation(count) + generator.random(count)) / count
+        quality = self.first + (self.last - self.first) * torch.from_numpy(spread).float()
+        try:
+            crops = self.crops.crops(stage.crop, numbers, self.settings.seed, step)
+        except TaskodecError as error:
+            return error
+        return crops, quality[numbers.start : numbers.stop]
+
+
+def step_loader(
+    dataset: StepDataset, start: int, workers: int, *, pinned: bool = False
+) -> DataLoader[tuple[Tensor, Tensor] | TaskodecError]:
+    """The batches from step `start` on, in order, read ahead by worker processes."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(start, dataset.settings.steps),
+        num_workers=workers,
+        pin_memory=pinned,
+        worker_init_fn=_leave_signals_to_the_parent,
+    )
+
+
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    """A terminal sends Ctrl-C to workers as well, which must go on until the run has stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height from the header; an ImageError when it cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoding says what is odd about a picture
+        try:
+            with Image.open(path) as image:
+                return image.size
+        except Exception as error:  # Pillow raises nearly anything on damaged files
+            raise ImageError(f"{path} is not a picture that can be read: {error}") from error

@@ -1,0 +1,52 @@
+"""What changes over a training run: stages of crops, rounding and precision, and the learning rate."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from taskodec.errors import UsageError
+
+if TYPE_CHECKING:
+    from taskodec.settings.model import StageSettings, TrainSettings
+
+__all__ = ["check_batch", "crops_of", "largest_crop", "learning_rate", "stage_at"]
+
+
+def stage_at(step: int, settings: TrainSettings) -> StageSettings:
+    """The stage that this step belongs to, the last one from its end on."""
+    return next((s for s in settings.stages if step < s.until * settings.steps), settings.stages[-1])
+
+
+def crops_of(stage: StageSettings, settings: TrainSettings) -> int:
+    """How many crops a step of this stage has: as many pixels as one of the first stage, and at least two crops."""
+    return max(2, settings.batch * settings.stages[0].crop ** 2 // stage.crop**2)
+
+
+def largest_crop(settings: TrainSettings) -> int:
+    """Side of the largest crop of a run, in pixels."""
+    return max(stage.crop for stage in settings.stages)
+
+
+def check_batch(settings: TrainSettings, processes: int) -> None:
+    """A UsageError when some step has fewer crops than there are processes."""
+    for number, stage in enumerate(settings.stages, 1):
+        if (crops := crops_of(stage, settings)) < processes:
+            raise UsageError(
+                f"stage {number} of the run has {crops} crops a step, fewer than the {processes} processes: raise "
+                "the batch, make its crop smaller, or start fewer processes"
+            )
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """With `schedule: step`, `lr` times `gamma` for each milestone passed.
+
+    Else linear warm-up over the first hundredth, then a cosine down to `final_lr`.
+    """
+    if settings.schedule == "step":
+        return settings.lr * settings.gamma ** sum(step >= milestone for milestone in settings.milestones)
+    warmup = max(1, settings.steps // 100)
+    if step < warmup:
+        return settings.lr * (step + 1) / warmup
+    share = min(1.0, (step - warmup) / max(1, settings.steps - warmup))
+    return settings.final_lr + (settings.lr - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * share))

@@ -1,0 +1,149 @@
+"""The state of a training run, which its checkpoint holds, and one step of optimisation on it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from taskodec.coding.weights import fill, lasting_state, save_weights
+from taskodec.errors import WeightsError
+from taskodec.files.atomic import write_atomic
+from taskodec.training.parallel import sum_gradients
+from taskodec.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from taskodec.contracts import Codec
+    from taskodec.settings.model import TrainSettings
+
+__all__ = ["TrainedT", "TrainingState", "parameter_groups"]
+
+TrainedT = TypeVar("TrainedT", bound=nn.Module)
+
+
+class TrainingState(Generic[TrainedT]):
+    """Weights of what is trained, their moving average, optimisers, and the steps done.
+
+    `checkpoint.pt` in the folder `out` holds all of it; it does not depend on the device or the number of processes.
+    What is trained is a codec; a subclass for something else says how that is saved (`save_average`).
+    """
+
+    def __init__(self, model: TrainedT, settings: TrainSettings, out: Path) -> None:
+        self.model, self.settings, self.out = model, settings, out
+        self.quantiles = [p for n, p in model.named_parameters() if n.endswith("quantiles")]
+        self.parameters = [p for n, p in model.named_parameters() if p.requires_grad and not n.endswith("quantiles")]
+        self.optimizer = torch.optim.Adam(parameter_groups(model, settings), lr=settings.lr)
+        self.aux_optimizer = torch.optim.Adam(self.quantiles, lr=1e-3) if self.quantiles else None
+        self.ema: dict[str, Tensor] = {}
+        self.start_average()
+        self.step = 0
+        self.seconds = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or more of them would be in vain."""
+        return self.step >= self.settings.steps
+
+    def start_average(self) -> None:
+        """Let the moving average begin at the weights as they are."""
+        lasting = lasting_state(self.model)
+        self.ema = {n: v.detach().clone() for n, v in lasting.items() if v.is_floating_point()}
+
+    def save(self) -> None:
+        """Write `checkpoint.pt`, and the weights as they would be used now."""
+        state = {
+            **self.extras(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "codec": self.model.state_dict(),
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+            "aux_optimizer": self.aux_optimizer.state_dict() if self.aux_optimizer else {},
+        }
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_atomic(self.out / "checkpoint.pt", content.getvalue())
+        self.save_average()
+
+    def save_average(self) -> None:
+        """Write the moving average as `weights.safetensors`."""
+        codec = cast("Codec", self.model)
+        save_weights(codec, self.ema, self.out / "weights.safetensors", {"step": str(self.step)})
+
+    def extras(self) -> dict[str, Any]:
+        """What else a checkpoint holds; nothing by default."""
+        return {}
+
+    def take_extras(self, state: dict[str, Any]) -> None:
+        """Go on with what `extras` gave; a WeightsError if that is of another run."""
+
+    def load(self) -> None:
+        """Go on from `checkpoint.pt`; a WeightsError when it is missing or of another run."""
+        path = self.out / "checkpoint.pt"
+        if not path.exists():
+            raise WeightsError(f"nothing to resume: {path} does not exist; start without --resume")
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.take_extras(state)
+            fill(self.model, state["codec"], str(path))
+            averaged = state["ema"]
+            self.ema = {n: averaged[n].to(v.device) for n, v in self.ema.items() if n in averaged}
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.aux_optimizer:
+                self.aux_optimizer.load_state_dict(state["aux_optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        except WeightsError:
+            raise
+        except Exception as error:  # a damaged or foreign file can raise nearly anything
+            raise WeightsError(
+                f"{path} is no checkpoint of a run like this one ({type(error).__name__}: "
+                f"{str(error).partition(chr(10))[0]}); resume with the codec and the lr_scales it began with, "
+                "or start anew in another folder"
+            ) from error
+
+    def advance(self, forward: Callable[[], tuple[Tensor, Tensor]], share: float) -> tuple[Tensor, Tensor]:
+        """One optimiser step, over all processes.
+
+        `forward` gives the loss of this process's `share` of the batch, and figures (K,) to be averaged over the whole
+        batch; returned are those, and the norm of the gradient before it was clipped.
+        """
+        rate = learning_rate(self.step, self.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        loss, figures = forward()
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss * share).backward()  # type: ignore[no-untyped-call]
+        if self.aux_optimizer:
+            self.aux_optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(cast("Codec", self.model).aux_loss() * share, inputs=self.quantiles)
+        figures = sum_gradients([*self.parameters, *self.quantiles], figures * share)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        if torch.isfinite(norm):  # one bad batch must not end a run of hours
+            self.optimizer.step()
+        if self.aux_optimizer:
+            self.aux_optimizer.step()
+        self._average()
+        self.step += 1
+        return figures, norm
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.model.state_dict().items():
+            if name in self.ema:
+                self.ema[name].lerp_(value, 1 - decay)
+
+
+def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Parameters by learning-rate factor: `lr_scales` maps glob patterns of names to factors, the first match wins."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not name.endswith("quantiles"):
+            scale = next((f for pattern, f in settings.lr_scales.items() if fnmatch(name, pattern)), 1.0)
+            groups.setdefault(scale, []).append(parameter)
+    return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]

@@ -1,0 +1,148 @@
+"""The weight of a task's loss where nobody has set one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from taskodec.coding.streams import decoded_picture
+from taskodec.coding.tiles import WHOLE, Tiles
+from taskodec.contracts import Codec, Task
+from taskodec.errors import TaskError
+from taskodec.images.tensors import pad_to, to_8bit
+from taskodec.tuning.checks import checked_loss
+
+__all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss", "smooth_slopes"]
+
+Point = tuple[float, float]
+"""Bits per pixel, and the task's loss."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """At each quality, the weight of a task's loss, and the cost `lmbda * loss + bpp` of the untuned codec.
+
+    Between two qualities both follow a power law.
+    """
+
+    qualities: tuple[float, ...]
+    lmbdas: tuple[float, ...]
+    costs: tuple[float, ...]
+
+    def lmbda(self, quality: Tensor) -> Tensor:
+        """Weights for qualities (B,)."""
+        return self._between(quality, self.lmbdas)
+
+    def cost(self, quality: Tensor) -> Tensor:
+        """Costs of the untuned codec at qualities (B,)."""
+        return self._between(quality, self.costs)
+
+    def state(self) -> dict[str, list[float]]:
+        """The same numbers as plain lists."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    def _between(self, quality: Tensor, values: tuple[float, ...]) -> Tensor:
+        known = np.exp(np.interp(quality.cpu().numpy(), self.qualities, np.log(values)))
+        return torch.from_numpy(known).to(torch.float32)
+
+
+def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality: float, tiles: Tiles = WHOLE) -> float:
+    """The weight at which the untuned codec is in balance: the slope of its own rate-loss curve at `quality`.
+
+    With it, going to a neighbouring quality would neither raise nor lower the cost, so the loss of any task, in
+    any unit, is weighed as the codec weighs distortion. A codec with one fixed rate has no slope; there the
+    loss of the untuned picture gets the weight of its rate.
+    """
+    slope = _slope([rate_and_loss(codec, task, x, reference, q, tiles) for q in _around(codec, quality)])
+    return slope or _weight_of_rate(task, rate_and_loss(codec, task, x, reference, quality, tiles))
+
+
+def measure_balance(
+    codec: Codec,
+    task: Task,
+    crops: Tensor,
+    lmbda: float | Mapping[float, float] | None = None,
+    lmbda_scale: float = 1.0,
+) -> Balance:
+    """The balance of the untuned codec over crops (B, 3, S, S), at all its qualities.
+
+    The weights are `lmbda` if given, one for all or by quality, else the task's own, else the slopes of the mean
+    rate-loss curve, smoothed: see `smooth_slopes`; all are multiplied by `lmbda_scale`. TaskError when no weight can be
+    derived.
+    """
+    levels = tuple(codec.qualities)
+    given = [lmbda.get(q) if isinstance(lmbda, Mapping) else lmbda for q in levels]
+    own = [weight if weight is not None else task.lmbda(codec, q) for q, weight in zip(levels, given, strict=True)]
+    means = _means(codec, task, crops, levels)
+    smooth = smooth_slopes([means[q] for q in levels])
+    weights = [
+        lmbda_scale * (weight or slope or _weight_of_rate(task, means[q]))
+        for q, weight, slope in zip(levels, own, smooth, strict=True)
+    ]
+    costs = tuple(weight * means[q][1] + means[q][0] for q, weight in zip(levels, weights, strict=True))
+    return Balance(levels, tuple(weights), costs)
+
+
+@torch.no_grad()
+def _means(codec: Codec, task: Task, crops: Tensor, qualities: Sequence[float]) -> dict[float, Point]:
+    """Mean rate and loss over the crops, by quality."""
+    points = np.zeros((len(qualities), 2))
+    for x in crops:
+        reference = task.prepare(x[None])
+        points += [rate_and_loss(codec, task, x[None], reference, q) for q in qualities]
+    return {q: (bpp, loss) for q, (bpp, loss) in zip(qualities, (points / len(crops)).tolist(), strict=True)}
+
+
+@torch.no_grad()
+def rate_and_loss(
+    codec: Codec, task: Task, x: Tensor, reference: Any, quality: float, tiles: Tiles = WHOLE
+) -> tuple[float, float]:
+    """Estimated bits per pixel of an image (1, 3, H, W), and the task's loss on its decoded 8-bit picture."""
+    height, width = x.shape[2:]
+    padded = pad_to(x, codec.stride)
+    coded = codec.entropy(tiles.analysis(codec, padded, quality), quality, "hard")
+    x_hat = to_8bit(decoded_picture(codec, coded.y_hat, quality, (height, width), tiles))
+    return float(coded.bits) / (height * width), float(checked_loss(task, x_hat, reference))
+
+
+def _around(codec: Codec, quality: float) -> tuple[float, ...]:
+    """Two qualities between which the slope is taken, or the only one there is."""
+    first, last = codec.qualities[0], codec.qualities[-1]
+    return (max(first, quality - 0.5), min(last, quality + 0.5)) if codec.continuous else (quality,)
+
+
+def smooth_slopes(points: Sequence[Point]) -> list[float | None]:
+    """Rate for loss along a curve, at each of its points; None where there is no trade-off.
+
+    Taken from a parabola through the logarithms of loss over rate: losses of networks on few pictures are noisy, and
+    differences of neighbours would be noise. Three points at least are needed.
+    """
+    if len(points) < 3 or min(min(point) for point in points) <= 0:
+        return [None] * len(points)
+    rates, losses = np.array(points).T
+    curve = np.polyfit(np.log(rates), np.log(losses), 2)
+    falls = -np.polyval(np.polyder(curve), np.log(rates))  # d log loss / d log rate, sign changed
+    smooth = np.exp(np.polyval(curve, np.log(rates)))
+    return [float(r / (f * v)) if f > 0 else None for r, f, v in zip(rates, falls, smooth, strict=True)]
+
+
+def _slope(points: list[Point]) -> float | None:
+    """Rate for loss between two points; None where there is no trade-off."""
+    if len(points) == 2 and points[1][0] > points[0][0] and points[0][1] > points[1][1]:
+        return (points[1][0] - points[0][0]) / (points[0][1] - points[1][1])
+    return None
+
+
+def _weight_of_rate(task: Task, point: Point) -> float:
+    bpp, loss = point
+    if loss <= 0:
+        raise TaskError(
+            f"task {task.name!r}: its loss is {loss:g} before tuning, so no weight can be derived from it; "
+            "set task.lmbda"
+        )
+    return bpp / loss

@@ -1,0 +1,260 @@
+"""Test-time fine-tuning: adapting a codec to one image and one task.
+
+Tuning runs through phases. Each trains some of: the latents y and z themselves; the encoder's adapter (never
+sent); the decoder's singular values, whose change travels in the stream (Park et al., CVPR 2025, section 3.3).
+What is minimised is the cost of the file: `cost = lmbda * loss + bpp`. After each phase its best state is
+written as a real stream and judged on the 8-bit picture a decoder gives; the cheapest stream is kept, and the
+untuned one is always among them, and with a trained adapter the codec's own, so that tuning never makes a file worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from taskodec.coding.streams import codec_fingerprint
+from taskodec.coding.tiles import WHOLE, Tiles
+from taskodec.contracts import Adapter, Codec, Latents, Task
+from taskodec.errors import TaskodecError
+from taskodec.images.tensors import pad_to
+from taskodec.progress import Progress
+from taskodec.settings.ttft import TTFTSettings
+from taskodec.tuning.budget import Budget
+from taskodec.tuning.calibration import calibrate_lmbda
+from taskodec.tuning.candidates import Candidate, Candidates
+from taskodec.tuning.networks import TuningNetworks
+from taskodec.tuning.objective import Estimate, Objective
+from taskodec.tuning.pace import STREAMS, Pace
+from taskodec.tuning.patches import at_once, check_side
+from taskodec.tuning.phases import Point, Variables, rounding_at
+from taskodec.tuning.subject import Subject
+from taskodec.tuning.together import Look, Slope, Tuning, run_together
+from taskodec.tuning.travel import Travel
+
+if TYPE_CHECKING:
+    from taskodec.settings.ttft import PhaseSettings
+
+__all__ = ["Tuned", "Tuner"]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The outcome of tuning one image."""
+
+    best: Candidate
+    untuned: Candidate
+    lmbda: float
+    steps: int
+    seconds: float
+
+
+class Tuner:
+    """Tunes images for one task with one codec and adapter, at one quality.
+
+    `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`; `lmbda_scale` multiplies all of
+    them. The codec is frozen and the adapter returns to its state after every image. `tiles` is for all that needs no
+    gradient. `switches` says how singular values are treated, what is kept and what is sent, and whether steps see
+    patches; its phases and budgets are not looked at. UsageError for patches that the codec cannot have.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        adapter: Adapter | None,
+        task: Task,
+        quality: float,
+        *,
+        lmbda: float | None = None,
+        lmbda_scale: float = 1.0,
+        seed: int = 0,
+        metadata: dict[str, Any] | None = None,
+        tiles: Tiles = WHOLE,
+        switches: TTFTSettings | None = None,
+    ) -> None:
+        self.codec = codec.eval().requires_grad_(False)
+        self.adapter, self.task, self.quality = adapter, task, quality
+        self.lmbda, self.lmbda_scale = lmbda, lmbda_scale
+        self.seed, self.metadata, self.tiles = seed, metadata, tiles
+        self.switches = switches or TTFTSettings()
+        check_side(self.switches.patch, codec)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """The codec's, whose weights do not change while this tuner is used."""
+        return codec_fingerprint(self.codec)
+
+    @cached_property
+    def networks(self) -> TuningNetworks:
+        """How codec and task run while images are tuned."""
+        return TuningNetworks.by(self.switches, self.codec, self.task, self.tiles)
+
+    def tune(
+        self,
+        x: Tensor,
+        phases: Sequence[PhaseSettings],
+        *,
+        time_budget: float | None = None,
+        progress: Progress | None = None,
+    ) -> Tuned:
+        """Tune for the image x (1, 3, H, W) in [0, 1]; raises TaskError when the task's loss is unfit.
+
+        `progress` is told of every step, or, where there are none, of every tile.
+        """
+        (outcome,) = self.tune_many([x], phases, time_budget=time_budget, progress=progress)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def tune_many(
+        self,
+        xs: Sequence[Tensor],
+        phases: Sequence[PhaseSettings],
+        *,
+        time_budget: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[Tuned | Exception]:
+        """Tune for images (1, 3, H, W) of one size in one pass: for each its outcome, or the error that ended it.
+
+        Each has its own latents, singular values and encoder's adapter, and becomes what it would become alone, but for
+        rounding. `time_budget` is for each of them, `progress` told of the steps of all. An adapter that is not
+        `per_sample` has them tuned one after the other.
+        """
+        try:
+            if len(xs) == 1 or self.adapter is None or self.adapter.per_sample:
+                return self._pass(xs, phases, _Share(time_budget, progress, sum(p.steps for p in phases), len(xs)))
+        except TaskodecError as error:  # before the first step
+            if len(xs) == 1:
+                return [error]
+        return [one for x in xs for one in self.tune_many([x], phases, time_budget=time_budget, progress=progress)]
+
+    def _pass(self, xs: Sequence[Tensor], phases: Sequence[PhaseSettings], share: _Share) -> list[Tuned | Exception]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            runs = [_Run(self, x, share) for x in xs]
+            if self.adapter is None:
+                return run_together([run.through(phases) for run in runs], self.seed)
+            compared = share.steps > 0 and self.switches.send == "cheapest" and self.adapter.changes_decoder()
+            plain = [[run.plain()] if compared else [] for run in runs]
+            self.adapter.requires_grad_(False)
+            self.adapter.attach(self.codec)
+            try:
+                return run_together([run.through(phases, p) for run, p in zip(runs, plain, strict=True)], self.seed)
+            finally:
+                self.adapter.detach()
+                self.adapter.set_delta(None)
+                self.adapter.set_values(None)
+
+
+class _Share:
+    """What the images of a pass have in common: their time, and the count of their steps."""
+
+    def __init__(self, time_budget: float | None, progress: Progress | None, steps: int, images: int) -> None:
+        self.budget = Budget(time_budget, images=images)
+        self.steps, self.images, self.progress, self.done = steps, images, progress, 0
+
+    def report(self, estimate: Estimate) -> None:
+        """An image has made a step."""
+        self.done += 1
+        if self.progress is not None:
+            figures = {name: float(value.detach()) for name, value in vars(estimate).items()}
+            self.progress(self.done, self.steps * self.images, figures)
+
+
+class _Run:
+    """Tuning of one image."""
+
+    def __init__(self, tuner: Tuner, x: Tensor, share: _Share) -> None:
+        self.budget, self.switches = share.budget, tuner.switches
+        self.codec, self.adapter = tuner.codec, tuner.adapter
+        self.quality = tuner.quality
+        size = (x.shape[2], x.shape[3])
+        self.padded = pad_to(x, self.codec.stride)
+        with torch.no_grad():
+            reference = tuner.task.prepare(x)
+        lmbda = tuner.lmbda if tuner.lmbda is not None else tuner.task.lmbda(self.codec, self.quality)
+        if lmbda is None:
+            lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
+        self.lmbda = lmbda * tuner.lmbda_scale
+        full = (self.padded.shape[2], self.padded.shape[3])
+        self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
+        subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda)
+        patches = subject.in_patches(x, self.switches.patch if share.steps else None)
+        pixels = at_once(full, self.switches.patch) * share.images
+        self.networks = tuner.networks.sized(pixels, self.switches)
+        travel = Travel.by(self.switches, self.adapter)
+        self.objective = Objective(subject, travel, self.networks)
+        self.objectives = [Objective(patch, travel, self.networks) for patch in patches]
+        known = tuner.fingerprint
+        write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
+        self.candidates = write(subject, patches, metadata=tuner.metadata)
+        self.without = write(replace(subject, adapter=None))
+        self.share, self.done, self.planned = share, 0, 0
+
+    def plain(self) -> Candidate:
+        """The codec's own stream, for an adapter that does not suit the image; before the adapter is attached."""
+        return self.without.one("plain", self.analysis())
+
+    @torch.no_grad()
+    def analysis(self) -> Latents:
+        return self.tiles.analysis(self.codec, self.padded, self.quality)
+
+    def through(self, phases: Sequence[PhaseSettings], others: Sequence[Candidate] = ()) -> Tuning[Tuned]:
+        """All phases; the cheapest stream of all that came up, the others included."""
+        groups = self.adapter.delta_groups if self.adapter is not None else ()
+        point = Point(self.analysis(), self.padded.new_zeros(sum(groups)))
+        untuned = self.candidates.one("untuned", point.latents)
+        tuned: list[Candidate] = []
+        for phase in phases:
+            if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
+                point = yield from self.phase(phase, point)
+                tuned.append(self.candidates.cheapest("+".join(phase.train), point))
+        if tuned and self.switches.send == "tuned":
+            best = tuned[-1]
+        else:
+            best = min([untuned, *others, *tuned], key=lambda candidate: candidate.cost)
+        return Tuned(best, untuned, self.lmbda, self.done, self.budget.spent / self.share.images)
+
+    def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
+        """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
+        variables = Variables(phase, start, self.networks, self.adapter, self.padded, self.quality)
+        last = self.switches.keep == "last"
+        best, best_cost = start, (yield from self.rounded(start))
+        self.planned += phase.steps
+        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
+        pace.reached(best_cost)
+        # Then a step's cost is already that of the file at the point where it begins.
+        whole = len(self.objectives) == 1
+        known = whole and phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
+        while not pace.over:
+            try:
+                with self.budget.timed("step"):
+                    estimate = yield Slope(self.objectives, variables, rounding_at(phase, pace.progress), self.done)
+            except FloatingPointError:  # too high a learning rate; what was found before stays
+                break
+            if known and not last and (cost := float(estimate.cost.detach())) < best_cost:
+                best, best_cost = variables.kept(), cost
+            variables.step(pace.progress)
+            pace.stepped()
+            self.done += 1
+            self.share.report(estimate)
+            if pace.over or (pace.at_check and not last and not known):
+                point = variables.kept()
+                cost = yield from self.rounded(point)
+                if cost < best_cost or (last and cost < float("inf")):
+                    best, best_cost = point, cost
+            if pace.at_check and not last:
+                pace.reached(best_cost)
+        return best
+
+    def rounded(self, point: Point) -> Tuning[float]:
+        """The cost of a state as it would be sent; infinite where tuning has diverged."""
+        try:
+            with self.budget.timed("check"):
+                return float((yield Look(self.objective, point)).cost)
+        except FloatingPointError:
+            return float("inf")

@@ -1,0 +1,1 @@
+"""The networks behind the shipped tasks, and where their weights come from."""

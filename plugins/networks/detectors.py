@@ -1,0 +1,126 @@
+"""Detectors for the tasks `det` and `seg`, by name.
+
+| network | weights | licence |
+|---|---|---|
+| `yolox_nano` (default of `det`) | Megvii's ONNX file, downloaded on first use | Apache-2.0 |
+| `fastestdet` | the authors' file, downloaded on first use | BSD-3-Clause |
+| names in `torchvision_detectors.DETECTORS` | torchvision's `COCO_V1`, downloaded on first use | BSD-3-Clause |
+| `maskrcnn_resnet50_fpn` (default of `seg`), `…_v2` | as above | BSD-3-Clause |
+| `detectron2:CONFIG` | of detectron2's model zoo, downloaded on first use | CC BY-SA 3.0 |
+| `onnx:FILE` | in the file | its own |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from taskodec.errors import UsageError
+from taskodec.hooks.names import nearest
+from taskodec.plugins.networks.scales import check_scale, refuse_scale
+from taskodec.tasks.detection import Detection, Detector, InstanceSegmentation, MaskDetector
+
+__all__ = ["load_det", "load_detector", "load_seg"]
+
+YOLOX_NANO_LMBDAS = {
+    0.0009: 0.027,
+    0.0018: 0.077,
+    0.0035: 0.195,
+    0.0067: 0.43,
+    0.013: 0.865,
+    0.025: 1.56,
+    0.0483: 2.54,
+}
+"""Weights of YOLOX-Nano's outputs, by the codec's trade-off for mean square error.
+
+A tenth of the smoothed slopes of `lite`'s mean rate-loss curve at its qualities, on 64 crops of 256 x 256 from COCO
+photographs at scale 0.7. Why a tenth: see `taskodec.plugins.networks.imagenet`.
+"""
+
+
+def load_det(
+    network: str = "yolox_nano",
+    weights: str | Path | None = None,
+    loss: str = "features",
+    layers: Sequence[float] | None = None,
+    offline: bool = False,
+    scale: float | None = None,
+    feature_scale: float | None = None,
+    onnx: Mapping[str, Any] | None = None,
+) -> Detection:
+    """The task `det` with a detector by name.
+
+    `weights` is a local file instead of the published one, `loss` is `features` or `outputs`, `layers` has a weight
+    for each level of features, `offline` never downloads, and `scale` is the factor that pictures are scaled by
+    instead of the network's own choice; `feature_scale` is the same for the loss on features alone. `onnx` has the
+    options of an ONNX file.
+    """
+    lmbdas = YOLOX_NANO_LMBDAS if network == "yolox_nano" and loss == "outputs" else None
+    found = _scaled(network, load_detector(network, weights, offline, scale, onnx), feature_scale)
+    return Detection(found, "det", loss=loss, layers=layers, lmbdas=lmbdas)
+
+
+def load_seg(
+    network: str = "maskrcnn_resnet50_fpn",
+    weights: str | Path | None = None,
+    loss: str = "features",
+    layers: Sequence[float] | None = None,
+    offline: bool = False,
+    scale: float | None = None,
+    feature_scale: float | None = None,
+) -> InstanceSegmentation:
+    """The task `seg` with a network that gives masks; options as for `load_det`."""
+    found = _scaled(network, load_detector(network, weights, offline, scale), feature_scale)
+    if not isinstance(found, MaskDetector):
+        raise UsageError(f"network {network!r} gives no masks, which task 'seg' is about; take it for task 'det'")
+    return InstanceSegmentation(found, "seg", loss=loss, layers=layers)
+
+
+def _scaled(name: str, found: Any, feature_scale: float | None) -> Detector:
+    """The detector, whose loss on features sees pictures scaled by this factor; UsageError for one that cannot."""
+    check_scale(feature_scale, "feature_scale")
+    if feature_scale is not None:
+        if not hasattr(found, "feature_scale"):
+            raise UsageError(f"network {name!r} has one scale for all; leave out task.options.feature_scale")
+        found.feature_scale = feature_scale
+    detector: Detector = found
+    return detector
+
+
+def load_detector(
+    name: str,
+    weights: str | Path | None = None,
+    offline: bool = False,
+    scale: float | None = None,
+    onnx: Mapping[str, Any] | None = None,
+) -> Detector:
+    """A detector with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
+    check_scale(scale)
+    if name == "yolox_nano":
+        from taskodec.plugins.networks.yolox import yolox_nano
+
+        return yolox_nano(weights, offline, scale)
+    if name == "fastestdet":
+        from taskodec.plugins.networks.fastestdet import fastestdet
+
+        refuse_scale(name, scale)
+        return fastestdet(weights, offline)
+    if name.startswith("onnx:"):
+        from taskodec.plugins.networks.onnx_networks import OnnxDetector, read_options
+
+        refuse_scale(name, scale)
+        return OnnxDetector(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+    if name.startswith("detectron2:"):
+        from taskodec.plugins.networks.detectron2_networks import detectron2_detector
+
+        refuse_scale(name, scale)
+        return detectron2_detector(name.removeprefix("detectron2:"), weights, offline)
+    from taskodec.plugins.networks.torchvision_detectors import DETECTORS, torchvision_detector
+
+    if name in DETECTORS:
+        return torchvision_detector(name, weights, offline, scale)
+    valid = ("yolox_nano", "fastestdet", *DETECTORS)
+    raise UsageError(
+        f"no detector {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, detectron2:CONFIG, onnx:FILE"
+    )

@@ -1,0 +1,83 @@
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from taskodec.bench.stages import Stage, count_multiplications, record
+
+
+class Worker:
+    def outer(self, seconds):
+        time.sleep(seconds)
+        return self.inner(seconds)
+
+    def inner(self, seconds):
+        time.sleep(seconds)
+        return "done"
+
+
+def both(worker):
+    return [Stage("analysis", worker, "outer"), Stage("entropy", worker, "inner", "coder")]
+
+
+def test_calls_are_recorded_in_order_with_their_seconds():
+    worker = Worker()
+    with record(both(worker)) as spans:
+        assert worker.inner(0.002) == "done"
+        assert worker.outer(0.004) == "done"
+    assert [span.stage.name for span in spans] == ["entropy", "analysis"]
+    assert spans[0].seconds >= 0.002
+    assert spans[1].seconds >= 0.008  # with the inner one, which is not counted again
+    assert spans[0].end <= spans[1].begin
+
+
+def test_objects_are_left_as_they_were():
+    worker, layer = Worker(), nn.Conv2d(3, 4, 1)
+    worker.inner = own = lambda seconds: "own"
+    before = dict(vars(layer))
+    with record([*both(worker), Stage("synthesis", layer, "forward")]) as spans:
+        layer(torch.zeros(1, 3, 2, 2))
+        assert worker.inner(0) == "own"
+    assert [span.stage.name for span in spans] == ["synthesis", "entropy"]
+    assert vars(worker) == {"inner": own}
+    assert vars(layer) == before
+
+
+def test_an_error_passes_through_and_leaves_nothing_behind():
+    worker = Worker()
+    with pytest.raises(ValueError, match="non-negative"), record(both(worker)):
+        worker.outer(-1)
+    assert vars(worker) == {}
+    with record(both(worker)) as spans:
+        worker.inner(0)
+    assert len(spans) == 1
+
+
+def test_an_unknown_method_changes_nothing():
+    worker = Worker()
+    with pytest.raises(AttributeError), record([*both(worker), Stage("x", worker, "missing")]):
+        pass
+    assert vars(worker) == {}
+
+
+def test_multiplications_are_counted_by_stage():
+    conv, linear = nn.Conv2d(3, 8, 5, 2, 2), nn.Linear(7, 11)
+    stages = [Stage("analysis", conv, "forward"), Stage("synthesis", linear, "forward")]
+    with torch.no_grad(), count_multiplications(stages) as found:
+        conv(torch.zeros(1, 3, 16, 24))
+        linear(torch.zeros(2, 7))
+        linear(torch.zeros(1, 7))
+    assert found == {"analysis": 8 * 12 * 8 * 3 * 25, "synthesis": 3 * 7 * 11}
+
+
+def test_fused_attention_counts():
+    class Attention(nn.Module):
+        def forward(self, q, bias):
+            return F.scaled_dot_product_attention(q, q, q, attn_mask=bias)
+
+    net = Attention()
+    with torch.no_grad(), count_multiplications([Stage("analysis", net, "forward")]) as found:
+        net(torch.ones(2, 4, 16, 8), torch.zeros(1, 4, 16, 16))
+    assert found["analysis"] == 2 * (2 * 4) * 16 * 16 * 8

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import torch
+
+from taskodec.adapters.lora import build_svd_lora
+from taskodec.coding.singular_values import Delta
+from taskodec.coding.streams import StreamWriter, codec_fingerprint, quantize_quality, read_latents
+from taskodec.errors import MismatchError
+from taskodec.stream.bitstream import Stream
+
+
+@pytest.fixture
+def latents(tiny_codec, photo):
+    with torch.no_grad():
+        return tiny_codec.analysis(photo, 2.0)
+
+
+def delta_of(adapter, value=3):
+    values = np.zeros(sum(adapter.delta_groups), dtype=np.int32)
+    values[1] = value
+    return Delta(values, 4)
+
+
+def test_latents_and_delta_come_back(tiny_codec, latents):
+    adapter = build_svd_lora(tiny_codec)
+    coded = StreamWriter(tiny_codec, adapter, 2.0, (60, 90)).write(latents, delta_of(adapter))
+    y_hat, delta = read_latents(Stream.from_bytes(coded.stream), tiny_codec, adapter)
+    assert torch.equal(y_hat, coded.y_hat)
+    assert delta is not None
+    assert np.array_equal(delta.values, delta_of(adapter).values)
+    assert delta.step_index == 4
+    assert torch.equal(delta.tensor(y_hat), torch.from_numpy(delta.values) * 0.25)
+
+
+def test_parts_add_up_to_the_file(tiny_codec, latents):
+    adapter = build_svd_lora(tiny_codec)
+    writer = StreamWriter(tiny_codec, adapter, 2.0, (60, 90))
+    plain, tuned = writer.write(latents, None), writer.write(latents, delta_of(adapter))
+    for coded in (plain, tuned):
+        assert coded.latent_bytes + coded.adapter_bytes + coded.header_bytes == len(coded.stream)
+    assert plain.adapter_bytes == 0
+    assert tuned.adapter_bytes > 4
+    assert len(tuned.stream) - len(plain.stream) == pytest.approx(tuned.adapter_bytes, abs=2)
+    assert tuned.latent_bytes == pytest.approx(plain.latent_bytes, abs=2)
+
+
+def test_a_delta_of_zeros_is_not_sent(tiny_codec, latents):
+    adapter = build_svd_lora(tiny_codec)
+    writer = StreamWriter(tiny_codec, adapter, 2.0, (60, 90))
+    zero = Delta(np.zeros(sum(adapter.delta_groups), dtype=np.int32), 4)
+    assert writer.write(latents, zero).stream == writer.write(latents, None).stream
+
+
+def test_other_weights_are_refused(tiny_codec, latents):
+    stream = Stream.from_bytes(StreamWriter(tiny_codec, None, 2.0, (64, 96)).write(latents, None).stream)
+    with torch.no_grad():
+        tiny_codec.g_s[0].bias += 1e-3
+    with pytest.raises(MismatchError, match=r"codec\.checkpoint"):
+        read_latents(stream, tiny_codec, None)
+
+
+def test_other_scale_indexes_are_an_error_and_no_picture(tiny_codec, latents, monkeypatch):
+    stream = Stream.from_bytes(StreamWriter(tiny_codec, None, 2.0, (64, 96)).write(latents, None).stream)
+    right = type(tiny_codec).scales_and_means
+    monkeypatch.setattr(
+        type(tiny_codec), "scales_and_means", lambda self, z: (right(self, z)[0] * 1.2, right(self, z)[1])
+    )
+    with pytest.raises(MismatchError, match="computes codec 'tiny' differently"):
+        read_latents(stream, tiny_codec, None)
+
+
+def test_fingerprint_sees_every_weight(tiny_codec):
+    before = codec_fingerprint(tiny_codec)
+    assert len(before) == 4
+    assert codec_fingerprint(tiny_codec) == before
+    with torch.no_grad():
+        tiny_codec.entropy_bottleneck.quantiles[0, 0, 0] -= 1
+    assert codec_fingerprint(tiny_codec) != before
+
+
+def test_fingerprint_sees_buffers_but_no_caches(tiny_codec):
+    before = codec_fingerprint(tiny_codec)
+    tiny_codec.entropy_bottleneck.update()  # makes CompressAI's tables, which are not used here
+    assert codec_fingerprint(tiny_codec) == before
+    tiny_codec.register_buffer("scratch", torch.ones(3), persistent=False)
+    assert codec_fingerprint(tiny_codec) == before
+    tiny_codec.register_buffer("statistics", torch.ones(3))
+    with_buffer = codec_fingerprint(tiny_codec)
+    assert with_buffer != before
+    tiny_codec.statistics[1] += 1e-6
+    assert codec_fingerprint(tiny_codec) != with_buffer
+
+
+def test_fingerprint_sees_whole_numbers(tiny_codec):
+    tiny_codec.register_buffer("count", torch.tensor(2**40))
+    before = codec_fingerprint(tiny_codec)
+    tiny_codec.count += 1
+    assert codec_fingerprint(tiny_codec) != before
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(3, 3), (2.53, 2.5), (2.54, 2.5625), (1.0, 1.0)])
+def test_quality_is_what_a_header_can_say(asked, sent):
+    assert quantize_quality(asked) == sent

@@ -1,0 +1,93 @@
+import sys
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from taskodec.errors import UsageError, WeightsError
+from taskodec.plugins.networks.onnx_modules import convert, read_graph
+
+
+def save(path, nodes, inputs=("x",), outputs=("y",), weights=(), rank=1):
+    ends = [
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [f"{n}_{i}" for i in range(rank)]) for n in names]
+        for names in (inputs, outputs)
+    ]
+    graph = helper.make_graph(nodes, "test", *ends, initializer=list(weights))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def bound(name, values):
+    return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
+
+
+@pytest.fixture
+def gated(tmp_path):
+    """y = silu(relu(x)), and a gate of something else."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["middle"]),
+        helper.make_node("Sigmoid", ["middle"], ["gate"]),
+        helper.make_node("Mul", ["gate", "middle"], ["silu"]),
+        helper.make_node("Sigmoid", ["x"], ["other"]),
+        helper.make_node("Mul", ["silu", "other"], ["y"]),
+    ]
+    return save(tmp_path / "gated.onnx", nodes)
+
+
+def test_a_part_between_tensors_becomes_a_module(gated):
+    x = torch.linspace(-2, 2, 5).requires_grad_()
+    graph = read_graph(gated)
+    assert torch.equal(convert(graph, ["x"], ["middle"], gated)(x), x.relu())
+    middle, y = convert(graph, ["x"], ["middle", "y"], gated)(x)
+    assert torch.allclose(y, nn.functional.silu(x.relu()) * x.sigmoid())
+    assert torch.equal(middle, x.relu())
+    y.sum().backward()
+    assert float(x.grad.abs().sum()) > 0
+    assert torch.equal(convert(graph, ["middle"], ["silu"], gated)(x), nn.functional.silu(x))
+
+
+def test_a_gate_of_the_same_tensor_is_one_operation_and_of_another_is_not(gated):
+    module = convert(read_graph(gated), ["x"], ["y"], gated)
+    assert sum(node.target is nn.functional.silu for node in module.graph.nodes) == 1
+    assert sum(isinstance(part, nn.Sigmoid) for part in module.modules()) == 1
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        (([1], [2**62], [0], [2]), lambda x: x[1::2]),
+        (([0, 1], [-1, 3], [-1, 0], [1, 1]), lambda x: x[1:3, :-1]),
+        (([-1], [-(2**62)], [1], [-1]), lambda x: x.flip(1)),
+        (([3], [0], [1], [-2]), lambda x: x[:, [3, 1]]),
+        (([1], [3]), lambda x: x[1:3]),
+    ],
+)
+def test_slices_are_onnxs(tmp_path, bounds, expected):
+    names = ["starts", "ends", "axes", "steps"][: len(bounds)]
+    node = helper.make_node("Slice", ["x", *names], ["y"])
+    weights = [bound(name, values) for name, values in zip(names, bounds, strict=True)]
+    file = save(tmp_path / "slice.onnx", [node], weights=weights, rank=2)
+    x = torch.arange(20.0).view(4, 5)
+    assert torch.equal(convert(read_graph(file), ["x"], ["y"], file)(x), expected(x))
+
+
+def test_what_is_no_usable_graph_says_so(gated, tmp_path):
+    (tmp_path / "noise.onnx").write_bytes(b"not a graph at all")
+    with pytest.raises(WeightsError, match=r"noise\.onnx is not a usable ONNX file"):
+        read_graph(tmp_path / "noise.onnx")
+    with pytest.raises(WeightsError, match=r"no such weights file: .*none\.onnx"):
+        read_graph(tmp_path / "none.onnx")
+    with pytest.raises(WeightsError, match=r"gated\.onnx has no tensors nothing"):
+        convert(read_graph(gated), ["x"], ["nothing"], gated)
+    odd = save(tmp_path / "odd.onnx", [helper.make_node("Det", ["x"], ["y"])], rank=2)
+    with pytest.raises(WeightsError, match=r"odd\.onnx cannot be converted: .*Det"):
+        convert(read_graph(odd), ["x"], ["y"], odd)
+
+
+def test_without_the_converter_the_error_says_what_to_install(gated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx2torch", None)
+    with pytest.raises(UsageError, match=r"pip install taskodec\[det\]"):
+        read_graph(gated)

@@ -1,0 +1,112 @@
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from taskodec.errors import UsageError
+from taskodec.plugins.networks.detectors import load_det
+from taskodec.plugins.networks.imagenet import load_cls
+from taskodec.plugins.networks.segmenters import load_semseg
+
+MEAN, STD = (1.0, 2.0, 3.0), (2.0, 4.0, 5.0)
+
+
+def write(path, channels, size, tail, layout="nchw"):
+    """A graph: a convolution with stride 4 called `middle`, then `tail`, nodes from `middle` to `y`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        conv = nn.Conv2d(3, channels, 4, 4)
+    weights = [numpy_helper.from_array(value.detach().numpy(), name) for name, value in conv.named_parameters()]
+    weights.append(helper.make_tensor("flat", TensorProto.INT64, [3], [1, channels, -1]))
+    nodes, x = [], "x"
+    if layout == "nhwc":
+        nodes, x = [helper.make_node("Transpose", ["x"], ["turned"], perm=[0, 3, 1, 2])], "turned"
+    nodes.append(helper.make_node("Conv", [x, "weight", "bias"], ["middle"], strides=[4, 4]))
+    shape = [1, 3, *size] if layout == "nchw" else [1, *size, 3]
+    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [f"y{i}" for i in range(4 if tail == MAP else 3)])]
+    if tail == POOL:
+        outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, channels])]
+    graph = helper.make_graph([*nodes, *tail], "test", ends, outs, initializer=weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return conv.eval().requires_grad_(False)
+
+
+POOL = [
+    helper.make_node("GlobalAveragePool", ["middle"], ["pooled"]),
+    helper.make_node("Flatten", ["pooled"], ["scores"]),
+    helper.make_node("Softmax", ["scores"], ["y"], axis=1),
+]
+MAP = [helper.make_node("Identity", ["middle"], ["y"])]
+ANCHORS = [helper.make_node("Reshape", ["middle", "flat"], ["y"])]
+
+
+@pytest.fixture
+def x():
+    return torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+
+
+def prepared(x, order=slice(None)):
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (255 * x[:, order] - mean) / std
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_a_classifier_sees_what_its_options_say(tmp_path, x, layout):
+    conv = write(tmp_path / "net.onnx", 5, (16, 24), POOL, layout)
+    options = {"features": ["middle"], "channels": "bgr", "white": 255, "mean": MEAN, "std": STD, "layout": layout}
+    options |= {"size": [16, 24], "probabilities": True}
+    task = load_cls(f"onnx:{tmp_path / 'net.onnx'}", onnx=options)
+    middle = conv(prepared(x, [2, 1, 0]))
+    assert torch.allclose(task.network.features(x)[0], middle, atol=1e-3)
+    assert torch.allclose(task.network.outputs(x).softmax(1), middle.mean((2, 3)).softmax(1), atol=1e-5)
+    assert task.network.features(torch.cat([x, x]))[0].shape == (2, 5, 4, 6)
+    large = nn.functional.interpolate(x, scale_factor=2)
+    assert task.network.features(large)[0].shape == (1, 5, 4, 6)
+
+
+def test_a_segmenter_gives_scores_of_the_pictures_pixels(tmp_path, x):
+    conv = write(tmp_path / "net.onnx", 5, ("h", "w"), MAP)
+    options = {"stride": 8, "white": 255, "mean": MEAN, "std": STD}
+    task = load_semseg(f"onnx:{tmp_path / 'net.onnx'}", loss="outputs", onnx=options)
+    expected = nn.functional.interpolate(conv(prepared(x)), scale_factor=4, mode="bilinear", align_corners=False)
+    assert torch.allclose(task.network.outputs(x), expected, atol=1e-3)
+    assert torch.allclose(task.network.outputs(x[..., :20])[..., :14], expected[..., :14], atol=1e-3)
+    assert task.network.outputs(x[..., :13, :21]).shape == (1, 5, 13, 21)
+    x_hat = (0.9 * x).requires_grad_()
+    task.loss(x_hat, task.prepare(x)).backward()
+    assert float(x_hat.grad.abs().sum()) > 0
+
+
+def test_a_detectors_boxes_are_turned_into_the_pictures_pixels(tmp_path, x):
+    conv = write(tmp_path / "net.onnx", 4 + 1 + 3, (32, 32), ANCHORS)
+    options = {"size": [32, 32], "boxes": "cxcywh", "objectness": True, "anchors_last": True, "features": ["middle"]}
+    task = load_det(f"onnx:{tmp_path / 'net.onnx'}", onnx={**options, "grey": 0.5})
+    wide = nn.functional.interpolate(x, (21, 32), mode="bilinear", antialias=True, align_corners=False)
+    raw = conv(nn.functional.pad(wide, (0, 0, 0, 11), value=0.5)).flatten(2).transpose(1, 2)
+    found = task.network.outputs(x)
+    left = (raw[..., 0] - raw[..., 2] / 2) * 24 / 32
+    assert torch.allclose(found[..., 0], left, atol=1e-5)
+    assert torch.allclose(found[..., 4:], raw[..., 4:5] * raw[..., 5:], atol=1e-5)
+    assert set(task.network.detect(x).categories.tolist()) <= {1, 2, 3}
+
+
+def test_without_features_the_error_says_how_to_name_them(tmp_path, x):
+    write(tmp_path / "net.onnx", 5, (16, 24), POOL)
+    task = load_cls(f"onnx:{tmp_path / 'net.onnx'}", onnx={"size": [16, 24]})
+    with pytest.raises(UsageError, match=r"net\.onnx: name the tensors .*task\.options\.onnx\.features"):
+        task.prepare(x)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer": 1}, r"onnx\.layer = 1: .*valid keys: features, output"),
+        ({"channels": "gbr"}, r"onnx\.channels = 'gbr': .*'rgb' or 'bgr'"),
+        ({"size": [0, 4]}, r"onnx\.size\.0 = 0"),
+    ],
+)
+def test_a_wrong_option_is_named(options, message):
+    with pytest.raises(UsageError, match=message):
+        load_det("onnx:net.onnx", onnx=options)
