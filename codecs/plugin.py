@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from taskodec.codecs.zoo import WEIGHTS, tic_adapter
+from taskodec.codecs.zoo import TIC_ADAPTERS, WEIGHTS
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, WeightsFile, hookimpl
+
+if TYPE_CHECKING:
+    from taskodec.contracts import Adapter, Codec
 
 __all__ = ["ANCHORS", "CODECS", "register_adapters", "register_anchors", "register_codecs", "register_weights"]
 
@@ -114,7 +118,7 @@ def register_adapters() -> Sequence[AdapterSpec]:
             codec="tic",
         ),
         *(
-            AdapterSpec(f"tic-{task}", tic_adapter(task), f"of Park et al. 2025, for {network}", "tic", task, options)
+            AdapterSpec(f"tic-{task}", _tic_adapter(task), f"of Park et al. 2025, for {network}", "tic", task, options)
             for task, network, options in _PAPER
         ),
     ]
@@ -124,3 +128,15 @@ def register_adapters() -> Sequence[AdapterSpec]:
 def register_weights() -> Sequence[WeightsFile]:
     """What is published for TIC and by CompressAI."""
     return WEIGHTS
+
+
+def _tic_adapter(task: str) -> Callable[[Codec], Adapter]:
+    """What builds the paper's adapter for a task, as `AdapterSpec.build` wants it."""
+
+    def build(codec: Codec) -> Adapter:
+        from taskodec.codecs.tic.codec import TIC, load_published_adapter
+
+        assert isinstance(codec, TIC)  # by the codec that it is registered for
+        return load_published_adapter(codec, TIC_ADAPTERS[task])
+
+    return build

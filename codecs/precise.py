@@ -1,9 +1,9 @@
 """Coding in float64 and under a guard: for codecs whose scales come from a float network.
 
 Encoder and decoder must choose the same table for every symbol, and machines differ in the last digits of a
-network's output. Here they differ in those of float64; the guard in the stream (`taskodec.stream.guard`) settles the scales
-that are so near to the bound of a table that even this would matter. `portable` streams are guarded for decoders that
-compute scales in float32 too. `docs/exactness.md` has the figures behind the constants.
+network's output. Here they differ in those of float64; the guard in the stream (`taskodec.stream.guard`) settles the
+scales that are so near to the bound of a table that even this would matter. `portable` streams are guarded for
+decoders that compute scales in float32 too. `docs/exactness.md` has the figures behind the constants.
 """
 
 from __future__ import annotations

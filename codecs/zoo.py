@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from taskodec.files.weights import CHECKPOINT, WeightsFile
 
-if TYPE_CHECKING:
-    from taskodec.contracts import Adapter, Codec
-
-__all__ = ["COMPRESSAI", "TIC", "TIC_ADAPTERS", "WEIGHTS", "compressai_name", "tic_adapter"]
+__all__ = ["COMPRESSAI", "TIC", "TIC_ADAPTERS", "WEIGHTS", "compressai_name"]
 
 _TRANSTIC = "https://github.com/NYCU-MAPL/TransTIC/releases/download/v1.0"
 _PAPER = "https://github.com/unkipark/CVPR2025_LoRA_comp/releases/download/v1.0"
@@ -40,19 +34,6 @@ TIC_ADAPTERS = {
     for task, archive in (("cls", "cls"), ("det", "od"), ("seg", "is"), ("human", "hp"))
 }
 """The paper's SVD-LoRA, an archive for each task. Their authors publish no hashes."""
-
-
-def tic_adapter(task: str) -> Callable[[Codec], Adapter]:
-    """What builds the paper's adapter for a task, as `AdapterSpec.build` wants it."""
-
-    def build(codec: Codec) -> Adapter:
-        from taskodec.codecs.tic.codec import TIC as Network
-        from taskodec.codecs.tic.codec import load_published_adapter
-
-        assert isinstance(codec, Network)  # by the codec that it is registered for
-        return load_published_adapter(codec, TIC_ADAPTERS[task])
-
-    return build
 
 
 _HASHES = {

@@ -3,8 +3,8 @@
 A linear 16×16 transform that starts as a DCT carries the signal; a Swin network beside it, whose last layer
 starts at zero, learns what the DCT cannot do. One model codes at every quality through gains per channel
 (Cui et al. 2021, section 3.1, arXiv:2003.02012). Half of y is predicted by the hyper-synthesis, the other half by a
-context model as well (`taskodec.codecs.lite.checkerboard`). Both are convolutions and ReLU only and speak in logarithms;
-they code in integers, so that no two machines disagree (`taskodec.codecs.lite.integer`).
+context model as well (`taskodec.codecs.lite.checkerboard`). Both are convolutions and ReLU only and speak in
+logarithms; they code in integers, so that no two machines disagree (`taskodec.codecs.lite.integer`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ from taskodec.codecs.lite.transforms import (
 )
 from taskodec.coding.compressai_import import EntropyBottleneck
 from taskodec.coding.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
-from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side, Tiling
-from taskodec.contracts.export_parts import UNKNOWN_LICENCE, ExportParts
+from taskodec.contracts import UNKNOWN_LICENCE, Codec, Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.exact import between

@@ -6,28 +6,22 @@ Every point goes into a file as soon as it is measured, so that a benchmark that
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from taskodec.bench.coders import Entry
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.rows import RowFile
-from taskodec.images.metrics import ms_ssim_loss, psnr
+from taskodec.images.metrics import Metric, ms_ssim_loss, psnr
 from taskodec.images.tensors import MAX_PIXELS, load_image, to_pil
 from taskodec.progress import Progress
 
-__all__ = ["Metric", "Point", "PointFile", "Source", "check_once", "load_lpips", "run_bench", "sources"]
-
-Metric = Callable[[Tensor, Tensor], float]
-"""A figure of a decoded and an original picture, (1, 3, H, W) in [0, 1]."""
+__all__ = ["Point", "PointFile", "Source", "check_once", "run_bench", "sources"]
 
 Key = tuple[str, str, str, str, float]
 """Of a point: digest, codec, version, device, quality."""
@@ -97,21 +91,6 @@ def check_once(entries: Sequence[Entry]) -> None:
     names = [entry.name for entry in entries]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{', '.join(repeated)} would be measured twice: name every codec and anchor once")
-
-
-def load_lpips() -> Metric | None:
-    """LPIPS with AlexNet (Zhang et al. 2018) if the package `lpips` is installed and finds its weights."""
-    if importlib.util.find_spec("lpips") is None:
-        return None
-    lpips = importlib.import_module("lpips")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it calls torchvision in an old way
-            net = lpips.LPIPS(net="alex", verbose=False).eval()
-    except Exception as error:  # a download can fail in any way
-        warnings.warn(f"LPIPS is left out, its network cannot be loaded: {error}", stacklevel=2)
-        return None
-    return lambda x_hat, x: float(net(x_hat, x, normalize=True))
 
 
 def run_bench(

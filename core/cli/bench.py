@@ -149,8 +149,9 @@ def _measure(
     images: Sequence[Source], entries: Sequence[Entry], output: Path, settings: Settings, quiet: bool
 ) -> Summary:
     """Measure what OUTDIR/points.jsonl does not hold yet."""
-    from taskodec.bench.fidelity import PointFile, load_lpips, run_bench
+    from taskodec.bench.fidelity import PointFile, run_bench
     from taskodec.bench.rd import summarise
+    from taskodec.images.metrics import load_lpips
 
     file, limit = PointFile(output / "points.jsonl"), settings.limits.max_pixels
     with progress_bar("bench", quiet) as progress:

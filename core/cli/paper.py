@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taskodec.cli import common
-from taskodec.evaluation.paper import COLUMNS, ROWS, Cell, command, measured
+
+if TYPE_CHECKING:
+    from taskodec.evaluation.paper import Cell
 
 __all__ = ["paper"]
 
@@ -26,6 +28,8 @@ def paper(
 
     FOLDER has a folder of `taskodec eval` for each preset: cls-closed, det-closed, det-open, seg-closed, seg-open.
     """
+    from taskodec.evaluation.paper import COLUMNS, ROWS, command, measured
+
     if commands:
         calls = [
             command(row, column, folder)

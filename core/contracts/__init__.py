@@ -1,19 +1,32 @@
-"""What a codec, an adapter and a task are: everything else is written against these."""
+"""What a codec, an adapter and a task are: the contracts everything else is written against.
 
-from __future__ import annotations
+Data flows one way: `image → analysis → y, z → entropy model → stream → y_hat → synthesis → x_hat → task`.
+Images are float tensors (B, 3, H, W), RGB in [0, 1].
+"""
 
-from taskodec.contracts.codec import Adapter, Codec, Side, Task
+from taskodec.contracts.adapter import Adapter
+from taskodec.contracts.codec import Codec, Side
+from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts.export_parts import UNKNOWN_LICENCE, EncoderParts, ExportParts, Network
 from taskodec.contracts.latents import Annealed, CodecOutput, Entropy, Latents, Quality, Rounding, total_bits
+from taskodec.contracts.task import MeanEvaluator, Task
 from taskodec.stream.grids import Tiling
 
 __all__ = [
+    "UNKNOWN_LICENCE",
     "Adapter",
     "Annealed",
     "Codec",
     "CodecOutput",
+    "EncoderParts",
     "Entropy",
+    "Evaluator",
+    "ExportParts",
     "Latents",
+    "MeanEvaluator",
+    "Network",
     "Quality",
+    "Record",
     "Rounding",
     "Side",
     "Task",

@@ -1,4 +1,4 @@
-"""What a codec, an adapter and a task are: the three contracts everything else is written against.
+"""What a codec is.
 
 Data flows one way: `image → analysis → y, z → entropy model → stream → y_hat → synthesis → x_hat → task`.
 Images are float tensors (B, 3, H, W), RGB in [0, 1].
@@ -8,33 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from taskodec.contracts.evaluators import Evaluator, MeanEvaluator
 from taskodec.contracts.export_parts import ExportParts
-from taskodec.contracts.latents import Annealed, CodecOutput, Entropy, Latents, Quality, Rounding, total_bits
+from taskodec.contracts.latents import CodecOutput, Entropy, Latents, Quality, Rounding
 from taskodec.errors import UsageError
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.stream.grids import Tiling
 
-__all__ = [
-    "Adapter",
-    "Annealed",
-    "Codec",
-    "CodecOutput",
-    "Entropy",
-    "Latents",
-    "Quality",
-    "Rounding",
-    "Side",
-    "Task",
-    "Tiling",
-    "total_bits",
-]
+__all__ = ["Codec", "Side"]
 
 Side = Literal["encoder", "decoder"]
 
@@ -56,7 +41,7 @@ class Codec(nn.Module, ABC):
     continuous: bool = False
     """Whether any value between the first and the last level is valid too."""
     tiling: Tiling | None = None
-    """How `analysis` and `synthesis` of a large picture may be done in tiles (`taskodec.coding.tiles`); None for never."""
+    """How `analysis` and `synthesis` of large pictures may be tiled (`taskodec.coding.tiles`); None for never."""
 
     @abstractmethod
     def lmbda(self, quality: float) -> float:
@@ -141,126 +126,3 @@ class Codec(nn.Module, ABC):
 
 def _at_least_32_bits(v: Tensor) -> Tensor:
     return v.float() if v.dtype.itemsize < 4 else v
-
-
-class Adapter(nn.Module, ABC):
-    """Low-rank updates of a codec's layers, kept beside the frozen weights and never written into them.
-
-    The delta is the flat vector of numbers that travel in the stream: what the decoder must add to the
-    adapter it already owns. It belongs to one image, and is not part of the adapter.
-    """
-
-    kind: str
-    """The registered name of the method, such as `svd-lora`."""
-    per_sample: bool = False
-    """Whether the samples of a batch can each have their own delta and values, so that images are tuned together."""
-
-    @abstractmethod
-    def attach(self, codec: Codec) -> None:
-        """Make the codec's layers go through this adapter."""
-
-    @abstractmethod
-    def detach(self) -> None:
-        """Leave the codec exactly as it was before `attach`."""
-
-    @abstractmethod
-    def adapter_params(self, side: Side) -> list[str]:
-        """Names (as in `named_parameters()`) of this side's parameters, all trained in pre-training."""
-
-    @property
-    @abstractmethod
-    def delta_groups(self) -> Sequence[int]:
-        """How many travelling numbers each adapted decoder layer has, in order; empty when none travel."""
-
-    @abstractmethod
-    def set_delta(self, delta: Tensor | None) -> None:
-        """Use this (sum of `delta_groups`,) vector, differentiably, in every following forward; None is zero.
-
-        With `per_sample` it may also be (B, sum of `delta_groups`), a vector for each sample of the next batches.
-        """
-
-    def set_values(self, values: Mapping[str, Tensor] | None) -> None:
-        """Use these values, differentiably, in place of parameters of these names in every following forward.
-
-        Each is (B, …), an entry for each sample of the next batches; None ends it. Tuning gives the encoder's side its
-        values in this way, one sample at a time without `per_sample`. UsageError, which is the default, if it cannot.
-        """
-        if values:
-            raise UsageError(f"adapter {self.kind!r} has no `set_values`, so that its encoder's side cannot be tuned")
-
-    def singular_values(self) -> Tensor:
-        """What the delta is added to, (sum of `delta_groups`,); UsageError, which is the default, if it has none."""
-        raise UsageError(f"adapter {self.kind!r} has no `singular_values`: only their changes can be sent")
-
-    @abstractmethod
-    def fingerprint(self) -> bytes:
-        """4 bytes that stand for everything the decoder must own; they do not depend on the delta."""
-
-    def changes_decoder(self) -> bool:
-        """Whether the decoder needs this adapter even without a delta: false when its part does nothing yet."""
-        return True
-
-    def start(self, side: Side) -> list[nn.Parameter]:
-        """Train exactly the parameters of this side; every other one is frozen."""
-        names = set(self.adapter_params(side))
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name in names)
-        return [p for n, p in self.named_parameters() if n in names]
-
-    def state(self) -> dict[str, Tensor]:
-        """A copy of all parameters and buffers, safe to keep while training goes on."""
-        return {name: value.detach().clone() for name, value in self.state_dict().items()}
-
-
-class Task(ABC):
-    """What a decoded picture is for, as a differentiable loss."""
-
-    name: str
-    """The registered name."""
-    mixed_precision: bool = False
-    """Whether its loss may be computed in bfloat16 while images are tuned: networks may, fine differences may not."""
-
-    @abstractmethod
-    def prepare(self, x: Tensor) -> Any:
-        """What the loss needs to know of the original (1, 3, H, W), and keeps.
-
-        Called once per image, and for each of its patches if it is tuned in patches.
-        """
-
-    @abstractmethod
-    def loss(self, x_hat: Tensor, reference: Any) -> Tensor:
-        """A scalar that falls as the decoded image serves the task better. Differentiable in x_hat."""
-
-    def batch_loss(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
-        """The losses (B,) of several pictures (B, 3, H, W); those of a network can be had in one pass of it."""
-        return torch.stack([self.loss(one[None], own) for one, own in zip(x_hat, references, strict=True)])
-
-    def lmbda(self, codec: Codec, quality: float) -> float | None:
-        """Weight of the loss against bits per pixel: the cost is `lmbda * loss + bpp`.
-
-        None lets the tuning engine set it per image, from the slope of the untuned codec's own
-        rate-loss curve at this quality, so that any loss of any scale means something.
-        """
-        return None
-
-    def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
-        """Figures to report beside the loss, by name; none by default."""
-        return {}
-
-    def evaluator(self, labels: Path | None = None) -> Evaluator:
-        """What `taskodec eval` judges this task by over a set of images; by default the mean loss, without labels.
-
-        `labels` is a file or folder with what is in the images, in a format of the task's choice. UsageError if it
-        has no use for them, or cannot read them.
-        """
-        if labels is not None:
-            raise UsageError(f"task {self.name!r} is judged without labels; leave out {labels}")
-        return MeanEvaluator(self, {"task_loss": False})
-
-    def compile(self) -> Task:
-        """Compile the task's network for what follows, if it has one."""
-        return self
-
-    def to(self, device: torch.device) -> Task:
-        """Move the task's network, if it has one."""
-        return self

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from taskodec.adapters.lora import LowRankAdapter
 from taskodec.adapters.lowrank import LowRank
 from taskodec.coding.streams import codec_fingerprint
-from taskodec.contracts import Adapter, Codec
-from taskodec.contracts.export_parts import ExportParts, Network
+from taskodec.contracts import Adapter, Codec, ExportParts, Network
 from taskodec.errors import UsageError
 from taskodec.export.graphs import check_onnx, export_graph
 from taskodec.export.precision import Precision, with_precision
@@ -62,7 +61,8 @@ class TunedSynthesis(nn.Module):
 class Form:
     """How to export: the ONNX opset, None for the exporter's; whether as an encoder too; how to store the synthesis.
 
-    `metadata` is what streams must say of the adapter, if they need it untuned (`taskodec.api.loading.adapter_metadata`).
+    `metadata` is what streams must say of the adapter, if they need it untuned
+    (`taskodec.api.loading.adapter_metadata`).
     """
 
     opset: int | None = None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
+import warnings
+from collections.abc import Callable
 
 import torch
 from pytorch_msssim import ms_ssim
@@ -10,7 +14,10 @@ from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ms_ssim_loss", "psnr"]
+__all__ = ["Metric", "load_lpips", "ms_ssim_loss", "psnr"]
+
+Metric = Callable[[Tensor, Tensor], float]
+"""A figure of a decoded and an original picture, (1, 3, H, W) in [0, 1]."""
 
 MIN_SIDE = 33
 """Four halvings must leave more than the smallest window of MS-SSIM, of three pixels."""
@@ -86,3 +93,18 @@ def _strips_ssim(x_hat: Tensor, x: Tensor, gauss: Tensor) -> tuple[Tensor, Tenso
         sums += count * torch.cat(_ssim(*strips, data_range=1.0, win=gauss)).flatten()  # 2 of (1, 1) -> (2,)
     ssim, contrast = sums / outputs
     return ssim, contrast
+
+
+def load_lpips() -> Metric | None:
+    """LPIPS with AlexNet (Zhang et al. 2018) if the package `lpips` is installed and finds its weights."""
+    if importlib.util.find_spec("lpips") is None:
+        return None
+    lpips = importlib.import_module("lpips")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it calls torchvision in an old way
+            net = lpips.LPIPS(net="alex", verbose=False).eval()
+    except Exception as error:  # a download can fail in any way
+        warnings.warn(f"LPIPS is left out, its network cannot be loaded: {error}", stacklevel=2)
+        return None
+    return lambda x_hat, x: float(net(x_hat, x, normalize=True))

@@ -41,8 +41,9 @@ class Manifest:
 
     `adapter_fingerprint` is None, and `groups` is empty, for a decoder of untuned streams only. `groups` are the
     numbers of singular values of each adapted layer that streams may change. `tiling` has `align` and `margin` of the
-    synthesis (see `taskodec.stream.grids`), None for codecs that are never tiled. `encoder`, None for decoders alone, has the
-    `margin` of the analysis, and of the streams whether they name the adapter (`adapter`), and their `metadata`.
+    synthesis (see `taskodec.stream.grids`), None for codecs that are never tiled. `encoder`, None for decoders alone,
+    has the `margin` of the analysis, and of the streams whether they name the adapter (`adapter`), and their
+    `metadata`.
     `precision` is that of the synthesis' weights in their file. `files` has the size and SHA-256 of all.
     """
 

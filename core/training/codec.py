@@ -107,7 +107,8 @@ def train(
     again.
 
     Ctrl-C and SIGTERM end the run after its current step: the checkpoint is written, then a KeyboardInterrupt says
-    how to go on. Inside a process group (`taskodec.training.parallel`) all processes train together and process 0 writes.
+    how to go on. Inside a process group (`taskodec.training.parallel`) all processes train together and process 0
+    writes.
     """
     if not codec.continuous and len(codec.qualities) > 1:
         raise UsageError(f"codec {codec.name!r} has levels and nothing between them; training takes one, or a range")

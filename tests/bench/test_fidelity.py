@@ -11,12 +11,13 @@ from PIL import Image
 
 from taskodec.api.compressor import Compressor
 from taskodec.bench.coders import AnchorEntry, CodecEntry, learned_entries
-from taskodec.bench.fidelity import PointFile, load_lpips, run_bench, sources
+from taskodec.bench.fidelity import PointFile, run_bench, sources
 from taskodec.codecs.anchors import jpeg
 from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import CodecSpec, hookimpl
+from taskodec.images.metrics import load_lpips
 from taskodec.images.tensors import load_image, to_pil
 from taskodec.settings.model import load_settings
 

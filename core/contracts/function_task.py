@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from taskodec.contracts import Codec, Task
+from taskodec.contracts.codec import Codec
+from taskodec.contracts.task import Task
 from taskodec.errors import TaskError
 
 __all__ = ["FunctionTask"]

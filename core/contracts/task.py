@@ -1,0 +1,92 @@
+"""What a task is, and how it is judged where it says nothing else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taskodec.contracts.codec import Codec
+from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.errors import UsageError
+
+__all__ = ["MeanEvaluator", "Task"]
+
+
+class Task(ABC):
+    """What a decoded picture is for, as a differentiable loss."""
+
+    name: str
+    """The registered name."""
+    mixed_precision: bool = False
+    """Whether its loss may be computed in bfloat16 while images are tuned: networks may, fine differences may not."""
+
+    @abstractmethod
+    def prepare(self, x: Tensor) -> Any:
+        """What the loss needs to know of the original (1, 3, H, W), and keeps.
+
+        Called once per image, and for each of its patches if it is tuned in patches.
+        """
+
+    @abstractmethod
+    def loss(self, x_hat: Tensor, reference: Any) -> Tensor:
+        """A scalar that falls as the decoded image serves the task better. Differentiable in x_hat."""
+
+    def batch_loss(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
+        """The losses (B,) of several pictures (B, 3, H, W); those of a network can be had in one pass of it."""
+        return torch.stack([self.loss(one[None], own) for one, own in zip(x_hat, references, strict=True)])
+
+    def lmbda(self, codec: Codec, quality: float) -> float | None:
+        """Weight of the loss against bits per pixel: the cost is `lmbda * loss + bpp`.
+
+        None lets the tuning engine set it per image, from the slope of the untuned codec's own
+        rate-loss curve at this quality, so that any loss of any scale means something.
+        """
+        return None
+
+    def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
+        """Figures to report beside the loss, by name; none by default."""
+        return {}
+
+    def evaluator(self, labels: Path | None = None) -> Evaluator:
+        """What `taskodec eval` judges this task by over a set of images; by default the mean loss, without labels.
+
+        `labels` is a file or folder with what is in the images, in a format of the task's choice. UsageError if it
+        has no use for them, or cannot read them.
+        """
+        if labels is not None:
+            raise UsageError(f"task {self.name!r} is judged without labels; leave out {labels}")
+        return MeanEvaluator(self, {"task_loss": False})
+
+    def compile(self) -> Task:
+        """Compile the task's network for what follows, if it has one."""
+        return self
+
+    def to(self, device: torch.device) -> Task:
+        """Move the task's network, if it has one."""
+        return self
+
+
+class MeanEvaluator(Evaluator):
+    """Means over images of the task's loss and of its own `metrics`.
+
+    `metrics` maps the figures to give to whether more is better; `task_loss` is the loss.
+    """
+
+    def __init__(self, task: Task, metrics: Mapping[str, bool]) -> None:
+        self.task, self.metrics = task, dict(metrics)
+
+    @torch.no_grad()
+    def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:
+        found = self.task.metrics(x_hat, x)
+        if "task_loss" in self.metrics:
+            found["task_loss"] = float(self.task.loss(x_hat, self.task.prepare(x)))
+        return {metric: found[metric] for metric in self.metrics}
+
+    def summarise(self, records: Sequence[Record]) -> dict[str, float]:
+        return {metric: fmean(record[metric] for record in records) for metric in self.metrics}
