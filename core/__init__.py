@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from taskodec.hooks.registry import register_adapter, register_codec, register_task
     from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl
+    from taskodec.settings import Settings, load_settings
 
     __version__: str
 
@@ -47,6 +48,7 @@ __all__ = [
     "MismatchError",
     "PluginError",
     "Result",
+    "Settings",
     "SettingsError",
     "StreamError",
     "Task",
@@ -62,6 +64,7 @@ __all__ = [
     "compress",
     "decompress",
     "hookimpl",
+    "load_settings",
     "register_adapter",
     "register_codec",
     "register_task",
@@ -72,6 +75,7 @@ _HOMES = {
     "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task", "Tiling"),
     "taskodec.hooks.specs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "WeightsFile", "hookimpl"),
     "taskodec.hooks.registry": ("register_adapter", "register_codec", "register_task"),
+    "taskodec.settings": ("Settings", "load_settings"),
 }
 """Where each public name lives; the errors are what is left."""
 
@@ -79,14 +83,27 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used."""
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("taskodec")
+        return _version()
     if name not in __all__:
         raise AttributeError(f"module 'taskodec' has no attribute {name!r}")
     home = next((module for module, names in _HOMES.items() if name in names), "taskodec.errors")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
+    try:
+        value = globals()[name] = getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{home}.".startswith(f"{error.name}."):
+            raise
+        raise AttributeError(f"'taskodec.{name}' is not part of taskodec-runtime: install taskodec") from error
     return value
+
+
+def _version() -> str:
+    """The version of whichever distribution this is installed from."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("taskodec")
+    except PackageNotFoundError:
+        return version("taskodec-runtime")
 
 
 def __dir__() -> list[str]:

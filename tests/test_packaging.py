@@ -1,5 +1,6 @@
 """What is installed is what is in the folders."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -73,11 +74,35 @@ def test_the_runtime_is_a_distribution_without_torch(tmp_path):
         names = set(archive.namelist())
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
         about = archive.read(metadata).decode()
-    assert {"taskodec/runtime.py", "taskodec/data/gaussian_tables.npz", "taskodec/py.typed"} <= names
+        archive.extractall(tmp_path / "installed")
+    assert {"taskodec/runtime/decoder.py", "taskodec/stream/data/gaussian_tables.npz", "taskodec/py.typed"} <= names
     lines = [line.partition(": ")[2] for line in about.splitlines() if "Requires-Dist" in line]
     needed = {re.split(r"[<>=]", line)[0] for line in lines if "extra ==" not in line}
     assert needed == {"constriction", "numpy", "onnxruntime"}
     assert f"Version: {PROJECT['project']['version']}" in about
+    modules = sorted(name[:-3].replace("/", ".").removesuffix(".__init__") for name in names if name.endswith(".py"))
+    alone = [sys.executable, "-c", IMPORT_ALONE, *modules]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run(alone, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == str(len(modules))
+
+
+IMPORT_ALONE = """
+import importlib, sys
+for name in ("torch", "torchvision", "compressai", "pydantic", "scipy", "safetensors", "rich", "typer", "pluggy"):
+    sys.modules[name] = None  # importing it fails
+found = [importlib.import_module(name).__file__ for name in sys.argv[1:]]
+assert all("installed" in file for file in found), found
+import taskodec
+try:
+    taskodec.compress
+except AttributeError as error:
+    assert "install taskodec" in str(error), error
+else:
+    raise AssertionError("the runtime alone cannot compress")
+print(len(found))
+"""
 
 
 def test_the_wheel_carries_licence_and_command(wheel):
@@ -123,3 +148,11 @@ def test_the_python_versions_are_those_that_dependencies_have_wheels_for():
 def test_pictures_named_in_the_readme_exist():
     assert (ROOT / "docs" / "images" / "kodim23.png").is_file()
     assert "docs/images/kodim23.png" in (ROOT / "README.md").read_text()
+
+
+def test_one_version_everywhere():
+    version = PROJECT["project"]["version"]
+    runtime = tomllib.loads((ROOT / "scripts" / "runtime" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert runtime["project"]["version"] == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import taskodec
 from taskodec.errors import TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import IMAGE_SUFFIXES, write_atomic
 from taskodec.files.plans import Job, make_folder, plan
@@ -148,6 +149,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 def _parser(name: str, about: str, inputs: str, plural: str) -> argparse.ArgumentParser:
     """What both commands take."""
     parser = argparse.ArgumentParser(prog=name, description=about)
+    parser.add_argument("--version", action="version", version=f"{name} {taskodec.__version__}")
     parser.add_argument("codec", type=Path, metavar="CODEC", help="folder that `taskodec export` wrote")
     parser.add_argument("inputs", type=Path, nargs="+", metavar=inputs, help=f"{plural}, or folders of {plural}")
     parser.add_argument("-o", "--output", metavar="OUT", help="file, or folder for several")
