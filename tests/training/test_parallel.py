@@ -74,7 +74,7 @@ def test_two_processes_train_as_one_does(pictures, tmp_path):
     images = [pictures / "one.png"] * 2
     script = tmp_path / "script.py"
     script.write_text(
-        SCRIPT.format(tests=str(Path(__file__).parents[1]), images=[str(p) for p in images], out=str(tmp_path))
+        SCRIPT.format(tests=str(Path(__file__).parent), images=[str(p) for p in images], out=str(tmp_path))
     )
     one = run(images, tmp_path / "one", 0)
     with pytest.raises(KeyboardInterrupt):
