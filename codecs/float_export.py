@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from taskodec.codecs.precise import SAFETY
 from taskodec.coding.compressai_import import EntropyBottleneck
-from taskodec.contracts.export_parts import EncoderParts, ExportParts, Network
+from taskodec.contracts import EncoderParts, ExportParts, Network
 from taskodec.stream.entropy import Tables
 from taskodec.stream.exact import Doubles
 

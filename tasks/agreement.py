@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts import Evaluator, Record
 from taskodec.errors import UsageError
 
 __all__ = ["AgreementEvaluator", "Counts", "binary_divergence", "match"]

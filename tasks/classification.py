@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator
 from taskodec.tasks.classification_metrics import ClassificationEvaluator
 from taskodec.tasks.features import FeatureTask
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts import Evaluator, Record
 from taskodec.tasks.labels import ClassLabels
 
 __all__ = ["ClassificationEvaluator"]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts import Evaluator, Record
 from taskodec.errors import TaskError
 from taskodec.tasks.coco_ap import MAX_DETECTIONS, Kind, average_precision, match
 from taskodec.tasks.coco_labels import CocoLabels

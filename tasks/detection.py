@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator
 from taskodec.tasks.coco import CocoEvaluator
 from taskodec.tasks.detections import Detections
 from taskodec.tasks.features import FeatureNetwork, FeatureTask

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from taskodec.bench.fidelity import Metric, load_lpips
-from taskodec.contracts import Codec, Task
-from taskodec.contracts.evaluators import Evaluator, MeanEvaluator, Record
+from taskodec.contracts import Codec, Evaluator, MeanEvaluator, Record, Task
 from taskodec.errors import UsageError
 from taskodec.images.metrics import ms_ssim_loss, psnr
 from taskodec.tasks.tradeoff import weight_at

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator
 from taskodec.errors import UsageError
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
 from taskodec.tasks.semantic_metrics import SemanticEvaluator, voc_from_coco

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts import Evaluator, Record
 from taskodec.errors import UsageError
 
 __all__ = ["IGNORED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco"]

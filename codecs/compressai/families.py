@@ -30,8 +30,7 @@ from taskodec.coding.priors import (
     estimate_gaussian,
     quantize,
 )
-from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
-from taskodec.contracts.export_parts import ExportParts
+from taskodec.contracts import Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.guard import read_guard, write_guard

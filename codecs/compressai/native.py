@@ -19,7 +19,7 @@ from compressai.ops import compute_padding
 from PIL import Image
 from torch.nn import functional as F
 
-from taskodec.bench.stages import Stage
+from taskodec.coding.stages import Stage
 from taskodec.errors import ImageError, UsageError
 from taskodec.images.tensors import load_image, to_pil
 

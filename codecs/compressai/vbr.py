@@ -19,8 +19,7 @@ from taskodec.coding.priors import (
     estimate_gaussian,
     quantize,
 )
-from taskodec.contracts import Entropy, Latents, Quality, Rounding
-from taskodec.contracts.export_parts import ExportParts
+from taskodec.contracts import Entropy, ExportParts, Latents, Quality, Rounding
 from taskodec.errors import UsageError
 from taskodec.stream.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables
 

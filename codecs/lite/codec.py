@@ -39,8 +39,7 @@ from taskodec.codecs.lite.transforms import (
 )
 from taskodec.coding.compressai_import import EntropyBottleneck
 from taskodec.coding.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
-from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Side, Tiling
-from taskodec.contracts.export_parts import UNKNOWN_LICENCE, ExportParts
+from taskodec.contracts import UNKNOWN_LICENCE, Codec, Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.exact import between

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from taskodec.codecs.lite.graph import fast_synthesis
 from taskodec.codecs.lite.prediction import IntegerPredictor
 from taskodec.codecs.lite.transforms import Analysis, HyperAnalysis, Synthesis, compressed
-from taskodec.contracts.export_parts import EncoderParts, ExportParts, Network
+from taskodec.contracts import EncoderParts, ExportParts, Network
 from taskodec.stream.entropy import Tables
 
 __all__ = ["lite_encoder_parts", "lite_parts"]

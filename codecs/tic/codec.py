@@ -33,8 +33,7 @@ from taskodec.coding.priors import (
     estimate_gaussian,
 )
 from taskodec.coding.streams import codec_fingerprint
-from taskodec.contracts import Entropy, Latents, Quality, Rounding, Side, Tiling
-from taskodec.contracts.export_parts import ExportParts
+from taskodec.contracts import Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import WeightsFile
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables

@@ -14,7 +14,7 @@ from PIL import Image
 import taskodec
 from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.api.loading import codec_at
-from taskodec.bench.stages import Stage, Staged
+from taskodec.coding.stages import Stage, Staged
 from taskodec.coding.streams import StreamWriter, codec_fingerprint, quantize_quality
 from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Codec

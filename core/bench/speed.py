@@ -21,7 +21,7 @@ from PIL import Image
 
 from taskodec.bench.coders import Coder, Entry
 from taskodec.bench.fidelity import Source, check_once
-from taskodec.bench.stages import Span, count_multiplications, record
+from taskodec.coding.stages import Span, count_multiplications, record
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.images.tensors import MAX_PIXELS, load_image, to_pil
 from taskodec.progress import Progress

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator
 from taskodec.evaluation.deltas import Comparing, Comparison, CurveChange, Draw, Estimate, Group, estimate
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.rows import Row

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from taskodec.adapters.lora import LowRankAdapter
 from taskodec.adapters.lowrank import LowRank
 from taskodec.coding.streams import codec_fingerprint
-from taskodec.contracts import Adapter, Codec
-from taskodec.contracts.export_parts import ExportParts, Network
+from taskodec.contracts import Adapter, Codec, ExportParts, Network
 from taskodec.errors import UsageError
 from taskodec.export.graphs import check_onnx, export_graph
 from taskodec.export.precision import Precision, with_precision

@@ -67,7 +67,7 @@ def check_task(name: str, what: object) -> None:
 def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | None = None) -> Task:
     """A `Task` from a function `loss(x_hat, x)`, an instance, or a class that takes `options`."""
     from taskodec.contracts import Task
-    from taskodec.hooks.function_task import FunctionTask
+    from taskodec.contracts.function_task import FunctionTask
 
     check_task(name, what)
     if isinstance(what, type):

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from taskodec.bench.coders import AnchorEntry
-from taskodec.bench.stages import Stage
+from taskodec.coding.stages import Stage
 from taskodec.errors import ImageError, PluginError, UsageError
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import AnchorSpec, hookimpl

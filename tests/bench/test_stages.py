@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from taskodec.bench.stages import Stage, count_multiplications, record
+from taskodec.coding.stages import Stage, count_multiplications, record
 
 
 class Worker:

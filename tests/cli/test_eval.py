@@ -5,7 +5,7 @@ import pytest
 
 TASK = """
 from taskodec import Task
-from taskodec.contracts.evaluators import MeanEvaluator
+from taskodec.contracts import MeanEvaluator
 
 
 def loss(x_hat, x):

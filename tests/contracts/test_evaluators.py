@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from taskodec.contracts import Task
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import UsageError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.tasks.human import Human
 
 TASK = FunctionTask("dark", lambda x_hat, x: (x_hat - 0.5 * x).square().mean())

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator
 from taskodec.errors import TaskodecError
 from taskodec.evaluation.ablation_summary import check_weights, summarise_case
 from taskodec.evaluation.methods import Method

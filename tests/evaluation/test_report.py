@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pytest
 
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.report import as_json, markdown, plot, print_tables
 from taskodec.evaluation.rows import Row

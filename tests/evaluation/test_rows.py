@@ -13,8 +13,7 @@ from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.bench.fidelity import sources
 from taskodec.codecs.anchors import jpeg
 from taskodec.coding.streams import codec_fingerprint
-from taskodec.contracts import Task
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator, Task
 from taskodec.errors import TaskError, UsageError
 from taskodec.evaluation.methods import method_settings, parse_methods, parse_qualities
 from taskodec.evaluation.rows import EvaluationPlan, Lab, row_file

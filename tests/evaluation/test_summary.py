@@ -4,7 +4,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from taskodec.contracts.evaluators import Evaluator
+from taskodec.contracts import Evaluator
 from taskodec.evaluation.deltas import estimate
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.rows import Row

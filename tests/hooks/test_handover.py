@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from taskodec.contracts import Task
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import PluginError, TaskError, UsageError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.hooks.handover import build, check_task, load_module, make_task, object_from
 
 

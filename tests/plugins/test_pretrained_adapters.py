@@ -7,8 +7,8 @@ from taskodec.adapters.files import load_adapter, save_adapter
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.coding.streams import codec_fingerprint
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import MismatchError, WeightsError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import AdapterSpec, CodecSpec, hookimpl
 from taskodec.settings.model import load_settings

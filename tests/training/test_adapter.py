@@ -10,8 +10,8 @@ from taskodec.adapters.files import load_adapter, read_card
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Latents
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.settings.model import PretrainSettings, StageSettings
 from taskodec.training.adapter import Pretraining, pretrain, relative_cost, task_cost, validate
 from taskodec.tuning.calibration import Balance

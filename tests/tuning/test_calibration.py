@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.tasks.human import Human
 from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss, smooth_slopes
 

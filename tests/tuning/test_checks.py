@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.tuning.checks import checked_loss
 
 

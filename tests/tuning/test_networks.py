@@ -4,7 +4,7 @@ from torch import nn
 
 from taskodec.adapters.lora import attached, build_svd_lora
 from taskodec.contracts import Latents
-from taskodec.hooks.function_task import FunctionTask
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.settings.model import PhaseSettings, TTFTSettings
 from taskodec.tuning.networks import TuningNetworks, checkpointed
 from taskodec.tuning.objective import Objective, estimate

@@ -1,5 +1,5 @@
 from taskodec.adapters.lora import build_svd_lora
-from taskodec.hooks.function_task import FunctionTask
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.settings.model import PhaseSettings, TTFTSettings
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.candidates import Candidates

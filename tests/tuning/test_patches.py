@@ -7,8 +7,8 @@ from torch import nn
 from taskodec.adapters.lora import attached, build_svd_lora
 from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Latents, Tiling
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError, UsageError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.settings.model import PhaseSettings, TTFTSettings
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.networks import TuningNetworks

@@ -3,8 +3,8 @@ import torch
 
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.contracts import Latents
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.settings.model import PhaseSettings
 from taskodec.tuning.objective import Objective
 from taskodec.tuning.phases import Point

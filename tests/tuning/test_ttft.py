@@ -6,8 +6,8 @@ import torch
 from taskodec.adapters.lora import attached, build_lora, build_svd_lora
 from taskodec.coding.singular_values import Absolute
 from taskodec.coding.streams import read_latents
+from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError, UsageError, WeightsError
-from taskodec.hooks.function_task import FunctionTask
 from taskodec.images.tensors import crop_to, to_8bit
 from taskodec.settings.model import PhaseSettings, TTFTSettings, load_settings
 from taskodec.stream.bitstream import Stream

@@ -12,8 +12,8 @@ from compressai import zoo
 from PIL import Image
 from torch.nn import functional as F
 
-from taskodec.bench.stages import Staged, record
 from taskodec.codecs.compressai.native import NativeAnchor, bmshj2018_hyperprior, mbt2018_mean
+from taskodec.coding.stages import Staged, record
 from taskodec.errors import ImageError, UsageError
 from taskodec.hooks.specs import Anchor
 from taskodec.images.tensors import load_image, to_pil
