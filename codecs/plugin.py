@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from taskodec.codecs.zoo import WEIGHTS, tic_adapter
+from taskodec.extras import missing
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, WeightsFile, hookimpl
 
 __all__ = ["ANCHORS", "CODECS", "register_adapters", "register_anchors", "register_codecs", "register_weights"]
+
+SpecT = TypeVar("SpecT", CodecSpec, AnchorSpec)
 
 SLOW = "; encodes and decodes one position after the other, which is slow"
 
@@ -70,6 +75,7 @@ CODECS = tuple(
     CodecSpec(name, f"taskodec.codecs.{loader}", description, stream_id, _CREATE.get(name))
     for stream_id, (name, loader, description) in enumerate(_TABLE, start=1)
 )
+"""As they are where everything is installed."""
 
 ANCHORS = (
     AnchorSpec("jpeg", "taskodec.codecs.anchors:jpeg", "JPEG, 4:2:0, optimised tables"),
@@ -93,14 +99,14 @@ ANCHORS = (
 
 @hookimpl
 def register_codecs() -> Sequence[CodecSpec]:
-    """The codecs that come with taskodec."""
-    return CODECS
+    """The codecs that come with taskodec; CompressAI's need an extra."""
+    return _marked(CODECS)
 
 
 @hookimpl
 def register_anchors() -> Sequence[AnchorSpec]:
     """The classical codecs that Pillow writes, and models as CompressAI runs them, for timing only."""
-    return ANCHORS
+    return _marked(ANCHORS)
 
 
 @hookimpl
@@ -124,3 +130,10 @@ def register_adapters() -> Sequence[AdapterSpec]:
 def register_weights() -> Sequence[WeightsFile]:
     """What is published for TIC and by CompressAI."""
     return WEIGHTS
+
+
+def _marked(specs: Iterable[SpecT]) -> list[SpecT]:
+    """The specs, those of CompressAI as unavailable where it is not installed."""
+    absent = missing("compressai")
+    theirs = "taskodec.codecs.compressai_"
+    return [replace(spec, unavailable=absent) if str(spec.load).startswith(theirs) else spec for spec in specs]
