@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from taskodec.coding.bottleneck import names_of
 from taskodec.coding.weights import fill
 from taskodec.errors import WeightsError
 
@@ -33,8 +34,6 @@ LEFT_OUT = re.compile(
     r"|(^|\.)entropy_bottleneck\.(target|likelihood_lower_bound\.bound)$"
 )
 ADAPTER = re.compile(r"(?P<layer>.+)\.w_lora_(?P<part>[USV])")
-PRIOR = re.compile(r"(?P<start>.*entropy_bottleneck\.)_?(?P<kind>matri|bias|factor)[a-z]*\.?(?P<index>\d+)")
-PRIOR_NAMES = {"matri": ("matrices.", "_matrix"), "bias": ("biases.", "_bias"), "factor": ("factors.", "_factor")}
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,10 @@ def _member(path: Path, member: str) -> BinaryIO:
 
 def _name_of_prior(name: str, expected: Mapping[str, Tensor]) -> str:
     """An entropy bottleneck's parameter by the name that is expected; any other name as it is."""
-    match = PRIOR.fullmatch(name)
-    if match is None or name in expected:
+    start, layer, parameter = name.rpartition("entropy_bottleneck.")
+    if not layer or name in expected:
         return name
-    candidates = [match["start"] + kind + match["index"] for kind in PRIOR_NAMES[match["kind"]]]
+    candidates = [start + layer + known for known in names_of(parameter)]
     return next((candidate for candidate in candidates if candidate in expected), name)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.codecs.precise import SAFETY
-from taskodec.coding.compressai_import import EntropyBottleneck
+from taskodec.coding.bottleneck import FactorizedPrior
 from taskodec.contracts import EncoderParts, ExportParts, Network
 from taskodec.stream.entropy import Tables
 from taskodec.stream.exact import Doubles
@@ -87,7 +87,7 @@ class ScalesAndMeans(nn.Module):
         return scales, means
 
 
-def factorized_parts(g_a: nn.Module, g_s: nn.Module, prior: EntropyBottleneck, tables: Tables) -> ExportParts:
+def factorized_parts(g_a: nn.Module, g_s: nn.Module, prior: FactorizedPrior, tables: Tables) -> ExportParts:
     """For y under a factorised prior, at 1/16 of the picture's size."""
     y = torch.zeros(1, len(tables.rows), *SIZE)
     networks = {"synthesis": Network(Transform(g_s), {"y_hat": y}, ("x_hat",))}
@@ -96,7 +96,7 @@ def factorized_parts(g_a: nn.Module, g_s: nn.Module, prior: EntropyBottleneck, t
 
 
 def hyperprior_parts(
-    transforms: Transforms, prior: EntropyBottleneck, tables: Tables, *, has_means: bool = True
+    transforms: Transforms, prior: FactorizedPrior, tables: Tables, *, has_means: bool = True
 ) -> ExportParts:
     """For y with scales and means from z, which is at 1/64 of the picture's size; streams need the portable guard."""
     hyper = ScalesAndMeans(transforms.h_s, has_means=has_means).eval()
@@ -146,6 +146,6 @@ def _tolerance(hyper: ScalesAndMeans, tables: Tables, medians: Floats) -> Double
     return tolerance
 
 
-def _medians(prior: EntropyBottleneck) -> Floats:
+def _medians(prior: FactorizedPrior) -> Floats:
     medians: Floats = prior.quantiles[:, 0, 1].detach().cpu().float().numpy()
     return medians

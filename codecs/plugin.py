@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from taskodec.codecs.zoo import TIC_ADAPTERS, WEIGHTS
+from taskodec.extras import missing
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, WeightsFile, hookimpl
 
 if TYPE_CHECKING:
     from taskodec.contracts import Adapter, Codec
 
 __all__ = ["ANCHORS", "CODECS", "register_adapters", "register_anchors", "register_codecs", "register_weights"]
+
+SpecT = TypeVar("SpecT", CodecSpec, AnchorSpec)
 
 SLOW = "; encodes and decodes one position after the other, which is slow"
 
@@ -74,6 +78,7 @@ CODECS = tuple(
     CodecSpec(name, f"taskodec.codecs.{loader}", description, stream_id, _CREATE.get(name))
     for stream_id, (name, loader, description) in enumerate(_TABLE, start=1)
 )
+"""As they are where everything is installed."""
 
 ANCHORS = (
     AnchorSpec("jpeg", "taskodec.codecs.anchors:jpeg", "JPEG, 4:2:0, optimised tables"),
@@ -97,14 +102,14 @@ ANCHORS = (
 
 @hookimpl
 def register_codecs() -> Sequence[CodecSpec]:
-    """The codecs that come with taskodec."""
-    return CODECS
+    """The codecs that come with taskodec; CompressAI's need an extra."""
+    return _marked(CODECS)
 
 
 @hookimpl
 def register_anchors() -> Sequence[AnchorSpec]:
     """The classical codecs that Pillow writes, and models as CompressAI runs them, for timing only."""
-    return ANCHORS
+    return _marked(ANCHORS)
 
 
 @hookimpl
@@ -140,3 +145,10 @@ def _tic_adapter(task: str) -> Callable[[Codec], Adapter]:
         return load_published_adapter(codec, TIC_ADAPTERS[task])
 
     return build
+
+
+def _marked(specs: Iterable[SpecT]) -> list[SpecT]:
+    """The specs, those of CompressAI as unavailable where it is not installed."""
+    absent = missing("compressai")
+    theirs = "taskodec.codecs.compressai."
+    return [replace(spec, unavailable=absent) if str(spec.load).startswith(theirs) else spec for spec in specs]

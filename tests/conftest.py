@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import hashlib
+import importlib.util
 import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import nn
 
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.cli.main import main
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.lite.codec import Lite
+from taskodec.coding.bottleneck import EntropyBottleneck
 from taskodec.coding.priors import (
     bottleneck_tables,
     decode_bottleneck,
@@ -27,12 +28,37 @@ from taskodec.coding.priors import (
 from taskodec.coding.streams import StreamWriter
 from taskodec.contracts import Codec, Entropy, Latents
 from taskodec.export.folder import Form, export_codec
+from taskodec.extras import missing
 from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import CodecSpec, hookimpl
 from taskodec.images.tensors import load_image, pad_to, to_pil
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
+
+WITHOUT_COMPRESSAI = missing("compressai")
+"""Why tests that need CompressAI are skipped: those marked `compressai`, and files called `test_compressai_*.py`."""
+
+
+class _SkippedModule(pytest.Module):
+    """A file of tests that is not even imported."""
+
+    def collect(self):
+        pytest.skip(WITHOUT_COMPRESSAI, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Leave out the files that import CompressAI where it is not installed."""
+    if WITHOUT_COMPRESSAI and module_path.name.startswith("test_compressai_"):
+        return _SkippedModule.from_parent(parent, path=module_path)
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Leave out the tests that import CompressAI where it is not installed."""
+    if WITHOUT_COMPRESSAI and item.get_closest_marker("compressai"):
+        pytest.skip(WITHOUT_COMPRESSAI)
 
 
 class TinyCodec(Codec):
@@ -89,6 +115,19 @@ class TinyCodec(Codec):
 
     def aux_loss(self):
         return self.entropy_bottleneck.loss()
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """A function that makes packages, by the names that are imported, look as if they were not installed."""
+    find = importlib.util.find_spec
+
+    def hide(*names):
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, package=None: None if name in names else find(name, package)
+        )
+
+    return hide
 
 
 class Clock:

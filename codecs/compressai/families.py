@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from compressai.models import CompressionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taskodec.codecs.compressai.imports import CompressionModel, entropy_models, own_bottleneck
 from taskodec.codecs.float_export import Transforms, factorized_parts, hyperprior_parts
 from taskodec.codecs.precise import EXACT, PreciseCodec
 from taskodec.coding.priors import (
@@ -59,7 +59,9 @@ class CompressAICodec(PreciseCodec):
         self.qualities = tuple(qualities)
         self.lmbdas = tuple(lmbdas)
         for part, module in net.named_children():
-            if part != "gaussian_conditional":  # its tables are the project's own
+            if type(module) is entropy_models.EntropyBottleneck:
+                self.add_module(part, own_bottleneck(module))
+            elif part != "gaussian_conditional":  # its tables are the project's own
                 self.add_module(part, module)
         for part, parameter in net.named_parameters(recurse=False):
             self.register_parameter(part, parameter)

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compressai import models
-from compressai.zoo import image, image_vbr
-from compressai.zoo.pretrained import rename_key
 from torch import Tensor
 
 from taskodec.codecs.checkpoints import load_tensors, read_checkpoint
 from taskodec.codecs.compressai.families import Autoregressive, CompressAICodec, Factorized, Hyperprior, ScaleHyperprior
+from taskodec.codecs.compressai.imports import image, image_vbr, models, rename_key
 from taskodec.codecs.compressai.vbr import VariableAutoregressive, VariableHyperprior, VariableScaleHyperprior
 from taskodec.codecs.zoo import COMPRESSAI, compressai_name
 from taskodec.errors import UsageError, WeightsError

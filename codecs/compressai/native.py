@@ -14,11 +14,10 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from compressai import zoo
-from compressai.ops import compute_padding
 from PIL import Image
 from torch.nn import functional as F
 
+from taskodec.codecs.compressai.imports import compute_padding, zoo
 from taskodec.coding.stages import Stage
 from taskodec.errors import ImageError, UsageError
 from taskodec.images.tensors import load_image, to_pil

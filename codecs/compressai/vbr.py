@@ -43,10 +43,11 @@ class SteppedBottleneck(nn.Module):
         quantiles: Tensor = self.bottleneck.get_parameter("quantiles") / self.get_buffer("step")
         return quantiles
 
-    def _likelihood(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def likelihood(self, values: Tensor) -> Tensor:
+        """Probability mass of the step around each value, (C, 1, K) for (C, 1, K)."""
         step = self.get_buffer("step")
-        mass, lower, upper = self.bottleneck._likelihood_variable(inputs * step, qs=step)  # type: ignore[operator]
-        return mass, lower, upper
+        mass: Tensor = self.bottleneck._likelihood_variable(values * step, qs=step)[0]  # type: ignore[operator]
+        return mass
 
 
 class Variable(Hyperprior):

@@ -37,7 +37,7 @@ from taskodec.codecs.lite.transforms import (
     compressed,
     full_precision,
 )
-from taskodec.coding.compressai_import import EntropyBottleneck
+from taskodec.coding.bottleneck import EntropyBottleneck
 from taskodec.coding.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
 from taskodec.contracts import UNKNOWN_LICENCE, Codec, Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError
@@ -227,8 +227,7 @@ class Lite(Codec):
         return {f"{root}.{name}": layer for name, layer in module.named_modules() if isinstance(layer, kinds)}
 
     def aux_loss(self) -> Tensor:
-        loss: Tensor = self.entropy_bottleneck.loss()
-        return loss
+        return self.entropy_bottleneck.loss()
 
 
 def create_lite(quality: float = 3.0) -> Lite:

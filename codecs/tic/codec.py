@@ -22,7 +22,7 @@ from taskodec.codecs.float_export import Transforms, hyperprior_parts
 from taskodec.codecs.precise import PreciseCodec
 from taskodec.codecs.swin import RSTB, SwinBlock
 from taskodec.codecs.tic.patch_pca import start_as_block_transform
-from taskodec.coding.compressai_import import EntropyBottleneck
+from taskodec.coding.bottleneck import EntropyBottleneck
 from taskodec.coding.priors import (
     bottleneck_tables,
     decode_bottleneck,
@@ -166,8 +166,7 @@ class TIC(PreciseCodec):
         return tuple(name for name in self.adapter_layers(side) if name.endswith((".qkv", ".proj")))
 
     def aux_loss(self) -> Tensor:
-        loss: Tensor = self.entropy_bottleneck.loss()
-        return loss
+        return self.entropy_bottleneck.loss()
 
 
 def create_tic(quality: float = 3) -> TIC:

@@ -73,7 +73,7 @@ def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Cod
     options: dict[str, Any] = {"quality": quality, **chosen.options}
     if chosen.checkpoint is not None:
         options["checkpoint"] = chosen.checkpoint
-    codec: Codec = build(f"codec {chosen.name!r}", resolve(registry.codecs[chosen.name].load), options)
+    codec: Codec = build(f"codec {chosen.name!r}", resolve(registry.codecs.usable(chosen.name).load), options)
     codec.check_quality(quality)
     return codec.eval()
 
@@ -210,7 +210,7 @@ def is_trained(registry: Registry, name: str) -> bool:
 
 
 def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:
-    adapter: Adapter = build(f"adapter {name!r}", resolve(registry.adapters[name].build), dict(options), codec)
+    adapter: Adapter = build(f"adapter {name!r}", resolve(registry.adapters.usable(name).build), dict(options), codec)
     return adapter
 
 

@@ -64,7 +64,7 @@ class AnchorEntry:
 
     def __init__(self, name: str, registry: Registry) -> None:
         self.name, self.owner = name, ""
-        spec = registry.anchors[name]
+        spec = registry.anchors.usable(name)
         self.owner, self.fidelity = registry.anchors.owner(name), spec.fidelity
         with self._blamed():
             self.codec: Anchor = build(f"anchor {name!r}", resolve(spec.load), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,17 @@ class BenchCall:
         return sources(self.paths)
 
     def entries(self, settings: Settings, qualities: Sequence[float] | None, anchors: str) -> list[Entry]:
-        """Codecs at these qualities, then anchors; `anchors` are taken where the call names none."""
+        """Codecs at these qualities, then anchors: where the call names none, those of `anchors` that are here."""
         from taskodec.bench.coders import AnchorEntry, learned_entries
 
-        chosen = anchors if self.anchors is None else self.anchors
-        compared = [] if chosen == NONE else [AnchorEntry(name.strip(), self.registry) for name in chosen.split(",")]
+        names = [name.strip() for name in (anchors if self.anchors is None else self.anchors).split(",")]
+        if self.anchors is None:
+            names = [name for name in names if self._is_here(name)]
+        compared = [] if names == [NONE] else [AnchorEntry(name, self.registry) for name in names]
         return [*learned_entries(self.codecs, settings, self.registry, qualities), *compared]
+
+    def _is_here(self, anchor: str) -> bool:
+        """Whether a usual anchor can be compared with; a warning says why not."""
+        if problem := self.registry.anchors[anchor].unavailable:
+            warnings.warn(f"anchor {anchor!r} is left out: {problem}", stacklevel=2)
+        return not problem

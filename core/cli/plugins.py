@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ __all__ = ["config", "plugins"]
 
 
 def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False) -> None:
-    """List codecs, adapters, tasks and anchors, who provides them, and which plugins failed to load and why."""
+    """List codecs, adapters, tasks and anchors, who provides them, and what is unavailable or failed to load."""
     registry = common.load_registry(plugin)
     shelves: dict[str, Shelf[Any]] = {
         "codecs": registry.codecs,
@@ -26,7 +27,13 @@ def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False)
     listing: dict[str, list[dict[str, Any]]] = {}
     for title, shelf in shelves.items():
         listing[title] = [
-            {"name": name, "owner": shelf.owner(name), "description": shelf[name].description} for name in shelf
+            {
+                "name": name,
+                "owner": shelf.owner(name),
+                "description": spec.description,
+                "unavailable": spec.unavailable or None,
+            }
+            for name, spec in shelf.items()
         ]
     for entry in listing["adapters"]:
         spec = registry.adapters[entry["name"]]
@@ -41,11 +48,28 @@ def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False)
         print(f"{title}:")
         for entry in entries:
             limits = "" if entry.get("fidelity", True) else " (for timing only)"
+            limits += " (unavailable)" if entry["unavailable"] else ""
             print(f"  {entry['name']:<{width}}  {entry['description']}{limits} [{entry['owner']}]")
+    _print_unavailable(listing)
     if registry.failures:
         print("failed to load:")
         for name, reason in registry.failures.items():
             print(f"  {name}: {reason}")
+
+
+def _print_unavailable(listing: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """What cannot be used here, each reason once."""
+    by_reason: dict[str, dict[str, list[str]]] = {}
+    for title, entries in listing.items():
+        for entry in entries:
+            if entry["unavailable"]:
+                by_reason.setdefault(entry["unavailable"], {}).setdefault(title, []).append(entry["name"])
+    if by_reason:
+        print("unavailable:")
+        for reason, names in by_reason.items():
+            print(f"  {reason}")
+            for title, found in names.items():
+                print(f"    {title}: {', '.join(found)}")
 
 
 def config(

@@ -74,7 +74,7 @@ def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
     from taskodec.hooks.handover import build
     from taskodec.hooks.specs import resolve
 
-    create = registry.codecs[chosen.name].create
+    create = registry.codecs.usable(chosen.name).create
     if create is None:
         able = ", ".join(repr(name) for name, spec in registry.codecs.items() if spec.create is not None)
         raise UsageError(

@@ -1,6 +1,6 @@
 """The two entropy models that hyperprior codecs are made of, differentiable and coded for real.
 
-z follows a learned factorised prior (CompressAI's `EntropyBottleneck`; Ballé et al. 2018, appendix 6.1,
+z follows a learned factorised prior (`taskodec.coding.bottleneck`; Ballé et al. 2018, appendix 6.1,
 arXiv:1802.01436), y a Gaussian whose scale and mean the hyper-synthesis predicts (Minnen et al. 2018,
 arXiv:1809.02736). Symbols are the latents minus their mean, rounded.
 """
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from taskodec.coding.compressai_import import EntropyBottleneck
+from taskodec.coding.bottleneck import FactorizedPrior
 from taskodec.contracts import Annealed, Rounding
 from taskodec.errors import WeightsError
 from taskodec.stream.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables, gaussian_tables
@@ -113,18 +113,17 @@ def estimate_gaussian(y: Tensor, scales: Tensor, means: Tensor, rounding: Roundi
     return y_hat, gaussian_likelihood(rated - means, scales)
 
 
-def estimate_bottleneck(z: Tensor, bottleneck: EntropyBottleneck, rounding: Rounding) -> tuple[Tensor, Tensor]:
+def estimate_bottleneck(z: Tensor, bottleneck: FactorizedPrior, rounding: Rounding) -> tuple[Tensor, Tensor]:
     """Quantised z and the likelihood of every element; z is coded around the prior's medians."""
     medians = bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)  # (C, 1, 3) -> (1, C, 1, 1)
     z_hat, rated = quantize(z, medians, rounding)
     flat = rated.permute(1, 0, 2, 3).reshape(z.shape[1], 1, -1)  # (B, C, h, w) -> (C, 1, B*h*w)
-    likelihood, _, _ = bottleneck._likelihood(flat)
-    likelihood = _bounded(likelihood)
+    likelihood = _bounded(bottleneck.likelihood(flat))
     shape = (z.shape[1], z.shape[0], *z.shape[2:])
     return z_hat, likelihood.reshape(shape).permute(1, 0, 2, 3)  # (C, 1, B*h*w) -> (B, C, h, w)
 
 
-def bottleneck_tables(bottleneck: EntropyBottleneck) -> Tables:
+def bottleneck_tables(bottleneck: FactorizedPrior) -> Tables:
     """Integer tables of a factorised prior, one row per channel, evaluated in float64 on the CPU.
 
     CompressAI asks users to call `update()` for this; here the loader of a codec does it.
@@ -135,13 +134,13 @@ def bottleneck_tables(bottleneck: EntropyBottleneck) -> Tables:
     above = (high - median).ceil().clamp(1, 255).int()
     steps = torch.arange(-int(below.max()), int(above.max()) + 1, dtype=torch.float64)
     with torch.no_grad():
-        mass = prior._likelihood(median.view(-1, 1, 1) + steps)[0][:, 0].numpy()  # (C, 1, K) -> (C, K)
+        mass = prior.likelihood(median.view(-1, 1, 1) + steps)[:, 0].numpy()  # (C, 1, K) -> (C, K)
     zero = int(below.max())  # the column of the median
     pmfs = [row[zero - int(b) : zero + int(a) + 1] for row, b, a in zip(mass, below, above, strict=True)]
     return Tables.from_pmfs(pmfs, offsets=(-below).numpy())
 
 
-def encode_bottleneck(z: Tensor, bottleneck: EntropyBottleneck, tables: Tables, coder: SymbolEncoder) -> Tensor:
+def encode_bottleneck(z: Tensor, bottleneck: FactorizedPrior, tables: Tables, coder: SymbolEncoder) -> Tensor:
     """Write z (1, C, h, w); returns z_hat. WeightsError for values that no stream can hold."""
     medians = bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
     symbols = torch.round(z - medians)
@@ -150,7 +149,7 @@ def encode_bottleneck(z: Tensor, bottleneck: EntropyBottleneck, tables: Tables, 
 
 
 def decode_bottleneck(
-    shape: tuple[int, int], bottleneck: EntropyBottleneck, tables: Tables, coder: SymbolDecoder
+    shape: tuple[int, int], bottleneck: FactorizedPrior, tables: Tables, coder: SymbolDecoder
 ) -> Tensor:
     """Read z_hat (1, C, *shape)."""
     medians = bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from taskodec.coding.compressai_import import EntropyModel, EntropyModelVbr
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import write_atomic
 
@@ -22,8 +22,9 @@ __all__ = ["fill", "lasting_state", "save_weights"]
 def lasting_state(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name: all that makes one trained network another than the next.
 
-    The buffers of CompressAI's entropy models are left out: tables and bounds that are made from the
-    parameters, or never change.
+    Caches are left out: what is made from the parameters, or never changes. A part whose state dict has such entries,
+    or had them in another version, names them in its class attribute `not_weights`; CompressAI's entropy models are
+    known.
     """
     caches = _caches(module)
     return {name: value for name, value in module.state_dict().items() if name not in caches}
@@ -61,13 +62,16 @@ def save_weights(codec: Codec, weights: Mapping[str, Tensor], path: Path, card: 
 
 
 def _caches(module: nn.Module) -> set[str]:
-    """Names of the buffers inside CompressAI's entropy models."""
-    return {
-        f"{path}.{name}" if path else name
-        for path, part in module.named_modules()
-        if isinstance(part, EntropyModel | EntropyModelVbr)
-        for name, _ in part.named_buffers()
-    }
+    """Names of what is no weight in a state dict of the module."""
+    return {f"{path}.{name}" if path else name for path, part in module.named_modules() for name in _caches_of(part)}
+
+
+def _caches_of(part: nn.Module) -> Iterable[str]:
+    theirs = sys.modules.get("compressai.entropy_models")  # where it is not imported, no part can be one of its
+    if theirs is not None and isinstance(part, theirs.EntropyModel | theirs.EntropyModelVbr):
+        return (name for name, _ in part.named_buffers())
+    names: Iterable[str] = getattr(type(part), "not_weights", ())
+    return names
 
 
 def _listed(what: str, names: Iterable[str]) -> list[str]:

@@ -68,6 +68,13 @@ class Shelf(Mapping[str, SpecT], Generic[SpecT]):
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
+    def usable(self, name: str) -> SpecT:
+        """The spec, to be used: a UsageError if that is not possible here."""
+        spec = self[name]
+        if problem := getattr(spec, "unavailable", ""):
+            raise UsageError(f"{self.kind} {name!r} cannot be used here: {problem}")
+        return spec
+
     def owner(self, name: str) -> str:
         """Who registered this name."""
         return self._find(name)[1]
@@ -153,7 +160,7 @@ class Registry:
             return make_task(spec.rpartition(":")[2], object_from(spec), options)
         if spec.endswith(".py"):
             raise UsageError(f"task {spec!r} names no object: write {spec}:NAME_OF_THE_LOSS")
-        task: Task = build(f"task {spec!r}", resolve(self.tasks[spec].load), options)
+        task: Task = build(f"task {spec!r}", resolve(self.tasks.usable(spec).load), options)
         return task
 
     def _try(self, name: str, load: Callable[[], object]) -> None:

@@ -1,7 +1,8 @@
 """The hooks of taskodec: what a plugin may provide.
 
 A plugin is a module or object with one or more of these functions, marked with `taskodec.hookimpl`. Hooks
-return *specs*, which are cheap to make; networks and weights load when a spec is used.
+return *specs*, which are cheap to make; networks and weights load when a spec is used. `unavailable` of a spec says why
+it cannot be used here and what to do about it, such as a package to install (`taskodec.extras.missing`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pluggy
 
+from taskodec.errors import PluginError
 from taskodec.files.weights import WeightsFile
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class CodecSpec:
     description: str = ""
     stream_id: int = 0
     create: Callable[..., Codec] | str | None = None
+    unavailable: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class AdapterSpec:
     codec: str | None = None
     task: str | None = None
     task_options: Mapping[str, Any] = field(default_factory=dict)
+    unavailable: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class TaskSpec:
     name: str
     load: Callable[..., Task] | str
     description: str = ""
+    unavailable: str = ""
 
 
 @runtime_checkable
@@ -109,6 +114,7 @@ class AnchorSpec:
     load: Callable[[], Anchor] | str
     description: str = ""
     fidelity: bool = True
+    unavailable: str = ""
 
 
 @hookspec
@@ -137,9 +143,17 @@ def register_weights() -> Sequence[WeightsFile]:  # type: ignore[empty-body]
 
 
 def resolve(target: Callable[..., Any] | str) -> Callable[..., Any]:
-    """The callable itself, or the one that a `package.module:name` string points to, imported now."""
+    """The callable itself, or the one that a `package.module:name` string points to, imported now.
+
+    PluginError if that cannot be imported.
+    """
     if not isinstance(target, str):
         return target
     module, _, name = target.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(
+            f"{target} cannot be imported ({type(error).__name__}: {error}): repair the plugin, or what it needs"
+        ) from error
     return found

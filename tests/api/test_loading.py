@@ -101,6 +101,19 @@ def test_a_checkpoint_is_for_the_codec_of_the_stream_unless_another_is_named(plu
         assert (plugins.loaded["checkpoint"] is not None) is used
 
 
+def test_a_codec_that_is_not_installed_is_a_mismatch_with_the_reason(plugins):
+    class Plugin:
+        @hookimpl
+        def register_codecs(self):
+            return [CodecSpec("far", "nowhere:load", unavailable="Atlantis is not installed")]
+
+    plugins.register(Plugin(), "far")
+    with pytest.raises(UsageError, match="codec 'far' cannot be used here: Atlantis is not installed"):
+        load_codec(plugins, CodecSettings(name="far"), 3)
+    with pytest.raises(MismatchError, match=r"codec 'far' of the stream cannot be had .*: Atlantis is not installed"):
+        codec_for_stream(plugins, replace(HEADER, codec="far"), CodecSettings())
+
+
 @pytest.mark.parametrize(
     ("header", "options", "says"),
     [

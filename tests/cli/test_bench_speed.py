@@ -3,6 +3,8 @@ import json
 import pytest
 
 from taskodec.cli.bench_speed import SPEED_ANCHORS
+from taskodec.hooks import registry
+from taskodec.hooks.registry import Registry
 
 
 @pytest.fixture
@@ -10,6 +12,7 @@ def speed(run):
     return lambda *arguments: run("bench", "--speed", *arguments)
 
 
+@pytest.mark.compressai
 def test_codecs_are_timed_against_compressai(speed, picture, tmp_path):
     out_dir = tmp_path / "new" / "out"
     code, out, err = speed("--data", picture, "--codec", "tiny", "-o", out_dir, "--rounds", 2, "--threads", 1)
@@ -32,6 +35,24 @@ def test_codecs_are_timed_against_compressai(speed, picture, tmp_path):
     assert "1 thread, 2 rounds" in (out_dir / "speed.md").read_text()
 
 
+def test_without_compressai_the_codec_is_timed_alone(without, run, picture, tmp_path, monkeypatch):
+    without("compressai")
+    plugins = Registry()
+    plugins.load_builtins(["taskodec.codecs.plugin"])
+    known = dict(registry.default_registry().anchors.items())
+    monkeypatch.setattr(registry.default_registry(), "anchors", plugins.anchors)
+    assert known.keys() == plugins.anchors.keys()
+    call = ("--data", picture, "--codec", "tiny", "-o", tmp_path / "out", "--rounds", 1)
+    with pytest.warns(UserWarning, match="anchor 'compressai-.*' is left out: compressai is not installed") as caught:
+        code, _, _ = run("bench", "--speed", *call)
+    assert (code, len(caught)) == (0, 2)
+    report = json.loads((tmp_path / "out" / "speed.json").read_text())
+    assert [one["codec"] for one in report["codecs"]] == ["tiny"]
+    code, _, err = run("bench", "--speed", *call, "--anchors", SPEED_ANCHORS)
+    assert code == 2
+    assert "anchor 'compressai-bmshj2018-hyperprior' cannot be used here: compressai is not installed" in err
+
+
 def test_json_is_what_is_written(speed, pictures, tmp_path):
     call = ("--data", pictures, "--codec", "tiny", "--qualities", "1,2", "--anchors", "jpeg", "--rounds", 1)
     code, out, err = speed(*call, "-o", tmp_path / "out", "--json")
@@ -50,7 +71,11 @@ def test_json_is_what_is_written(speed, pictures, tmp_path):
         (["--speed", "--set", "device=cuda"], "speed is compared on the CPU"),
         (["--speed", "--anchors", "gif"], "unknown anchor 'gif'"),
         (["--rounds", "3", "--threads", "1"], "--rounds, --threads: only with --speed"),
-        (["--anchors", "compressai-mbt2018-mean"], "compressai-mbt2018-mean: for timing only"),
+        pytest.param(
+            ["--anchors", "compressai-mbt2018-mean"],
+            "compressai-mbt2018-mean: for timing only",
+            marks=pytest.mark.compressai,
+        ),
     ],
 )
 def test_wrong_calls_say_why_and_exit_with_2(arguments, words, run, picture, tmp_path):

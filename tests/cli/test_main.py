@@ -135,18 +135,25 @@ def test_plugins_are_listed_with_owners_and_failures(run, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from taskodec import TaskSpec, hookimpl\n\n"
-        "@hookimpl\ndef register_tasks():\n    return [TaskSpec('mine', dict, 'my own task')]\n"
+        "@hookimpl\ndef register_tasks():\n    return [TaskSpec('mine', dict, 'my own task'),"
+        " TaskSpec('far', dict, 'of others', unavailable='Atlantis is not installed')]\n"
     )
     registry.default_registry().failures["broken"] = "ImportError: no luck"
     code, out, _ = run("plugins", "--plugin", path, "--json")
     assert code == 0
     listing = json.loads(out)
-    assert {"name": "mine", "owner": str(path), "description": "my own task"} in listing["tasks"]
+    mine = {"name": "mine", "owner": str(path), "description": "my own task", "unavailable": None}
+    far = {"name": "far", "owner": str(path), "description": "of others", "unavailable": "Atlantis is not installed"}
+    assert [entry for entry in listing["tasks"] if entry["owner"] == str(path)] == [far, mine]
     assert "tiny" in [entry["name"] for entry in listing["codecs"]]
     assert listing["failures"] == {"broken": "ImportError: no luck"}
     out = run("plugins")[1]
     assert "my own task" in out
     assert "broken: ImportError: no luck" in out
+    assert "of others (unavailable)" in out
+    assert "  Atlantis is not installed\n    tasks: far\n" in out
+    code, _, err = compress(run, path, "--task", "far")
+    assert (code, err) == (2, "error: task 'far' cannot be used here: Atlantis is not installed\n")
 
 
 def test_config_prints_what_is_resolved(run):

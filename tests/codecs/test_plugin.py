@@ -8,11 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from compressai.zoo import image_models
 
 from taskodec.codecs import plugin
 from taskodec.hooks.specs import Anchor, resolve
 from taskodec.settings.model import load_settings
+
+CLASSICAL = ["jpeg", "webp", "avif", "jpeg2000"]
 
 STREAM_IDS = {
     "lite": 1,
@@ -34,21 +35,35 @@ def test_stream_ids_never_change() -> None:
     assert {spec.name: spec.stream_id for spec in plugin.register_codecs()} == STREAM_IDS
 
 
+@pytest.mark.compressai
 def test_every_image_model_of_compressai_is_there() -> None:
+    from compressai.zoo import image_models
+
     assert set(image_models) <= STREAM_IDS.keys()
 
 
 def test_every_loader_exists_and_every_codec_is_described() -> None:
     for spec in plugin.register_codecs():
-        assert callable(resolve(spec.load))
         assert spec.description
+        if spec.unavailable:
+            continue
+        assert callable(resolve(spec.load))
         assert getattr(resolve(spec.load), "name", spec.name) == spec.name
 
 
 def test_anchors_exist_and_are_described() -> None:
     for spec in plugin.register_anchors():
-        assert isinstance(resolve(spec.load)(), Anchor)
         assert spec.description
+        assert spec.unavailable or isinstance(resolve(spec.load)(), Anchor)
+
+
+def test_without_compressai_its_codecs_and_anchors_are_unavailable(without) -> None:
+    without("compressai")
+    for specs, own in ((plugin.register_codecs(), ["lite", "tic"]), (plugin.register_anchors(), CLASSICAL)):
+        assert [spec.name for spec in specs if not spec.unavailable] == own
+        reasons = {spec.unavailable for spec in specs if spec.name not in own}
+        assert len(reasons) == 1
+        assert re.fullmatch(r"compressai is not installed.*`pip install 'taskodec\[compressai\]'`", reasons.pop())
 
 
 def test_anchors_with_random_weights_are_for_timing_only() -> None:
@@ -70,13 +85,12 @@ def test_the_hook_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_advice_for_codecs_without_weights_can_be_followed() -> None:
-    specs = {spec.name: spec for spec in plugin.register_codecs()}
-    for name in ("tic", "bmshj2018-factorized"):
-        load = resolve(specs[name].load)
-        with pytest.warns(UserWarning, match="random") as caught:
-            load(1)
-        advice = re.findall(r"codec\.\S+=\w+", str(caught[0].message))
-        codec = load_settings(overrides=[f"codec.name={name}", *advice]).codec
-        assert (str(codec.checkpoint), codec.options) == ("FILE", {"pretrained": True})
-        inspect.signature(load).bind(checkpoint=codec.checkpoint, **codec.options)
+@pytest.mark.parametrize("name", ["tic", pytest.param("bmshj2018-factorized", marks=pytest.mark.compressai)])
+def test_the_advice_for_codecs_without_weights_can_be_followed(name: str) -> None:
+    load = resolve({spec.name: spec for spec in plugin.register_codecs()}[name].load)
+    with pytest.warns(UserWarning, match="random") as caught:
+        load(1)
+    advice = re.findall(r"codec\.\S+=\w+", str(caught[0].message))
+    codec = load_settings(overrides=[f"codec.name={name}", *advice]).codec
+    assert (str(codec.checkpoint), codec.options) == ("FILE", {"pretrained": True})
+    inspect.signature(load).bind(checkpoint=codec.checkpoint, **codec.options)

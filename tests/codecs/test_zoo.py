@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from compressai.zoo import image, image_vbr
 
 from taskodec.api.loading import choose_adapter
 from taskodec.codecs import zoo
@@ -19,7 +18,10 @@ from taskodec.settings.model import AdapterSettings
 PAPER_OPTIONS = {"network": "resnet50", "loss": "features"}
 
 
+@pytest.mark.compressai
 def test_compressais_files_are_its_own():
+    from compressai.zoo import image, image_vbr
+
     theirs = {
         compressai_name(name, metric, quality): url
         for name, metrics in image.model_urls.items()

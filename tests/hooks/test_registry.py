@@ -220,6 +220,29 @@ def test_what_ships_is_registered_through_the_hooks():
                 assert shelf[name].description, name
 
 
+@pytest.mark.parametrize("kind", ["codec", "adapter", "task", "anchor"])
+def test_what_cannot_be_used_is_listed_with_its_reason(kind):
+    plugins = Registry()
+    spec = {"codec": CodecSpec, "adapter": AdapterSpec, "task": TaskSpec, "anchor": AnchorSpec}[kind]
+    specs = [spec("far", lambda: None, unavailable="Atlantis is not installed"), spec("near", lambda: None)]
+    plugins.register(plugin_of(**{f"register_{kind}s": specs}), "me")
+    shelf = getattr(plugins, f"{kind}s")
+    assert list(shelf) == ["far", "near"]
+    assert shelf["far"].unavailable == "Atlantis is not installed"
+    with pytest.raises(UsageError, match=f"{kind} 'far' cannot be used here: Atlantis is not installed"):
+        shelf.usable("far")
+    assert shelf.usable("near") is shelf["near"]
+    if kind == "task":
+        with pytest.raises(UsageError, match="Atlantis"):
+            plugins.task_from("far")
+
+
+@pytest.mark.parametrize("target", ["nowhere_to_be_found:load", "taskodec.hooks.names:nothing", "pathlib.nothing:load"])
+def test_a_loader_that_cannot_be_imported_is_named(target):
+    with pytest.raises(PluginError, match=rf"{target} cannot be imported \(\w+: .*\): repair"):
+        hookspecs.resolve(target)
+
+
 def test_every_hook_has_a_docstring_and_is_documented():
     page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
     hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, "taskodec_spec")]

@@ -1,0 +1,49 @@
+"""Packages that only a part of taskodec needs: which extra brings them, and the one error where they are absent.
+
+Imports nothing of them. A part that needs an extra calls `require` before its first import of it; what is only listed
+asks `missing`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from taskodec.errors import UsageError
+
+__all__ = ["EXTRAS", "NO_WHEELS", "missing", "require"]
+
+EXTRAS = {
+    "compressai": ("compressai",),
+    "det": ("onnx", "onnx2torch"),
+    "encode": ("PIL",),
+    "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
+}
+"""What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
+
+NO_WHEELS = {"compressai": (3, 13)}
+"""Extras that bring nothing from this Python on."""
+
+_DISTRIBUTIONS = {"encode": "taskodec-runtime"}
+_NAMES = {"PIL": "pillow"}
+
+
+def missing(extra: str) -> str:
+    """What of an extra is not installed and how to have it; empty if all of it is here."""
+    absent = [_NAMES.get(name, name) for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    if not absent:
+        return ""
+    found = f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"
+    command = f"`pip install '{_DISTRIBUTIONS.get(extra, 'taskodec')}[{extra}]'`"
+    limit = NO_WHEELS.get(extra)
+    if limit is None or sys.version_info < limit:
+        return f"{found}: {command}"
+    own, first = (".".join(map(str, version)) for version in (sys.version_info[:2], limit))
+    return f"{found}, and has no wheels for this Python ({own}): use one before {first}, and {command}"
+
+
+def require(extra: str, what: str) -> None:
+    """UsageError that `what` needs an extra, unless it is installed."""
+    if problem := missing(extra):
+        raise UsageError(f"{what} cannot be used here: {problem}")
