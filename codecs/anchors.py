@@ -7,14 +7,16 @@ about 0.1 to 2 bits per pixel on photographs.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import PIL
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, features
 
 from taskodec.errors import ImageError, UsageError
+from taskodec.images.pillow import encode_picture, open_picture, reading
 
 __all__ = ["PillowAnchor", "avif", "jpeg", "jpeg2000", "webp"]
 
@@ -54,18 +56,17 @@ class PillowAnchor:
             level: dict[str, Any] = {"quality_layers": [self._within(quality, 1, 10_000)]}
         else:
             level = {"quality": int(self._within(quality, 1 if self.format == "JPEG" else 0, 100))}
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, self.format, **level, **self.options)
-        return buffer.getvalue()
+        return encode_picture(image.convert("RGB"), self.format, **level, **self.options)
 
     def decode(self, data: bytes) -> Image.Image:
-        """The RGB image in a file of this format. Raises ImageError if it is none."""
+        """The RGB image in a file of this format, of any size. Raises ImageError if it is none."""
         self._check()
+        name = f"these {len(data)} bytes"
         try:
-            with Image.open(io.BytesIO(data), formats=[self.format]) as image:
+            with reading(name, sys.maxsize), open_picture(io.BytesIO(data), name, [self.format]) as image:
                 return image.convert("RGB")
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise ImageError(f"these {len(data)} bytes are no readable {self.name} file: {error}") from error
+        except ImageError as error:
+            raise ImageError(f"{name} are no readable {self.name} file: {error}") from error
 
     def _check(self) -> None:
         if not features.check(FEATURES[self.format]):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from taskodec.coding.bottleneck import names_of
 from taskodec.coding.weights import fill
 from taskodec.errors import WeightsError
+from taskodec.files.atomic import pointer_to
 
 __all__ = ["Checkpoint", "load_state", "load_tensors", "read_checkpoint"]
 
@@ -90,6 +91,8 @@ def _tensors(path: Path, member: str = "") -> dict[str, Tensor]:
     """The file's dictionary of tensors."""
     if not path.is_file():
         raise WeightsError(f"there is no checkpoint file {path}; check the path")
+    if found := pointer_to("the weights", path):
+        raise WeightsError(f"{path} is {found}")
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
 from torch import Tensor
 
 from taskodec.contracts import Evaluator, Record
-from taskodec.errors import UsageError
+from taskodec.errors import ImageError, UsageError
+from taskodec.images.pillow import Opened, decode_file
 
 __all__ = ["IGNORED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco"]
 
@@ -69,16 +72,22 @@ class SemanticEvaluator(Evaluator):
     def _truth(self, file: Path, size: Sequence[int]) -> Tensor:
         """The classes of the pixels, (H, W)."""
         try:
-            with Image.open(file) as image:
-                if image.mode not in {"L", "P"}:
-                    raise UsageError(f"{file} is a picture of mode {image.mode}; valid: one channel of 8 bits (L or P)")
-                values = torch.from_numpy(np.array(image)).long()
-        except (OSError, UnidentifiedImageError) as error:
+            with file.open("rb") as stream:
+                (mode, array), _ = decode_file(stream, str(file), sys.maxsize, _stored)
+        except (OSError, ImageError) as error:
             raise UsageError(f"cannot read the label {file}: {error}; valid: a PNG for each image") from error
+        if mode not in {"L", "P"}:
+            raise UsageError(f"{file} is a picture of mode {mode}; valid: one channel of 8 bits (L or P)")
+        values = torch.from_numpy(array).long()
         if values.shape != tuple(size):
             found, wanted = (f"{width}x{height}" for height, width in (values.shape, size))
             raise UsageError(f"{file} has {found} pixels, its image {wanted}: use the image that was labelled")
         return self.table[values]
+
+
+def _stored(opened: Opened) -> tuple[str, NDArray[Any]]:
+    """Pillow's mode, and the values as they are in the file."""
+    return opened.image.mode, np.array(opened.image)
 
 
 def _count(found: Tensor, truth: Tensor) -> dict[str, list[int]]:

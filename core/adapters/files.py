@@ -21,7 +21,7 @@ from taskodec.adapters.lora import LoRA, LowRankAdapter, SVDLoRA
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Codec, Side
 from taskodec.errors import WeightsError
-from taskodec.files.atomic import write_atomic
+from taskodec.files.atomic import pointer_to, write_atomic
 
 __all__ = [
     "adapter_from",
@@ -157,6 +157,8 @@ def _named_layers(path: str | Path, codec: Codec, side: Side, names: Sequence[st
 
 def _read(path: str | Path) -> tuple[_About, dict[str, str], dict[str, Tensor]]:
     """What the file says of the adapter, its card, and its tensors."""
+    if found := pointer_to("the adapter", Path(path)):
+        raise WeightsError(f"{path} is {found}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from taskodec.errors import ImageError
 from taskodec.files.plans import Job
 
 if TYPE_CHECKING:
@@ -54,10 +55,9 @@ def groups_of_one_size(jobs: Sequence[Job], size: int) -> list[list[Job]]:
 
 def _size(job: Job) -> tuple[int, int] | None:
     """Width and height as the file's first bytes say; a wrong guess costs time only."""
-    from PIL import Image
+    from taskodec.images.pillow import picture_size
 
     try:
-        with Image.open(job.source) as image:
-            return image.size
-    except (OSError, ValueError, Image.DecompressionBombError):
+        return picture_size(job.source)
+    except ImageError:
         return None

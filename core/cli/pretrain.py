@@ -87,7 +87,7 @@ def _run(
     adapter = _adapter(registry, settings, codec, init)
     options |= {"lmbda": settings.task.lmbda or settings.task.lmbdas, "lmbda_scale": settings.task.lmbda_scale}
     options |= {"framing": Framing(**settings.data.model_dump(exclude={"eval_size"}))}
-    options |= {"resolved": settings.model_dump(mode="json")}
+    options |= {"resolved": settings.model_dump(mode="json"), "max_pixels": settings.limits.max_pixels}
     with progress_bar(f"pretrain {task.name}", quiet) as progress:
         return run(codec, adapter, task, data, output, settings.pretrain, progress=progress, **options)
 

@@ -54,6 +54,7 @@ def train(
                     output,
                     settings.train,
                     validation=validation or (),
+                    max_pixels=settings.limits.max_pixels,
                     resume=resume,
                     fresh=settings.codec.checkpoint is None,
                     progress=progress,

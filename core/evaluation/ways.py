@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 import taskodec
@@ -65,8 +66,8 @@ class AnchorWay:
         started = time.monotonic()
         data = self.coder.encode(to_pil(x))
         seconds = time.monotonic() - started
-        x_hat = load_image(self.coder.decode(data)).x.to(x.device)
-        return Sent(_of_size(x_hat, x), {**_rates(len(data), x), "seconds": round(seconds, 3)})
+        x_hat = _like(x, self.coder.decode(data))
+        return Sent(x_hat, {**_rates(len(data), x), "seconds": round(seconds, 3)})
 
 
 class LearnedWay:
@@ -106,7 +107,7 @@ class LearnedWay:
         started = time.process_time()
         result = self.compressor.compress(x, steps)
         cpu_seconds = round(time.process_time() - started, 3) if on_cpu else None
-        x_hat = load_image(self.decompressor.decompress(result.stream)).x.to(x.device)
+        x_hat = _like(x, self.decompressor.decompress(result.stream))
         coded, tuned = result.tuned.best.coded, result.tuned
         pixels = x.shape[2] * x.shape[3]
         figures = {
@@ -124,7 +125,7 @@ class LearnedWay:
             "cpu_seconds": cpu_seconds,
             "step_seconds": steps.mean() if tuned.steps else None,
         }
-        return Sent(_of_size(x_hat, x), figures)
+        return Sent(x_hat, figures)
 
 
 def _switches(ttft: TTFTSettings, *, tuned: bool) -> dict[str, Any]:
@@ -154,12 +155,12 @@ def _rates(size: int, x: Tensor) -> dict[str, float]:
     return {"bytes": size, "bpp": 8 * size / (x.shape[2] * x.shape[3])}
 
 
-def _of_size(x_hat: Tensor, x: Tensor) -> Tensor:
-    """The picture, or a TaskodecError if it is not as large as the original."""
-    if x_hat.shape != x.shape:
-        found, wanted = (f"{v.shape[3]}x{v.shape[2]}" for v in (x_hat, x))
-        raise TaskodecError(f"decoded to {found} pixels, the image has {wanted}")
-    return x_hat
+def _like(x: Tensor, decoded: Image.Image) -> Tensor:
+    """The picture as a tensor beside the original; a TaskodecError if it is not as large."""
+    width, height = decoded.size
+    if (height, width) != x.shape[2:]:
+        raise TaskodecError(f"decoded to {width}x{height} pixels, the image has {x.shape[3]}x{x.shape[2]}")
+    return load_image(decoded, max_pixels=width * height).x.to(x.device)
 
 
 @torch.no_grad()

@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
 from taskodec.errors import TaskodecError
 
-__all__ = ["IMAGE_SUFFIXES", "write_atomic"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "pointer_to", "write_atomic"]
 
-IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "AVIF": (".avif",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo"),
+    "JPEG2000": (".j2k", ".jp2"),
+    "PNG": (".apng", ".png"),
+    "PPM": (".pbm", ".pgm", ".pnm", ".ppm"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+"""Every format that pictures are read in, as Pillow calls it, and the suffixes of its files.
+
+Pillow opens some forty, by their first bytes whatever their names, and starts Ghostscript for one of them.
+"""
+
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 """What is taken from a folder; a file that is named is tried whatever its suffix."""
+
+POINTERS = (
+    (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer", "git lfs pull"),
+    (b"version https://hawser.github.com/spec/", "a Git LFS pointer", "git lfs pull"),  # what LFS began as
+    (b"/annex/objects/", "a git-annex pointer", "git annex get"),
+)
+
+
+def pointer_to(what: str, source: Path | bytes) -> str:
+    """What a file is that stands for `what` in a Git repository without its large files, and how to get those.
+
+    Empty if it is no such file, or cannot be read; `source` is the file, or what it begins with.
+    """
+    try:
+        start = source if isinstance(source, bytes) else _start(source)
+    except OSError:
+        return ""
+    found = (f"{kind}, not {what}: run `{call}`" for sign, kind, call in POINTERS if start.startswith(sign))
+    return next(found, "")
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a regular file; a pipe can be read only once, and is left to its reader."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(max(len(sign) for sign, _, _ in POINTERS))
 
 
 def write_atomic(path: Path, data: bytes) -> None:

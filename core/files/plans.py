@@ -45,11 +45,15 @@ def plan(
 
 
 def expand(path: Path, suffixes: frozenset[str]) -> list[Path]:
-    """A file itself, or the files of these types directly in a folder; UsageError when none are there to be read."""
+    """A file itself, or the files of these types directly in a folder; UsageError when none are there to be read.
+
+    Hidden ones are left out: macOS puts `._photo.png` beside `photo.png`, which is no picture.
+    """
     try:
         if not path.is_dir():
             return [path]
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
+        shown = (p for p in path.iterdir() if not p.name.startswith("."))
+        found = sorted(p for p in shown if p.suffix.lower() in suffixes and p.is_file())
     except OSError as error:
         raise UsageError(f"cannot read folder {path}: {error.strerror or error}") from error
     if not found:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from taskodec.errors import WeightsError
-from taskodec.files.atomic import write_atomic
+from taskodec.files.atomic import pointer_to, write_atomic
 from taskodec.files.downloads import DownloadOptions, Received, download, mirrored, sha256_of
 
 __all__ = ["CHECKPOINT", "LOCAL", "WeightsFile", "WeightsState", "cache_folder", "check_online"]
@@ -189,4 +189,6 @@ def check_online(message: str, offline: bool = False) -> None:
 def _existing(file: Path) -> Path:
     if not file.is_file():
         raise WeightsError(f"no such weights file: {file}")
+    if found := pointer_to("the weights", file):
+        raise WeightsError(f"{file} is {found}")
     return file

@@ -1,70 +1,80 @@
-"""Pictures as arrays: whatever Pillow reads, and arrays of several types, become (H, W, 3) floats in [0, 1]. No torch.
+"""Pictures as arrays: files, Pillow's pictures and arrays of several types become (H, W, 3) floats in [0, 1]. No torch.
 
-Images are never resized. What cannot be kept, such as an alpha channel, is said in notes.
+Images are never resized. Colours become those of sRGB. What was changed for that, and what cannot be kept, such as an
+alpha channel, is said in notes. `docs/limits.md` has what is read, and how.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import io
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taskodec.errors import ImageError, UsageError
+from taskodec.images.colour import GRAYS, Conversion, ProfileError, conversion
+from taskodec.images.colour_tags import declared_profile
+from taskodec.images.exif import orientation
+from taskodec.images.pillow import Opened, check_size, decode_file, reading, warned
 from taskodec.stream.bitstream import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Pixels", "decode_image", "read_image", "require_pillow", "unit_pixels"]
+__all__ = ["Pixels", "picture_pixels", "read_image", "require_pillow", "unit_pixels"]
 
 Pixels = tuple[NDArray[np.float32], list[str]]
 """RGB (H, W, 3) in [0, 1], and notes on what was done to get there."""
 
+UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""What Pillow calls the way from each orientation of EXIF to upright."""
 
-def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Read a file, or the bytes of one. ImageError says why it cannot be read, UsageError that Pillow is missing."""
+WIDE_GRAYS = GRAYS - {"1", "L", "LA", "La"}
+"""Modes of more than 8 bits, without alpha."""
+
+
+def read_image(source: Path | bytes | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Read a file, the bytes of one, or an open one from its start.
+
+    ImageError says why it cannot be read, UsageError that Pillow is missing.
+    """
     require_pillow()
-    from PIL import Image
-
     if isinstance(source, bytes):
-        return decode_image(lambda: Image.open(io.BytesIO(source)), "<bytes>", max_pixels)
+        return _from_file(io.BytesIO(source), "<bytes>", max_pixels)
+    if not isinstance(source, Path):
+        return _from_file(source, str(getattr(source, "name", "<file>")), max_pixels)
     try:
         with source.open("rb") as file:
-            return decode_image(lambda: Image.open(file), str(source), max_pixels)
+            return _from_file(file, str(source), max_pixels)
     except OSError as error:
         raise ImageError(f"cannot open {source}: {error.strerror or error}") from error
+
+
+def picture_pixels(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The pixels of a picture of Pillow's; ImageError if they cannot be read."""
+    name = str(getattr(image, "filename", "") or "<image>")
+    with reading(name, max_pixels) as said:
+        check_size(name, image.height, image.width, max_pixels)
+        left_out = _frames_left_out(image)
+        channels, notes = _channels(image, name, None)
+    return unit_pixels(channels, name, [*left_out, *notes, *warned(said)], max_pixels=max_pixels)
 
 
 def require_pillow() -> None:
     """UsageError if it is not here."""
     if importlib.util.find_spec("PIL") is None:
         raise UsageError("Pillow is missing, which reads pictures: install it with `pip install pillow`")
-
-
-def decode_image(opened: Callable[[], Image.Image], name: str, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Open and decode with Pillow, its warnings as notes, whatever it raises as an ImageError."""
-    from PIL import Image, UnidentifiedImageError
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            channels, notes = _pixels(opened(), name, max_pixels)
-        except ImageError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise ImageError(f"{name} is too large: {error}") from error
-        except UnidentifiedImageError as error:
-            raise ImageError(f"{name} is not an image in a format that Pillow reads (PNG, JPEG, WebP, …)") from error
-        except Exception as error:  # decoders raise nearly anything on damaged data
-            raise ImageError(f"{name} cannot be decoded, it may be damaged: {error}") from error
-    notes += [str(w.message) for w in caught if w.category is UserWarning]
-    return unit_pixels(channels, name, notes, max_pixels=max_pixels)
 
 
 def unit_pixels(
@@ -76,51 +86,103 @@ def unit_pixels(
         values = values[..., None]  # (H, W) -> (H, W, 1)
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4):
         raise ImageError(f"{name} has shape {values.shape}: valid are (H, W), (H, W, 1), (H, W, 3) and (H, W, 4)")
-    _check_size(name, values.shape[0], values.shape[1], max_pixels)
+    check_size(name, values.shape[0], values.shape[1], max_pixels)
     unit = _to_unit(values, name)
     if unit.shape[2] == 4:
         colour, alpha = unit[..., :3], unit[..., 3:]
         unit = colour * alpha + (1 - alpha)
         notes = [*notes, "alpha composited on white" if alpha.min() < 1 else "opaque alpha dropped"]
-    return np.broadcast_to(unit, (*unit.shape[:2], 3)), notes
+    return np.broadcast_to(unit, (*unit.shape[:2], 3)), list(dict.fromkeys(notes))
 
 
-def _pixels(image: Image.Image, name: str, max_pixels: int) -> tuple[NDArray[Any], list[str]]:
-    """The first frame, upright, as an array of grey, RGB or RGBA."""
-    from PIL import ImageOps
+def _from_file(file: IO[bytes], name: str, max_pixels: int) -> Pixels:
+    def work(opened: Opened) -> tuple[NDArray[Any], list[str]]:
+        left_out = _frames_left_out(opened.image) if opened.whole else []
+        channels, notes = _channels(opened.image, name, opened.file)
+        return channels, [*left_out, *notes]
 
-    _check_size(name, image.height, image.width, max_pixels)
+    (channels, notes), more = decode_file(file, name, max_pixels, work)
+    return unit_pixels(channels, name, [*notes, *more], max_pixels=max_pixels)
+
+
+def _frames_left_out(image: Image.Image) -> list[str]:
+    count = int(getattr(image, "n_frames", 1))
+    return [f"{count} frames: only number {image.tell() + 1} is used"] if count > 1 else []
+
+
+def _channels(image: Image.Image, name: str, file: IO[bytes] | None) -> tuple[NDArray[Any], list[str]]:
+    """The frame, upright, as an array of grey, RGB or RGBA in sRGB; `file` is where it comes from, if that is known."""
     notes = []
-    if _frames(image) > 1:
-        notes.append(f"{_frames(image)} frames: only number {image.tell() + 1} is used")
     if ";16" in str(getattr(image, "tile", "")) and image.mode in ("LA", "RGB", "RGBA"):
         notes.append("16 bits a channel read as 8")
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("F", "I", "I;16", "I;16B", "I;16L", "I;16N"):
-        return _wide_grey(image, name), notes
-    if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
-        notes.append(f"{image.mode} converted to RGB without a colour profile")
+    form = image.format
+    image.load()  # some of what is beside the pixels comes after them
+    clear = image.info.get("transparency")
+    if notes and isinstance(clear, tuple):  # Pillow leaves it at 16 bits
+        image = image.copy()  # which is ours to change
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    profile, said = declared_profile(image.info, form, file, gray=image.mode in GRAYS)
+    notes += [said] if said else []
+    if form != "TIFF":  # which Pillow turns
+        image, said = _upright(image)
+        notes += [said] if said else []
+    conversion, said = _conversion(profile, image.mode)
+    notes += [said] if said else []
+    if image.mode in WIDE_GRAYS:
+        return _wide_gray(image, name, conversion), notes
+    return _colours(image, conversion), notes
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, str]:
+    from PIL import Image
+
+    turn, note = orientation(image.info)
+    return (image.transpose(Image.Transpose[UPRIGHT[turn]]) if turn in UPRIGHT else image), note
+
+
+def _conversion(profile: object, mode: str) -> tuple[Conversion | None, str]:
+    """What makes colours sRGB, and what there is to say of them."""
+    if mode == "LAB":
+        return None, "LAB converted to sRGB"
+    reason = "without a colour profile"
+    if profile is not None:
+        try:
+            found = conversion(profile, mode)
+            return found, f"colours converted from {found.name!r} to sRGB" if found is not None else ""
+        except ProfileError as error:
+            reason = f"and the colour profile not used: {error}"
+    if mode in ("CMYK", "YCbCr", "HSV"):
+        return None, f"{mode} converted to RGB {reason}"
+    return None, "" if profile is None else f"colours read as sRGB {reason}"
+
+
+def _colours(image: Image.Image, conversion: Conversion | None) -> NDArray[Any]:
+    """RGB or RGBA of 8 bits."""
+    if conversion is not None:
+        return np.asarray(conversion.picture(image))
     if image.mode == "La":  # premultiplied: Pillow has no direct way to RGBA
         image = image.convert("LA")
-    if image.has_transparency_data:
-        return np.asarray(image.convert("RGBA")), notes
-    return np.asarray(image.convert("RGB")), notes
+    return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def _wide_grey(image: Image.Image, name: str) -> NDArray[Any]:
+def _wide_gray(image: Image.Image, name: str, conversion: Conversion | None) -> NDArray[Any]:
     """Greyscale of 16 or 32 bits: integers count as 16-bit, floats must already lie in [0, 1]."""
     values = np.asarray(image)
-    if image.mode == "F":
-        return values
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(
-            f"{name} holds 32-bit grey values from {values.min()} to {values.max()}: valid are 0 to 65535 (16 bits)"
-        )
-    return values.astype(np.uint16)
-
-
-def _frames(image: Image.Image) -> int:
-    return int(getattr(image, "n_frames", 1))
+    if image.mode != "F":
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(
+                f"{name} holds 32-bit grey values from {values.min()} to {values.max()}: valid are 0 to 65535 (16 bits)"
+            )
+        values = values.astype(np.uint16)
+    clear = image.info.get("transparency")
+    unit = _to_unit(values, name)
+    if conversion is not None:
+        unit = conversion.grays(unit)
+    if not isinstance(clear, int):
+        return unit
+    gray = unit[..., None]  # (H, W) -> (H, W, 1)
+    alpha = (values != clear).astype(np.float32)[..., None]
+    return np.concatenate([gray, gray, gray, alpha], axis=-1)
 
 
 def _to_unit(values: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -137,12 +199,3 @@ def _to_unit(values: NDArray[Any], name: str) -> NDArray[np.float32]:
             "divide 8-bit values by 255"
         )
     return values.astype(np.float32)
-
-
-def _check_size(name: str, height: int, width: int, max_pixels: int) -> None:
-    if height < 1 or width < 1:
-        raise ImageError(f"{name} is {width}x{height} pixels: an image needs at least one pixel")
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{name} is {width}x{height} pixels: the limit is {max_pixels} in all; raise limits.max_pixels for more"
-        )

@@ -1,4 +1,4 @@
-"""Pictures in and out: anything Pillow reads, arrays and tensors become (1, 3, H, W) floats in [0, 1].
+"""Pictures in and out: files, Pillow's pictures, arrays and tensors become (1, 3, H, W) floats in [0, 1], in sRGB.
 
 Images are never resized: codecs get them padded to their stride (`pad_to`), and what they decode is cropped
 back (`crop_to`). What cannot be kept, such as an alpha channel, is said in `LoadedImage.notes`.
@@ -6,7 +6,6 @@ back (`crop_to`). What cannot be kept, such as an alpha channel, is said in `Loa
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,8 @@ from torch.nn import functional as F
 
 from taskodec.errors import ImageError, UsageError
 from taskodec.files.atomic import write_atomic
-from taskodec.images.pixels import Pixels, decode_image, read_image, unit_pixels
+from taskodec.images.pillow import encode_picture
+from taskodec.images.pixels import Pixels, picture_pixels, read_image, unit_pixels
 from taskodec.stream.bitstream import MAX_PIXELS
 
 __all__ = [
@@ -99,16 +99,15 @@ def to_pil(x: Tensor) -> Image.Image:
 def save_image(image: Tensor | Image.Image, path: str | os.PathLike[str]) -> None:
     """Write a picture in the format of its suffix (PNG without one), whole or not at all.
 
-    PNG, BMP, PPM, TIFF and WebP keep every pixel; JPEG is written at quality 95. UsageError for another suffix.
+    PNG, BMP, PPM, TIFF and WebP keep every pixel; JPEG is written at quality 95. UsageError for another suffix, and for
+    pictures that the format cannot hold: WebP takes 16383 pixels a side, JPEG 65500.
     """
     target = Path(path)
     suffix = target.suffix.lower() or ".png"
     if suffix not in _SAVE:
         raise UsageError(f"cannot write {target}: suffix {target.suffix!r} is unknown, valid are {', '.join(_SAVE)}")
     form, options = _SAVE[suffix]
-    buffer = io.BytesIO()
-    (to_pil(image) if isinstance(image, Tensor) else image).save(buffer, form, **options)
-    write_atomic(target, buffer.getvalue())
+    write_atomic(target, encode_picture(to_pil(image) if isinstance(image, Tensor) else image, form, **options))
 
 
 def _read(source: ImageInput, max_pixels: int) -> Pixels:
@@ -117,14 +116,13 @@ def _read(source: ImageInput, max_pixels: int) -> Pixels:
     if isinstance(source, np.ndarray):
         return unit_pixels(source, max_pixels=max_pixels)
     if isinstance(source, Image.Image):
-        name = str(getattr(source, "filename", "") or "<image>")
-        return decode_image(lambda: source, name, max_pixels)
+        return picture_pixels(source, max_pixels=max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         return read_image(bytes(source), max_pixels=max_pixels)
     if isinstance(source, str | os.PathLike):
         return read_image(Path(source), max_pixels=max_pixels)
     if hasattr(source, "read"):
-        return decode_image(lambda: Image.open(source), str(getattr(source, "name", "<file>")), max_pixels)
+        return read_image(source, max_pixels=max_pixels)
     raise ImageError(
         f"cannot read an image from {type(source).__name__}: give a path, bytes, an open binary file, "
         "a PIL image, a numpy array or a tensor"

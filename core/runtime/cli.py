@@ -33,6 +33,9 @@ __all__ = ["encode", "main", "png"]
 
 SUFFIXES = frozenset({".tkd"})
 
+CHUNK = 2**30
+"""Bytes of pixels in a chunk of PNG, which can have no more than twice as many."""
+
 Work = Callable[[Job], dict[str, Any]]
 """Makes the target of a job; returns what there is to say of it."""
 
@@ -47,7 +50,9 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
         rows[1:, 0] = 2  # the filter "up", with which photographs get smaller
         rows[1:, 1:] = flat[1:] - flat[:-1]
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
+    packed = zlib.compress(rows.tobytes(), 6)
+    parts = [(b"IDAT", packed[start : start + CHUNK]) for start in range(0, len(packed), CHUNK)]
+    chunks = ((b"IHDR", header), *parts, (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from taskodec.errors import WeightsError
-from taskodec.files.atomic import write_atomic
+from taskodec.files.atomic import pointer_to, write_atomic
 from taskodec.stream.exact import between
 from taskodec.stream.tables import IntArray, Tables
 
@@ -117,7 +117,13 @@ def read_exported(folder: Path, names: Collection[str]) -> Exported:
     return Exported(manifest, graphs, tables, arrays)
 
 
+def _check_here(path: Path) -> None:
+    if found := pointer_to("the exported codec", path):
+        raise WeightsError(f"{path} is {found}")
+
+
 def _read_manifest(path: Path) -> Manifest:
+    _check_here(path)
     try:
         values = json.loads(path.read_bytes())
     except OSError as error:
@@ -137,6 +143,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _read(folder: Path, name: str, about: Mapping[str, Any]) -> bytes:
     path = folder / name
+    _check_here(path)
     try:
         size = path.stat().st_size
         data = path.read_bytes() if size == about["bytes"] <= MAX_BYTES else b""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskodec.errors import DamagedStreamError, UnsupportedStreamError, UsageError
+from taskodec.files.atomic import pointer_to
 
 __all__ = ["CODEC_IDS", "MAGIC", "MAX_METADATA", "MAX_PIXELS", "VERSION", "Header", "Stream"]
 
@@ -104,6 +105,8 @@ class Stream:
         """
         data = bytes(data)
         if len(data) < len(MAGIC) + 1 or not data.startswith(MAGIC):
+            if found := pointer_to("the stream", data):
+                raise DamagedStreamError(f"this is {found}")
             found = data[:2].hex(" ") or "nothing"
             raise DamagedStreamError(f"not a .tkd stream: it starts with {found}, not with {MAGIC.hex(' ')}")
         if data[2] != VERSION:

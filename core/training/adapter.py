@@ -27,6 +27,7 @@ from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.sets import list_images
+from taskodec.images.tensors import MAX_PIXELS
 from taskodec.progress import Progress
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.datasets import CropDataset, StepDataset
@@ -181,14 +182,15 @@ def pretrain(
     lmbda_scale: float = 1.0,
     validation: Sequence[Path] = (),
     framing: Framing = WHOLE,
+    max_pixels: int = MAX_PIXELS,
     resume: bool = False,
     progress: Progress | None = None,
     resolved: Mapping[str, Any] | None = None,
 ) -> Pretraining:
     """Train `adapter` on the images below `data`; returns the run, whose adapter has the weights that were kept.
 
-    `framing` is what becomes of every picture first. `out` receives `adapter.safetensors`, and what
-    `taskodec.training.codec.train` writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies it. With
+    `framing` is what becomes of every picture first. `max_pixels` is as for `taskodec.training.codec.train`. `out` receives
+    `adapter.safetensors`, and what that writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies it. With
     `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and left
     without the adapter.
     """
@@ -200,7 +202,8 @@ def pretrain(
     adapter.requires_grad_(True)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
-    read = _read(data, validation, settings, workers, framing)
+    crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels)
+    read = _read(crops, validation, settings)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
     if resume:
         run.load()
@@ -220,16 +223,13 @@ def pretrain(
     return run
 
 
-def _read(
-    data: Sequence[Path], validation: Sequence[Path], settings: PretrainSettings, workers: int, framing: Framing
-) -> _Data:
-    crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers), framing)
+def _read(crops: CropDataset, validation: Sequence[Path], settings: PretrainSettings) -> _Data:
     size = largest_crop(settings)
     if rank() == 0:
         crops.check(size)
     paths = list_images(validation) if validation else []
     spread = paths[:: max(1, len(paths) // settings.validation_images)][: settings.validation_images]
-    return _Data(crops, [_middle(framing.load(path), size) for path in spread])
+    return _Data(crops, [_middle(crops.framing.load(path, crops.max_pixels), size) for path in spread])
 
 
 def _start(

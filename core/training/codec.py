@@ -24,7 +24,7 @@ from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.metrics import psnr
 from taskodec.images.sets import list_images
-from taskodec.images.tensors import crop_to, load_image, pad_to
+from taskodec.images.tensors import MAX_PIXELS, crop_to, load_image, pad_to
 from taskodec.progress import Progress
 from taskodec.training.datasets import CropDataset, StepDataset, step_loader
 from taskodec.training.interrupt import interrupts_kept
@@ -70,12 +70,14 @@ def rd_loss(codec: Codec, x: Tensor, quality: Tensor, rounding: Rounding = "mixe
 
 
 @torch.no_grad()
-def validate(codec: Codec, paths: Sequence[Path], qualities: Sequence[float]) -> list[dict[str, float]]:
+def validate(
+    codec: Codec, paths: Sequence[Path], qualities: Sequence[float], max_pixels: int = MAX_PIXELS
+) -> list[dict[str, float]]:
     """Estimated rate and PSNR of whole images at each quality, means over the images; processes share the work."""
     device = next(codec.parameters()).device
     sums = torch.zeros(len(qualities), 2, device=device)
     for path in (paths[i] for i in share_of(len(paths))):
-        x = load_image(path).x.to(device)
+        x = load_image(path, max_pixels=max_pixels).x.to(device)
         height, width = x.shape[2:]
         for row, quality in enumerate(qualities):
             output = codec(pad_to(x, codec.stride), quality, "hard")
@@ -93,6 +95,7 @@ def train(
     settings: TrainSettings,
     *,
     validation: Sequence[Path] = (),
+    max_pixels: int = MAX_PIXELS,
     resume: bool = False,
     fresh: bool = True,
     progress: Progress | None = None,
@@ -102,9 +105,9 @@ def train(
 
     `out` receives `checkpoint.pt` (everything needed to resume), `weights.safetensors` (the moving average),
     `log.jsonl` (one line per report), `settings.json`, and TensorBoard's event files if that is installed. `validation`
-    names held-out images. Only a `fresh` codec gets data-dependent initial values; one that starts from trained weights
-    keeps them. The codec trains where it lies; resuming a run that has done all its steps only writes its weights
-    again.
+    names held-out images. Larger pictures than `max_pixels` are passed over in `data`, and refused in `validation`.
+    Only a `fresh` codec gets data-dependent initial values; one that starts from trained weights keeps them. The codec
+    trains where it lies; resuming a run that has done all its steps only writes its weights again.
 
     Ctrl-C and SIGTERM end the run after its current step: the checkpoint is written, then a KeyboardInterrupt says
     how to go on. Inside a process group (`taskodec.training.parallel`) all processes train together and process 0
@@ -116,7 +119,8 @@ def train(
     make_folder(out, resume)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
-    dataset = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers))
+    cache = settings.cache_mb * 10**6 // max(1, workers)
+    dataset = CropDataset(list_images(data), cache, max_pixels=max_pixels)
     held_out = list_images(validation) if validation else []
     if rank() == 0:
         dataset.check(largest_crop(settings))
@@ -129,7 +133,7 @@ def train(
     if rank() == 0:
         write_atomic(out / "settings.json", json.dumps(resolved or settings.model_dump(mode="json"), indent=1).encode())
     if not run.ended:
-        points = partial(_validate_average, run, held_out) if held_out else None
+        points = partial(_validate_average, run, held_out, max_pixels) if held_out else None
         steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
         run_steps(run, steps, workers, partial(_advance, run), points, progress)
     if rank() == 0:
@@ -250,13 +254,13 @@ def _finish(run: TrainingState[Codec], dataset: CropDataset, device: torch.devic
     save_weights(codec, codec.state_dict(), run.out / "weights.safetensors", {"step": str(run.step)})
 
 
-def _validate_average(run: TrainingState[Codec], paths: Sequence[Path]) -> list[dict[str, float]]:
+def _validate_average(run: TrainingState[Codec], paths: Sequence[Path], max_pixels: int) -> list[dict[str, float]]:
     """Validate the averaged weights, then put the trained ones back."""
     current = {n: v.detach().clone() for n, v in run.model.state_dict().items()}
     run.model.load_state_dict({**current, **run.ema})
     run.model.eval()
     try:
-        return validate(run.model, paths, run.model.qualities)
+        return validate(run.model, paths, run.model.qualities, max_pixels)
     finally:
         run.model.load_state_dict(current)
         run.model.train()

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.images.framing import WHOLE, Framing
+from taskodec.images.pillow import picture_size
+from taskodec.images.tensors import MAX_PIXELS
 from taskodec.training.schedule import crops_of, stage_at
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ class CropDataset:
     """Random crops with a random flip, of pictures that are read when they are drawn.
 
     Decoded pictures are kept while they fit into `cache_bytes`, and never exchanged: every picture is as likely
-    to be drawn next as any other. Pictures that cannot be read, or have a side smaller than the crop, are passed over.
+    to be drawn next as any other. Pictures that cannot be read, have a side smaller than the crop, or more than
+    `max_pixels`, are passed over.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_bytes: int, framing: Framing = WHOLE) -> None:
-        self.paths, self.framing = paths, framing
+    def __init__(
+        self, paths: Sequence[Path], cache_bytes: int, framing: Framing = WHOLE, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.paths, self.framing, self.max_pixels = paths, framing, max_pixels
         self.cache: dict[int, Tensor] = {}
         self.room = cache_bytes
 
@@ -53,7 +57,7 @@ class CropDataset:
         read; a warning says how many are smaller.
         """
         looked = self.paths[:: -(-len(self.paths) // LOOKED_AT)]
-        small = sum(self.framing.shortest(*_size(path)) < size for path in looked)
+        small = sum(self.framing.shortest(*picture_size(path)) < size for path in looked)
         if small == len(looked):
             raise UsageError(f"none of {small} images has both sides of {size} pixels or more, the largest crop")
         if small:
@@ -88,7 +92,7 @@ class CropDataset:
         """A decoded picture, bytes (3, H, W)."""
         if index in self.cache:
             return self.cache[index]
-        picture = (self.framing.load(self.paths[index])[0] * 255).round().byte()
+        picture = (self.framing.load(self.paths[index], self.max_pixels)[0] * 255).round().byte()
         if picture.numel() <= self.room:
             self.cache[index] = picture
             self.room -= picture.numel()
@@ -150,14 +154,3 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
     """A terminal sends Ctrl-C to workers as well, which must go on until the run has stopped."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height from the header; an ImageError when it cannot be read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoding says what is odd about a picture
-        try:
-            with Image.open(path) as image:
-                return image.size
-        except Exception as error:  # Pillow raises nearly anything on damaged files
-            raise ImageError(f"{path} is not a picture that can be read: {error}") from error

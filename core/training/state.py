@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from taskodec.coding.weights import fill, lasting_state, save_weights
 from taskodec.errors import WeightsError
-from taskodec.files.atomic import write_atomic
+from taskodec.files.atomic import pointer_to, write_atomic
 from taskodec.training.parallel import sum_gradients
 from taskodec.training.schedule import learning_rate
 
@@ -87,6 +87,8 @@ class TrainingState(Generic[TrainedT]):
         path = self.out / "checkpoint.pt"
         if not path.exists():
             raise WeightsError(f"nothing to resume: {path} does not exist; start without --resume")
+        if found := pointer_to("the checkpoint", path):
+            raise WeightsError(f"{path} is {found}")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self.take_extras(state)

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from taskodec.errors import UsageError, WeightsError
+from taskodec.files.atomic import pointer_to
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -28,6 +29,8 @@ def read_graph(file: Path) -> ModelProto:
         raise UsageError(f"networks from ONNX files need a converter ({error}): pip install taskodec[det]") from error
     if not file.is_file():
         raise WeightsError(f"no such weights file: {file}")
+    if found := pointer_to("the network", file):
+        raise WeightsError(f"{file} is {found}")
     try:
         graph = onnx.load(file)
         onnx.checker.check_model(graph)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.errors import WeightsError
+from taskodec.files.atomic import pointer_to
 
 __all__ = ["put_weights", "read_pickle", "read_weights"]
 
@@ -27,6 +28,7 @@ ARRAYS = {
 
 def read_weights(file: Path) -> Mapping[str, Tensor]:
     """The state dict in a file of torch or safetensors; WeightsError if there is none."""
+    _check_here(file)
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -57,6 +59,7 @@ def read_pickle(file: Path) -> Any:
 
     Strings of Python 2 are read too.
     """
+    _check_here(file)
     try:
         with file.open("rb") as stream:
             return _Arrays(stream, encoding="latin1").load()
@@ -64,6 +67,11 @@ def read_pickle(file: Path) -> Any:
         raise WeightsError(f"no such weights file: {file}") from error
     except Exception as error:  # unpickling raises nearly anything on a file that is none of ours
         raise WeightsError(f"{file} cannot be read as arrays: {type(error).__name__}: {error}") from error
+
+
+def _check_here(file: Path) -> None:
+    if found := pointer_to("the weights", file):
+        raise WeightsError(f"{file} is {found}")
 
 
 class _Arrays(pickle.Unpickler):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from taskodec.contracts import Tiling
+from taskodec.images.icc import BT709, matrix_profile
 from taskodec.images.tensors import to_pil
 from taskodec.stream.bitstream import Header, Stream
 
@@ -59,6 +60,30 @@ def test_decoding_with_the_checkpoint_that_encoded(run, picture, tmp_path, tiny_
     code, _, err = run("decompress", stream, "-o", image, "--force", *checkpoint)
     assert code == 1
     assert "weights" in err
+
+
+def test_what_was_changed_in_a_picture_is_said(run, picture, tmp_path):
+    """By `compress` in words and in JSON."""
+    with Image.open(picture) as image:
+        image.putalpha(255)
+        image.save(picture, icc_profile=matrix_profile(BT709, 1.0, "linear light"))
+    said = ["colours converted from 'linear light' to sRGB", "opaque alpha dropped"]
+    code, out, _ = compress(run, picture, "-o", tmp_path / "a.tkd", "--json")
+    assert (code, json.loads(out)["notes"]) == (0, said)
+    code, out, _ = compress(run, picture, "-o", tmp_path / "b.tkd")
+    assert code == 0
+    assert [line for line in out.splitlines() if "note:" in line] == [f"  note: {note}" for note in said]
+
+
+def test_what_a_format_cannot_hold_leaves_no_file(run, tmp_path):
+    tall, stream, image = tmp_path / "tall.png", tmp_path / "tall.tkd", tmp_path / "out" / "tall.webp"
+    Image.new("RGB", (16, 16400)).save(tall)
+    assert run("compress", tall, "-o", stream, "--codec", "tiny", "--steps", "0")[0] == 0
+    code, _, err = run("decompress", stream, "-o", image)
+    assert code == 1
+    assert "WebP takes at most 16383 pixels a side, and the picture has 16x16400: choose another format" in err
+    assert "Traceback" not in err
+    assert list(image.parent.iterdir()) == []
 
 
 def test_folders_that_cannot_be_made_are_known_before_tuning(run, picture, monkeypatch):

@@ -97,6 +97,19 @@ def test_damaged_files_are_refused(name: str, picture: Image.Image) -> None:
             one.decode(data)
 
 
+def test_pictures_have_no_limit_but_that_of_the_format(picture: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    for one in ANCHORS.values():
+        assert one.decode(one.encode(picture, one.qualities[0])).size == picture.size
+
+
+@pytest.mark.parametrize(("name", "most"), [("webp", 16383), ("jpeg", 65500), ("avif", 32768)])
+def test_sides_that_a_format_does_not_have_are_refused(name: str, most: int) -> None:
+    found = f"takes at most {most} pixels a side, and the picture has 1x{most + 1}: choose another format"
+    with pytest.raises(UsageError, match=found):
+        ANCHORS[name].encode(Image.new("RGB", (1, most + 1)), 50)
+
+
 def test_another_format_is_refused(picture: Image.Image) -> None:
     with pytest.raises(ImageError, match="no readable webp"):
         ANCHORS["webp"].decode(ANCHORS["jpeg"].encode(picture, 50))

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from taskodec.errors import UsageError
 from taskodec.tasks.semantic_metrics import VOC_IN_COCO, SemanticEvaluator, voc_from_coco
@@ -71,6 +71,17 @@ def test_pictures_without_a_judged_pixel_give_no_figure(tmp_path):
     record = judge.observe("a.jpg", picture([[1]]), picture([[1]]))
     assert record["labels"] == {}
     assert math.isnan(judge.summarise([record])["miou"])
+
+
+def test_texts_of_any_length_in_a_label_are_none_of_our_business(tmp_path):
+    x = picture([[0, 1]])
+    label(tmp_path, "a.png", [[0, 1]])
+    plain = SemanticEvaluator(predict, tmp_path).observe("a.jpg", x, x)
+    about = PngImagePlugin.PngInfo()
+    about.add_text("about", "x" * 2**21, zip=True)
+    with Image.open(tmp_path / "a.png") as image:
+        image.save(tmp_path / "a.png", pnginfo=about)
+    assert SemanticEvaluator(predict, tmp_path).observe("a.jpg", x, x) == plain
 
 
 def test_labels_that_cannot_be_used(tmp_path):

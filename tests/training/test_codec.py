@@ -9,7 +9,7 @@ from torch import nn
 
 from taskodec.cli.train import train as train_command
 from taskodec.contracts import Latents
-from taskodec.errors import SettingsError, UsageError, WeightsError
+from taskodec.errors import ImageError, SettingsError, UsageError, WeightsError
 from taskodec.images.tensors import save_image
 from taskodec.settings.model import StageSettings, TrainSettings
 from taskodec.training.codec import rd_loss, train, validate
@@ -211,6 +211,13 @@ def test_validation_is_the_mean_over_the_images(tiny_codec, pictures):
     for i, point in enumerate(both):
         for key in ("bpp", "psnr"):
             assert point[key] == pytest.approx((each[0][i][key] + each[1][i][key]) / 2, rel=1e-5)
+
+
+def test_the_limit_of_pictures_holds(tiny_codec, images, pictures, tmp_path, settings):
+    data = [pictures / "one.png"]
+    with pytest.raises(ImageError, match=r"kodim23\.png is 768x512 pixels: the limit is 393215 in all"):
+        train(tiny_codec, data, tmp_path / "a", settings, validation=images, max_pixels=768 * 512 - 1)
+    train(tiny_codec, data, tmp_path / "b", settings, validation=images, max_pixels=768 * 512)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -88,6 +88,25 @@ def test_pictures_that_break_while_training_are_passed_over(folder):
     assert 1 not in dataset.cache
 
 
+def test_pictures_beyond_the_limit_are_passed_over(folder):
+    dataset = CropDataset(list_images([folder]), 10**6, max_pixels=100)
+    dataset.check(16)
+    with (
+        pytest.warns(UserWarning, match="the limit is 100 in all; raise limits.max_pixels for more; this picture is"),
+        pytest.raises(UsageError, match="100 pictures in a row"),
+    ):
+        dataset.crop(16, rng())
+
+
+def test_headers_are_read_whatever_lies_beside_them(tmp_path):
+    Image.effect_noise((40, 20), 50).save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe0\0\6JFIF" + data[2:])  # which Pillow takes for no picture
+    dataset = CropDataset([tmp_path / "a.jpg"], 0)
+    dataset.check(16)
+    assert dataset.crop(16, rng()).shape == (3, 16, 16)
+
+
 def test_nothing_large_enough(folder):
     dataset = CropDataset(list_images([folder]), 10**6)
     with pytest.raises(UsageError, match="none of 3 images has both sides of 500 pixels"):
