@@ -16,7 +16,7 @@ import PIL
 from PIL import Image, features
 
 from taskodec.errors import ImageError, UsageError
-from taskodec.images.pillow import encode_picture, open_picture, reading
+from taskodec.pixels.pillow import encode_picture, open_picture, reading
 
 __all__ = ["PillowAnchor", "avif", "jpeg", "jpeg2000", "webp"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from taskodec.contracts import Evaluator, Record
 from taskodec.errors import ImageError, UsageError
-from taskodec.images.pillow import Opened, decode_file
+from taskodec.pixels.pillow import Opened, decode_file
 
 __all__ = ["IGNORED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco"]
 

@@ -46,10 +46,11 @@ def test_all_walls_stand(house):
     ("room", "line", "wall"),
     [
         ("images/sets.py", "import taskodec.bench.rd", "Rooms stand on one another"),
+        ("pixels/exif.py", "import taskodec.images.sets", "Rooms stand on one another"),
         ("coding/tiles.py", "from taskodec.tuning import ttft", "Rooms stand on one another"),
         ("settings/base.py", "import taskodec.runtime.decoder", "Rooms stand on one another"),
         ("stream/guard.py", "import torch", "Streams are decoded without torch"),
-        ("images/pixels.py", "import taskodec.images.metrics", "Streams are decoded without torch"),
+        ("pixels/colour.py", "import torch", "Streams are decoded without torch"),
         ("runtime/decoder.py", "def f():\n    import torchvision", "Streams are decoded without torch"),
         ("tuning/phases.py", "def f():\n    from taskodec.codecs import lite", "Core knows no codec, task or plugin"),
         ("hooks/registry.py", "import taskodec.plugins.detection", "Core knows no codec, task or plugin"),

@@ -25,6 +25,7 @@ from taskodec.api.loading import (
 from taskodec.api.result import Result
 from taskodec.coding.streams import padded, quantize_quality, read_latents
 from taskodec.coding.tiles import Tiles
+from taskodec.console.progress import Progress
 from taskodec.contracts import Adapter, Codec, Task
 from taskodec.errors import (
     DamagedStreamError,
@@ -37,7 +38,6 @@ from taskodec.errors import (
 )
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image, to_pil
-from taskodec.progress import Progress
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import Header, Stream
 from taskodec.tuning.memory import check_tunable

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.bench.tables import Table
+from taskodec.console.progress import Progress
 from taskodec.contracts import Codec
 from taskodec.errors import StreamError
 from taskodec.export.graphs import OnnxFunction, check_onnx, export_graph
 from taskodec.images.tensors import pad_to
-from taskodec.progress import Progress
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.tables import IntArray
 

@@ -22,9 +22,9 @@ from PIL import Image
 from taskodec.bench.coders import Coder, Entry
 from taskodec.bench.fidelity import Source, check_once
 from taskodec.coding.stages import Span, count_multiplications, record
+from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.images.tensors import MAX_PIXELS, load_image, to_pil
-from taskodec.progress import Progress
 from taskodec.settings.model import Settings
 
 __all__ = ["Lap", "Side", "Speed", "SpeedSummary", "TimedImage", "on_cpu", "run_speed", "torch_threads"]

@@ -55,7 +55,7 @@ def groups_of_one_size(jobs: Sequence[Job], size: int) -> list[list[Job]]:
 
 def _size(job: Job) -> tuple[int, int] | None:
     """Width and height as the file's first bytes say; a wrong guess costs time only."""
-    from taskodec.images.pillow import picture_size
+    from taskodec.pixels.pillow import picture_size
 
     try:
         return picture_size(job.source)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from taskodec.progress import Progress
+from taskodec.console.progress import Progress
 
 __all__ = ["Progress", "progress_bar"]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Latents, Quality
 from taskodec.errors import PluginError
-from taskodec.progress import Progress
 from taskodec.stream.grids import Span, grid
 
 __all__ = ["WHOLE", "Tiles"]

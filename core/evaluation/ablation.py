@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taskodec.bench.coders import with_codec
 from taskodec.bench.fidelity import Source
+from taskodec.console.progress import Progress
 from taskodec.errors import SettingsError, UsageError
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.pool import default_processes, measure_rows
@@ -17,7 +18,6 @@ from taskodec.evaluation.summary import complete_rows
 from taskodec.evaluation.variants import Variant, Variants
 from taskodec.files.rows import RowFile
 from taskodec.hooks.registry import Registry
-from taskodec.progress import Progress
 from taskodec.settings.model import Settings, load_settings
 
 __all__ = ["AblationPlan", "Case", "make_cases"]

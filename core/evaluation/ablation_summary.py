@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskodec.bench.rd import MIN_POINTS
+from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError
 from taskodec.evaluation.ablation import Case
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate, estimate
 from taskodec.evaluation.rows import Row
 from taskodec.evaluation.summary import MethodPoint, summarise
 from taskodec.evaluation.variants import Variant, Variants
-from taskodec.progress import Progress
 
 __all__ = ["CaseSummary", "Line", "check_weights", "summarise_case"]
 

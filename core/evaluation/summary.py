@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from taskodec.console.progress import Progress
 from taskodec.contracts import Evaluator
 from taskodec.evaluation.deltas import Comparing, Comparison, CurveChange, Draw, Estimate, Group, estimate
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.rows import Row
-from taskodec.progress import Progress
 
 __all__ = ["EvaluationSummary", "MethodPoint", "complete_rows", "summarise"]
 

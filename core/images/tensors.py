@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from taskodec.errors import ImageError, UsageError
 from taskodec.files.atomic import write_atomic
-from taskodec.images.pillow import encode_picture
-from taskodec.images.pixels import Pixels, picture_pixels, read_image, unit_pixels
+from taskodec.pixels.pillow import encode_picture
+from taskodec.pixels.reading import Pixels, picture_pixels, read_image, unit_pixels
 from taskodec.stream.bitstream import MAX_PIXELS
 
 __all__ = [

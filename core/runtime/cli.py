@@ -25,7 +25,7 @@ import taskodec
 from taskodec.errors import TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import IMAGE_SUFFIXES, write_atomic
 from taskodec.files.plans import Job, make_folder, plan
-from taskodec.images.pixels import read_image, require_pillow
+from taskodec.pixels.reading import read_image, require_pillow
 from taskodec.runtime.decoder import CPU, TILE, Decoder, Encoder
 from taskodec.stream.bitstream import MAX_PIXELS
 

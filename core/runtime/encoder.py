@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskodec.errors import UsageError, WeightsError
-from taskodec.images.pixels import unit_pixels
+from taskodec.pixels.reading import unit_pixels
 from taskodec.runtime.exported import ENCODER, Manifest
 from taskodec.runtime.sessions import CPU, TILE, Session, load_recipe, open_folder
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream

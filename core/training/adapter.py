@@ -22,13 +22,13 @@ from torch import Tensor
 from taskodec.adapters.files import save_adapter
 from taskodec.adapters.lora import LowRankAdapter, attached
 from taskodec.coding.streams import codec_fingerprint
+from taskodec.console.progress import Progress
 from taskodec.contracts import Adapter, Codec, Rounding, Task, total_bits
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.sets import list_images
 from taskodec.images.tensors import MAX_PIXELS
-from taskodec.progress import Progress
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.datasets import CropDataset, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
@@ -189,9 +189,9 @@ def pretrain(
 ) -> Pretraining:
     """Train `adapter` on the images below `data`; returns the run, whose adapter has the weights that were kept.
 
-    `framing` is what becomes of every picture first. `max_pixels` is as for `taskodec.training.codec.train`. `out` receives
-    `adapter.safetensors`, and what that writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies it. With
-    `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and left
+    `framing` is what becomes of every picture first. `max_pixels` is as for `taskodec.training.codec.train`. `out`
+    receives `adapter.safetensors`, and what that writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies
+    it. With `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and left
     without the adapter.
     """
     if not isinstance(adapter, LowRankAdapter):

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 
 from taskodec.coding.weights import save_weights
+from taskodec.console.interrupt import interrupts_kept
+from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Rounding, total_bits
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.metrics import psnr
 from taskodec.images.sets import list_images
 from taskodec.images.tensors import MAX_PIXELS, crop_to, load_image, pad_to
-from taskodec.progress import Progress
 from taskodec.training.datasets import CropDataset, StepDataset, step_loader
-from taskodec.training.interrupt import interrupts_kept
 from taskodec.training.log import TrainLog
 from taskodec.training.parallel import (
     any_rank,

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.images.framing import WHOLE, Framing
-from taskodec.images.pillow import picture_size
 from taskodec.images.tensors import MAX_PIXELS
+from taskodec.pixels.pillow import picture_size
 from taskodec.training.schedule import crops_of, stage_at
 
 if TYPE_CHECKING:

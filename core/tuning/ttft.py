@@ -19,10 +19,10 @@ from torch import Tensor
 
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.coding.tiles import WHOLE, Tiles
+from taskodec.console.progress import Progress
 from taskodec.contracts import Adapter, Codec, Latents, Task
 from taskodec.errors import TaskodecError
 from taskodec.images.tensors import pad_to
-from taskodec.progress import Progress
 from taskodec.settings.ttft import TTFTSettings
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.calibration import calibrate_lmbda

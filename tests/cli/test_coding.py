@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from taskodec.contracts import Tiling
-from taskodec.images.icc import BT709, matrix_profile
 from taskodec.images.tensors import to_pil
+from taskodec.pixels.icc import BT709, matrix_profile
 from taskodec.stream.bitstream import Header, Stream
 
 LOSS = "def loss(x_hat, x):\n    return (x_hat - x).square().mean()\n"

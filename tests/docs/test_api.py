@@ -72,10 +72,10 @@ def test_a_page_uses_public_names_only(page):
 
 def test_the_check_sees_other_names():
     source = (
-        "text\n    from taskodec.tuning.ttft import Tuner, tune\nimport taskodec.bench.rd\n`taskodec.images.pixels`"
+        "text\n    from taskodec.tuning.ttft import Tuner, tune\nimport taskodec.bench.rd\n`taskodec.pixels.reading`"
     )
     names = imported(source) | mentioned(source)
-    assert {"taskodec.tuning.ttft.Tuner", "taskodec.bench.rd", "taskodec.images.pixels"} <= names
+    assert {"taskodec.tuning.ttft.Tuner", "taskodec.bench.rd", "taskodec.pixels.reading"} <= names
     assert not any(public(name) for name in names)
 
 

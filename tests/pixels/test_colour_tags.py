@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taskodec.images.colour_tags import declared_profile
-from taskodec.images.icc import BT709, gray_profile, matrix_profile
 from taskodec.images.tensors import load_image
+from taskodec.pixels.colour_tags import declared_profile
+from taskodec.pixels.icc import BT709, gray_profile, matrix_profile
 
 P3 = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((64, 48))

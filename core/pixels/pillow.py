@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from taskodec.errors import ImageError, UsageError
 from taskodec.files.atomic import FORMATS, pointer_to
-from taskodec.images.bare_files import without_metadata
+from taskodec.pixels.bare_files import without_metadata
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ImageCms
 
-from taskodec.images.icc import BT709, gray_profile, matrix_profile
+from taskodec.pixels.icc import BT709, gray_profile, matrix_profile
 
 
 def opened(profile):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from taskodec.errors import ImageError, UsageError
-from taskodec.images.pixels import read_image, require_pillow, unit_pixels
 from taskodec.images.tensors import load_image
+from taskodec.pixels.reading import read_image, require_pillow, unit_pixels
 
 
 def test_a_file_is_what_load_image_makes_a_tensor_of(picture):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from taskodec.images.colour import ProfileError, conversion
-from taskodec.images.icc import BT709, gray_profile, matrix_profile
 from taskodec.images.tensors import load_image
+from taskodec.pixels.colour import ProfileError, conversion
+from taskodec.pixels.icc import BT709, gray_profile, matrix_profile
 
 D65 = BT709[:2]
 P3 = (*D65, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)

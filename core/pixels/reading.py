@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskodec.errors import ImageError, UsageError
-from taskodec.images.colour import GRAYS, Conversion, ProfileError, conversion
-from taskodec.images.colour_tags import declared_profile
-from taskodec.images.exif import orientation
-from taskodec.images.pillow import Opened, check_size, decode_file, reading, warned
+from taskodec.pixels.colour import GRAYS, Conversion, ProfileError, conversion
+from taskodec.pixels.colour_tags import declared_profile
+from taskodec.pixels.exif import orientation
+from taskodec.pixels.pillow import Opened, check_size, decode_file, reading, warned
 from taskodec.stream.bitstream import MAX_PIXELS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from taskodec.images.icc import BT709, gray_profile, matrix_profile
+from taskodec.pixels.icc import BT709, gray_profile, matrix_profile
 
 __all__ = ["declared_profile"]
 

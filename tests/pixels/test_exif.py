@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from taskodec.errors import ImageError
-from taskodec.images.exif import ORIENTATION, orientation, read_directory
 from taskodec.images.tensors import load_image
+from taskodec.pixels.exif import ORIENTATION, orientation, read_directory
 
 WIDTH, HEIGHT = 6, 4
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

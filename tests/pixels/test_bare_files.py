@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from taskodec.errors import ImageError
-from taskodec.images.bare_files import without_metadata
-from taskodec.images.icc import BT709, matrix_profile
 from taskodec.images.tensors import load_image
+from taskodec.pixels.bare_files import without_metadata
+from taskodec.pixels.icc import BT709, matrix_profile
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8))
 LEFT_OUT = "parts of the file beside the pixels cannot be read, and were left out"

@@ -12,8 +12,8 @@ from PIL import EpsImagePlugin, GifImagePlugin, Image
 
 from taskodec.errors import ImageError, UsageError
 from taskodec.files.atomic import FORMATS
-from taskodec.images.pillow import decode_file, encode_picture, open_picture, picture_size, reading
 from taskodec.images.tensors import load_image
+from taskodec.pixels.pillow import decode_file, encode_picture, open_picture, picture_size, reading
 
 SIZE = (40, 30)
 

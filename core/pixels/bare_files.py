@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from taskodec.images.exif import ORIENTATION, read_directory
+from taskodec.pixels.exif import ORIENTATION, read_directory
 
 __all__ = ["without_metadata"]
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from taskodec.training.interrupt import interrupts_kept
+from taskodec.console.interrupt import interrupts_kept
 
 
 def test_signals_are_kept_and_handlers_put_back():
