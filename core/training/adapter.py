@@ -191,8 +191,8 @@ def pretrain(
 
     `framing` is what becomes of every picture first. `max_pixels` is as for `taskodec.training.codec.train`. `out`
     receives `adapter.safetensors`, and what that writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies
-    it. With `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and left
-    without the adapter.
+    it. With `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and
+    left without the adapter.
     """
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
