@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskodec.cli import common
+from taskodec.cli.frame import reason
 from taskodec.cli.progress import progress_bar
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import WeightsFile, cache_folder
+from taskodec.training.interrupt import exit_code
 
 if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
@@ -113,9 +115,13 @@ def _each(files: Iterable[WeightsFile], work: Any, as_json: bool, quiet: bool = 
     for file in files:
         try:
             work(file)
-        except WeightsError as error:
+        except (WeightsError, OSError) as error:
             failed += 1
-            report: Mapping[str, Any] = {**_about(file), "error": str(error)}
+            said = reason(error) if isinstance(error, OSError) else str(error)
+            report: Mapping[str, Any] = {**_about(file), "error": said}
+        except KeyboardInterrupt as stop:
+            print(f"stopped at {file.name}; what has arrived is kept, the same call goes on", file=sys.stderr)
+            raise typer.Exit(exit_code(stop)) from None
         else:
             report = _about(file)
         if as_json:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskodec.errors import ImageError, UsageError
+from taskodec.files.inputs import most_bytes, open_input
 from taskodec.stream.bitstream import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     if isinstance(source, bytes):
         return decode_image(lambda: Image.open(io.BytesIO(source)), "<bytes>", max_pixels)
     try:
-        with source.open("rb") as file:
+        with open_input(source, most_bytes(max_pixels)) as file:
             return decode_image(lambda: Image.open(file), str(source), max_pixels)
     except OSError as error:
         raise ImageError(f"cannot open {source}: {error.strerror or error}") from error

@@ -7,6 +7,7 @@ stopped. All quality levels are mixed in each batch.
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -27,7 +28,7 @@ from taskodec.images.sets import list_images
 from taskodec.images.tensors import crop_to, load_image, pad_to
 from taskodec.progress import Progress
 from taskodec.training.datasets import CropDataset, StepDataset, step_loader
-from taskodec.training.interrupt import interrupts_kept
+from taskodec.training.interrupt import Stopped, interrupts_kept
 from taskodec.training.log import TrainLog
 from taskodec.training.parallel import (
     any_rank,
@@ -187,8 +188,8 @@ def run_steps(
                 progress(run.step, settings.steps, report)
             if log and run.step % REPORT_EVERY == 0:
                 log.report(run.step, run.seconds, report)
-            if any_rank(interrupted(), device) and not run.ended:
-                _stop(run)
+            if any_rank(bool(interrupted()), device) and not run.ended:
+                _stop(run, interrupted())
             if validation and run.step % settings.validate_every == 0:
                 points = validation()
                 if log:
@@ -231,11 +232,13 @@ def unit(crops: Tensor, device: torch.device) -> Tensor:
     return crops.to(device, non_blocking=True).float().div(255).to(memory_format=torch.channels_last)
 
 
-def _stop(run: TrainingState[TrainedT]) -> None:
+def _stop(run: TrainingState[TrainedT], number: int) -> None:
+    """End the run for a signal of this number, 0 for one that came to another process."""
     if rank() == 0:
         run.save()
-    raise KeyboardInterrupt(
-        f"stopped after step {run.step} of {run.settings.steps}; the same command with --resume goes on from {run.out}"
+    raise Stopped(
+        f"stopped after step {run.step} of {run.settings.steps}; the same command with --resume goes on from {run.out}",
+        number or signal.SIGINT,
     )
 
 
