@@ -26,6 +26,8 @@ class FeatureNetwork(nn.Module, ABC):
     """Smaller pictures are padded to this by repeating the right column and the bottom row."""
     variances: Sequence[float] | None = None
     """Variance of each level's features within their channels, mean over channels, on photographs; None if unknown."""
+    no_features: str = ""
+    """Why there are no feature maps, and what to do; empty where there are."""
 
     @abstractmethod
     def features(self, x: Tensor) -> list[Tensor]:
@@ -74,6 +76,8 @@ class FeatureTask(Task):
     ) -> None:
         if loss not in self.losses:
             raise UsageError(f"task {name!r} has no loss {loss!r}; valid: {', '.join(self.losses)}")
+        if loss == "features" and network.no_features:
+            raise UsageError(f"task {name!r}: {network.no_features}")
         if layers is None and network.variances is not None:
             layers = [1 / variance for variance in network.variances]
         self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -127,7 +131,9 @@ class FeatureTask(Task):
 
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
-        """`feature_distance`, the loss of the features."""
+        """`feature_distance`, the loss of the features, of a network that has some."""
+        if self.network.no_features:
+            return {}
         x_hat, x = self._fit(x_hat.clamp(0, 1)), self._fit(x)
         return {"feature_distance": float(self._distance(self.network.features(x_hat), self.network.features(x)))}
 

@@ -22,6 +22,7 @@ from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Codec, Side
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import pointer_to, write_atomic
+from taskodec.files.inputs import expand_home
 
 __all__ = [
     "adapter_from",
@@ -107,7 +108,7 @@ def adapter_from(codec: Codec, *, path: str | Path) -> LowRankAdapter:
 
 def at_quality(path: str | Path, quality: float) -> Path:
     """The path with the quality in place of a `{quality}`, for what has a file for each."""
-    return Path(str(path).replace("{quality}", f"{quality:g}")).expanduser()
+    return expand_home(str(path).replace("{quality}", f"{quality:g}"))
 
 
 def load_reference_tensors(adapter: LowRankAdapter, layers: Mapping[str, Mapping[str, Tensor]]) -> None:

@@ -36,10 +36,11 @@ from taskodec.errors import (
     TaskodecError,
     UsageError,
 )
+from taskodec.files.inputs import most_bytes, read_input
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image, to_pil
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
-from taskodec.stream.bitstream import Header, Stream
+from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.tuning.memory import check_tunable
 from taskodec.tuning.phases import steps_of
 from taskodec.tuning.ttft import Tuner
@@ -239,8 +240,9 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
     """The picture of a `.tkd` file, given as bytes or as a path. The task is not needed."""
     if not isinstance(stream, bytes):
         path = Path(stream)
+        limit = MAX_PIXELS if settings is None else settings.limits.max_pixels
         try:
-            stream = path.read_bytes()
+            stream = read_input(path.absolute(), most_bytes(limit))  # of this name, also where that is -
         except OSError as error:
             raise StreamError(f"{path} cannot be read: {error.strerror or error}") from error
     return Decompressor(settings).decompress(stream)

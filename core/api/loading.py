@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from taskodec.adapters.files import at_quality
 from taskodec.contracts import Adapter, Codec
-from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError
+from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError, WeightsError
+from taskodec.files.inputs import expand_home
 from taskodec.hooks.handover import build
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import resolve
-from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings
+from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
 from taskodec.stream.bitstream import Header
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "adapter_for_tuning",
     "adapter_metadata",
     "build_adapter",
+    "check_files",
     "choose_adapter",
     "choose_device",
     "codec_at",
@@ -59,6 +62,16 @@ def choose_device(name: str) -> torch.device:
             f"{', '.join(here)}"
         )
     return torch.device(name)
+
+
+def check_files(settings: Settings) -> None:
+    """WeightsError for a file of the codec or the adapter that is not there; one for each quality is not looked for."""
+    for key, file in (
+        ("codec.checkpoint", settings.codec.checkpoint),
+        ("adapter.options.path", settings.adapter.options.get("path")),
+    ):
+        if isinstance(file, str | Path) and "{quality}" not in str(file) and not expand_home(file).is_file():
+            raise WeightsError(f"{key}: there is no file {file}")
 
 
 def codec_at(chosen: CodecSettings, quality: float) -> CodecSettings:

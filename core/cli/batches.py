@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from taskodec.errors import ImageError
+from taskodec.files.inputs import STANDARD
 from taskodec.files.plans import Job
 
 if TYPE_CHECKING:
@@ -18,27 +19,35 @@ __all__ = ["Batches", "groups_of_one_size"]
 class Batches:
     """Jobs in groups of up to `size` pictures of one size; a group is compressed when its first job is asked for.
 
-    `compress` takes the group's jobs, and gives for each its result or the error that it ended with.
+    `compress` takes the group's jobs, and gives for each its result or the error that it ended with. Groups are of all
+    jobs, also where only the `wanted` ones will be asked for, since what a picture becomes depends on its group in the
+    last digits.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], size: int, compress: Callable[[Sequence[Job]], Sequence[Result | Exception]]
+        self,
+        jobs: Sequence[Job],
+        size: int,
+        compress: Callable[[Sequence[Job]], Sequence[Result | Exception]],
+        wanted: Collection[Job] | None = None,
     ) -> None:
         self.groups = groups_of_one_size(jobs, size) if size > 1 else [[job] for job in jobs]
         self.compress = compress
+        self.wanted = frozenset(jobs if wanted is None else wanted)
         self._group = {job: group for group in self.groups for job in group}
         self._outcomes: dict[Job, Result | Exception] = {}
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs, group by group."""
-        return list(chain(*self.groups))
+        """Those that are wanted, group by group."""
+        return [job for job in chain(*self.groups) if job in self.wanted]
 
     def result(self, job: Job) -> Result:
         """The job's result; raises the error that it ended with."""
         if job not in self._outcomes:
             group = self._group[job]
-            self._outcomes |= zip(group, self.compress(group), strict=True)
+            outcomes = zip(group, self.compress(group), strict=True)
+            self._outcomes |= {own: outcome for own, outcome in outcomes if own in self.wanted}
         outcome = self._outcomes.pop(job)
         if isinstance(outcome, Exception):
             raise outcome
@@ -57,6 +66,8 @@ def _size(job: Job) -> tuple[int, int] | None:
     """Width and height as the file's first bytes say; a wrong guess costs time only."""
     from taskodec.pixels.pillow import picture_size
 
+    if job.source == STANDARD or not job.source.is_file():  # a pipe can be read once
+        return None
     try:
         return picture_size(job.source)
     except ImageError:

@@ -6,18 +6,24 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from taskodec.cli import common
 from taskodec.cli.batches import Batches
 from taskodec.cli.progress import progress_bar
-from taskodec.errors import TaskodecError
+from taskodec.errors import TaskodecError, UsageError
+from taskodec.files.inputs import cannot_read, most_bytes, read_input
+from taskodec.files.outputs import results_to
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from taskodec.api.compressor import Compressor, Result
 
 __all__ = ["compress", "decompress", "info"]
@@ -26,18 +32,20 @@ Show = Callable[[Mapping[str, Any]], None]
 
 STREAM_SUFFIXES = frozenset({".tkd"})
 
+GOES_ON = "; the same call with --skip-existing makes the rest"
+
 
 def compress(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Images, or folders of images.")],
+    inputs: common.Images,
     *,
     output: common.OutputChoice = None,
-    codec: Annotated[str | None, typer.Option(help="Codec to use; see `taskodec plugins`.")] = None,
-    quality: Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")] = None,
-    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the image is for.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Tuning steps in all; 0 sends the image untuned.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Tuning preset, such as quick or paper.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the tuning.")] = None,
-    time_budget: Annotated[float | None, typer.Option(help="Seconds of tuning per image.")] = None,
+    codec: common.CodecChoice = None,
+    quality: common.QualityChoice = None,
+    task: common.TaskChoice = None,
+    steps: common.StepsChoice = None,
+    preset: common.PresetChoice = None,
+    seed: common.SeedChoice = None,
+    time_budget: common.TimeBudget = None,
     adapter: common.AdapterChoice = None,
     batch: Annotated[int, typer.Option(min=1, help="Tune up to so many images of one size together.")] = 1,
     config: common.ConfigFiles = None,
@@ -46,50 +54,80 @@ def compress(
     as_json: common.JsonFlag = False,
     quiet: common.Quiet = False,
     force: common.Force = False,
+    skip_existing: common.SkipExisting = False,
 ) -> None:
     """Compress images for a task, tuning the codec to each of them.
 
     Outputs are named after their inputs, with the suffix .tkd, beside them or in the folder of -o. Folders
-    are read one level deep. Files that exist are kept unless --force is given. With --batch, inputs of one size
-    come one after the other.
+    are read one level deep; - is standard input or output. Files that exist are refused unless --force or
+    --skip-existing is given. With --batch, inputs of one size come one after the other.
     """
-    flags = {
-        "codec.name": codec,
-        "quality": quality,
-        "task.name": task,
-        "ttft.steps": steps,
-        "ttft.preset": preset,
-        "ttft.seed": seed,
-        "ttft.time_budget": time_budget,
-        "adapter.name": adapter,
-    }
+    common.check_choice(force, skip_existing)
+    flags = common.tuning_flags(
+        codec=codec,
+        quality=quality,
+        task=task,
+        steps=steps,
+        preset=preset,
+        seed=seed,
+        time_budget=time_budget,
+        adapter=adapter,
+    )
     settings = common.resolve_settings(config, overrides, flags)
-    jobs = common.plan(inputs, output, ".tkd", suffixes=common.IMAGE_SUFFIXES, force=force)
+    jobs = common.plan(inputs, output, ".tkd", suffixes=common.IMAGE_SUFFIXES)
+    _check_suffixes(jobs)
     from taskodec.api.compressor import Compressor
-    from taskodec.files.atomic import write_atomic
 
-    batches = _batches(Compressor(settings, common.load_registry(plugin)), jobs, batch, quiet)
+    compressor = Compressor(settings, common.load_registry(plugin))
+    settled = common.settle(jobs, force=force, skip_existing=skip_existing)
+    batches = Batches(jobs, batch, _tune(compressor, quiet), settled.todo)
+    rest = GOES_ON if len(jobs) > 1 else ""
+    with results_to([job.target for job in jobs]) as write:
 
-    def work(job: common.Job) -> dict[str, Any]:
-        common.make_folder(job)  # before minutes of tuning that could not be kept
-        result = batches.result(job)
-        write_atomic(job.target, result.stream)
-        return {"input": str(job.source), "output": str(job.target), **result.report()}
+        def work(job: common.Job) -> dict[str, Any]:
+            common.make_folder(job)  # before minutes of tuning that could not be kept
+            result = batches.result(job)
+            write(job.target, result.stream)
+            return {"input": str(job.source), "output": str(job.target), **result.report()}
 
-    common.run_batch(batches.jobs, work, partial(_show, as_json, quiet, _compressed))
+        settled = replace(settled, todo=batches.jobs)
+        common.run_batch(settled, work, partial(_show, as_json, quiet, _compressed), quiet=quiet, goes_on=rest)
 
 
-def _batches(compressor: Compressor, jobs: Sequence[common.Job], size: int, quiet: bool) -> Batches:
+def _check_suffixes(jobs: Sequence[common.Job]) -> None:
+    """Refuse to give a stream the name of a picture."""
+    if wrong := [str(job.target) for job in jobs if job.target.suffix.lower() in common.IMAGE_SUFFIXES]:
+        raise UsageError(f"cannot write {', '.join(wrong)}: streams are no pictures, the usual suffix is .tkd")
+
+
+def _tune(compressor: Compressor, quiet: bool) -> Callable[[Sequence[common.Job]], list[Result | Exception]]:
+    limit = most_bytes(compressor.settings.limits.max_pixels)
+
     def tune(group: Sequence[common.Job]) -> list[Result | Exception]:
         label = group[0].source.name if len(group) == 1 else f"{len(group)} images"
         with progress_bar(label, quiet) as progress:
-            return compressor.compress_batch([job.source for job in group], progress)
+            return compressor.compress_batch([_picture(job.source, limit) for job in group], progress)
 
-    return Batches(jobs, size, tune)
+    return tune
+
+
+def _picture(source: Path, limit: int) -> Path | BinaryIO:
+    """What the API takes for an input."""
+    if source != common.STANDARD:
+        return source
+    picture = _Named(_read(source, limit))
+    picture.name = "standard input"
+    return picture
+
+
+class _Named(BytesIO):
+    """Bytes with a name for messages."""
+
+    name = ""
 
 
 def decompress(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN.tkd...", help="Streams, or folders of streams.")],
+    inputs: common.Streams,
     *,
     output: common.OutputChoice = None,
     adapter: common.AdapterChoice = None,
@@ -99,46 +137,65 @@ def decompress(
     as_json: common.JsonFlag = False,
     quiet: common.Quiet = False,
     force: common.Force = False,
+    skip_existing: common.SkipExisting = False,
 ) -> None:
     """Decompress streams to images; the task's code is not needed.
 
-    Outputs are named after their inputs, with the suffix .png, beside them or in the folder of -o. The suffix
-    of a file given with -o chooses its format. Files that exist are kept unless --force is given. A stream
-    made with other codec weights needs them: --set codec.checkpoint=FILE. It and codec.options are for the
-    codec that the stream names. So does a stream made with an adapter's file: --adapter FILE.
+    Outputs are named after their inputs, with the suffix .png, beside them or in the folder of -o; - is
+    standard input or output. The suffix of a file given with -o chooses its format. Files that exist are
+    refused unless --force or --skip-existing is given. A stream made with other codec weights needs them:
+    --set codec.checkpoint=FILE. It and codec.options are for the codec that the stream names. So does a
+    stream made with an adapter's file: --adapter FILE.
     """
-    settings = common.resolve_settings(config, overrides, {"adapter.name": adapter})
-    jobs = common.plan(inputs, output, ".png", suffixes=STREAM_SUFFIXES, force=force)
+    common.check_choice(force, skip_existing)
+    settings = common.resolve_settings(config, overrides, common.tuning_flags(adapter=adapter))
+    jobs = common.plan(inputs, output, ".png", suffixes=STREAM_SUFFIXES)
     registry = common.load_registry(plugin)
     from taskodec.api.compressor import Decompressor
-    from taskodec.images.tensors import save_image
+    from taskodec.api.loading import check_files
+    from taskodec.images.tensors import check_writable, save_image
 
+    check_files(settings)
+    for job in jobs:
+        check_writable(job.target)
     decompressor = Decompressor(settings, registry)
+    settled = common.settle(jobs, force=force, skip_existing=skip_existing)
+    limit, rest = most_bytes(settings.limits.max_pixels), GOES_ON if len(jobs) > 1 else ""
+    with results_to([job.target for job in jobs]) as write:
 
-    def work(job: common.Job) -> dict[str, Any]:
-        start = time.perf_counter()
-        common.make_folder(job)
-        data = _read(job.source)
-        with progress_bar(job.source.name, quiet) as progress:
-            image = decompressor.decompress(data, progress=progress)
-        save_image(image, job.target)
-        seconds = round(time.perf_counter() - start, 3)
-        about = {"bytes": len(data), "width": image.width, "height": image.height, "seconds": seconds}
-        return {"input": str(job.source), "output": str(job.target), **about}
+        def work(job: common.Job) -> dict[str, Any]:
+            start = time.perf_counter()
+            common.make_folder(job)
+            data = _read(job.source, limit)
+            with progress_bar(job.source.name, quiet) as progress:
+                image = decompressor.decompress(data, progress=progress)
+            if job.target == common.STANDARD:
+                write(job.target, _png(image))
+            else:
+                save_image(image, job.target)
+            seconds = round(time.perf_counter() - start, 3)
+            about = {"bytes": len(data), "width": image.width, "height": image.height, "seconds": seconds}
+            return {"input": str(job.source), "output": str(job.target), **about}
 
-    common.run_batch(jobs, work, partial(_show, as_json, quiet, _listed))
+        common.run_batch(settled, work, partial(_show, as_json, quiet, _listed), quiet=quiet, goes_on=rest)
+
+
+def _png(image: Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def info(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN.tkd...", help="Streams, or folders of streams.")],
+    inputs: common.Streams,
     *,
     as_json: common.JsonFlag = False,
 ) -> None:
     """Say what streams hold, without loading a network."""
-    from taskodec.stream.bitstream import Stream
+    from taskodec.stream.bitstream import MAX_PIXELS, Stream
 
     def work(job: common.Job) -> dict[str, Any]:
-        data = _read(job.source)
+        data = _read(job.source, most_bytes(MAX_PIXELS))
         stream = Stream.from_bytes(data, max_pixels=sys.maxsize)  # nothing here grows with the picture
         header = stream.header
         adapter = header.adapter_fingerprint
@@ -161,20 +218,22 @@ def info(
 
     sources = [source for path in inputs for source in common.expand(path, STREAM_SUFFIXES)]
     jobs = [common.Job(source, source) for source in sources]
-    common.run_batch(jobs, work, partial(_show, as_json, False, _listed))
+    common.run_batch(common.Settled(jobs), work, partial(_show, as_json, False, _listed))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_input(path, most)
     except OSError as error:
-        raise TaskodecError(f"cannot open {path}: {error.strerror or error}") from error
+        raise TaskodecError(cannot_read(path, error)) from error
 
 
 def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any]) -> None:
     """One report on standard output; without JSON, failures go to standard error."""
     if as_json:
         common.print_json(report)
+    elif "skipped" in report:
+        return
     elif "error" in report:
         print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
     elif not quiet:

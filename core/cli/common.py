@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskodec.console.frame import reason
+from taskodec.console.interrupt import exit_code
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
-from taskodec.files.plans import Job, expand, make_folder, plan
+from taskodec.files.inputs import STANDARD, argument
+from taskodec.files.plans import Job, Settled, check_choice, expand, make_folder, plan, settle
 
 if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
@@ -23,20 +26,35 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "STANDARD",
     "AdapterChoice",
+    "CodecChoice",
     "ConfigFiles",
     "Force",
     "HeldOut",
+    "Images",
     "Job",
     "JsonFlag",
     "OnlyThese",
     "OutputChoice",
     "Overrides",
     "PluginFiles",
+    "PresetChoice",
+    "QualityChoice",
     "Quiet",
     "Resume",
     "RunFolder",
+    "SeedChoice",
+    "Settled",
+    "SkipExisting",
+    "StepsChoice",
+    "Streams",
+    "TaskChoice",
+    "TimeBudget",
     "TrainingData",
+    "TrainingSeed",
+    "TrainingSteps",
+    "check_choice",
     "expand",
     "finite",
     "load_registry",
@@ -46,8 +64,30 @@ __all__ = [
     "resolve_settings",
     "resumable",
     "run_batch",
+    "settle",
+    "tuning_flags",
 ]
 
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IN...", parser=argument, help="Images, or folders of images; or -.")
+]
+Streams = Annotated[
+    list[Path],
+    typer.Argument(metavar="IN.tkd...", parser=argument, help="Streams, or folders of streams; or -."),
+]
+CodecChoice = Annotated[str | None, typer.Option("--codec", help="Codec to use; see `taskodec plugins`.")]
+TaskChoice = Annotated[str | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.")]
+QualityChoice = Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")]
+StepsChoice = Annotated[int | None, typer.Option("--steps", help="Tuning steps in all; 0 sends images untuned.")]
+PresetChoice = Annotated[str | None, typer.Option("--preset", help="Tuning preset, such as quick or paper.")]
+SeedChoice = Annotated[int | None, typer.Option("--seed", help="Seed of the tuning.")]
+TimeBudget = Annotated[float | None, typer.Option("--time-budget", help="Seconds of tuning per image.")]
+TrainingSteps = Annotated[int | None, typer.Option("--steps", help="Training steps.")]
+TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
+AdapterChoice = Annotated[
+    str | None,
+    typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
+]
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option("--config", metavar="FILE.yaml", help="Settings file, or taskodec:paper/NAME; repeatable."),
@@ -55,11 +95,10 @@ ConfigFiles = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as ttft.steps=80; repeatable.")
 ]
-AdapterChoice = Annotated[
+OutputChoice = Annotated[
     str | None,
-    typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
+    typer.Option("--output", "-o", metavar="OUT", help="File, folder for several, or -."),
 ]
-OutputChoice = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="File, or folder for several.")]
 TrainingData = Annotated[
     list[Path], typer.Option("--data", metavar="DIR|FILE.json", help="Images at any depth, or COCO's JSON; repeatable.")
 ]
@@ -75,6 +114,27 @@ PluginFiles = Annotated[
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object per input on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no report.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+SkipExisting = Annotated[
+    bool,
+    typer.Option("--skip-existing", help="Keep whole files that exist, make the rest."),
+]
+
+KEYS = {
+    "codec": "codec.name",
+    "task": "task.name",
+    "adapter": "adapter.name",
+    "quality": "quality",
+    "steps": "ttft.steps",
+    "preset": "ttft.preset",
+    "seed": "ttft.seed",
+    "time_budget": "ttft.time_budget",
+}
+"""The settings that options of these names stand for."""
+
+
+def tuning_flags(**given: Any) -> dict[str, Any]:
+    """Options by name, such as `steps`, as settings by dotted key."""
+    return {KEYS[name]: value for name, value in given.items()}
 
 
 def resolve_settings(
@@ -101,35 +161,65 @@ def load_registry(plugins: Sequence[Path] | None) -> Registry:
 
 
 def run_batch(
-    jobs: Sequence[Job], work: Callable[[Job], Mapping[str, Any]], show: Callable[[Mapping[str, Any]], None]
+    batch: Settled,
+    work: Callable[[Job], Mapping[str, Any]],
+    show: Callable[[Mapping[str, Any]], None],
+    *,
+    quiet: bool = False,
+    goes_on: str = "",
 ) -> None:
-    """Do every job; failures are shown as they come, summed up at the end, and make the exit code 1."""
-    failed = []
-    for job in jobs:
+    """Do every job; failures are shown as they come, summed up at the end, and make the exit code 1.
+
+    `goes_on` says what to do after Ctrl-C.
+    """
+    for note in batch.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for job in batch.kept:
+        show({"input": str(job.source), "output": str(job.target), "skipped": True})
+    failed: list[Path] = []
+    count = len(batch.todo) + len(batch.kept)
+    for done, job in enumerate(batch.todo, len(batch.kept)):
         try:
-            report = work(job)
-        except Exception as error:  # a batch goes on whatever happens to one picture
-            if not isinstance(error, TaskodecError):
-                traceback.print_exc()
-            message = str(error) if isinstance(error, TaskodecError) else f"{type(error).__name__}: {error}"
+            report = _report(work, job)
+        except KeyboardInterrupt as stop:
+            print(f"stopped; {done - len(failed)} of {count} inputs done{goes_on}", file=sys.stderr)
+            raise typer.Exit(exit_code(stop)) from None
+        if "error" in report:
             failed.append(job.source)
-            show({"input": str(job.source), "error": message})
-        else:
-            show(report)
+        show(report)
+    if batch.kept and not quiet:
+        print(f"{len(batch.kept)} of {count} inputs skipped: their outputs are there", file=sys.stderr)
     if failed:
-        if len(jobs) > 1:
-            print(f"error: {len(failed)} of {len(jobs)} inputs failed: {', '.join(map(str, failed))}", file=sys.stderr)
+        if count > 1:
+            print(f"error: {len(failed)} of {count} inputs failed: {', '.join(map(str, failed))}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _report(work: Callable[[Job], Mapping[str, Any]], job: Job) -> Mapping[str, Any]:
+    """What there is to say of a job: a batch goes on whatever happens to one picture."""
+    try:
+        return work(job)
+    except BrokenPipeError:
+        raise
+    except TaskodecError as error:
+        message = str(error)
+    except OSError as error:
+        message = reason(error)
+    except Exception as error:
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+    return {"input": str(job.source), "error": message}
 
 
 @contextmanager
 def resumable(rows: Path) -> Iterator[None]:
-    """Ctrl-C within says that the call can be repeated, and makes the exit code 130."""
+    """Ctrl-C within says whether the call can be repeated, and makes the exit code 130."""
     try:
         yield
-    except KeyboardInterrupt:
-        print(f"stopped; {rows} has what was measured, the same call goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        kept = f"{rows} has what was measured, the same call goes on" if rows.is_file() else "nothing was measured yet"
+        print(f"stopped; {kept}", file=sys.stderr)
+        raise typer.Exit(exit_code(stop)) from None
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -1,14 +1,13 @@
-"""The `taskodec` command. Exit codes: 0 fine, 1 an input failed, 2 the call was wrong, what it names included."""
+"""The `taskodec` command; `taskodec.console.frame` says what its exit codes are."""
 
 from __future__ import annotations
 
-import io
-import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from taskodec.cli.bench import bench
 from taskodec.cli.coding import compress, decompress, info
@@ -19,15 +18,22 @@ from taskodec.cli.paper import paper
 from taskodec.cli.plugins import config, plugins
 from taskodec.cli.pretrain import pretrain
 from taskodec.cli.train import train
-from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError, WeightsError
+from taskodec.console.frame import errors_as_lines, framed
 
 __all__ = ["app", "main"]
 
-WRONG_CALL = (PluginError, TaskError, UsageError, WeightsError)
-"""Errors that end a command before its first input: batches show those of an input themselves."""
+
+class _Commands(TyperGroup):
+    """The commands, whose errors do not reach typer: it has an end of its own for Ctrl-C and for broken pipes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with errors_as_lines():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="taskodec",
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -61,13 +67,7 @@ app.add_typer(models, name="models")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors raised on purpose become one line on standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without some letter must not end a batch
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to developers, not to users
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    try:
+    with framed():
         app(args=arguments, prog_name="taskodec")
-    except TaskodecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, WRONG_CALL) else 1)

@@ -11,6 +11,8 @@ import typer
 
 from taskodec.cli import common
 from taskodec.cli.progress import progress_bar
+from taskodec.console.frame import reason
+from taskodec.console.interrupt import exit_code
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import WeightsFile, cache_folder
 
@@ -113,9 +115,13 @@ def _each(files: Iterable[WeightsFile], work: Any, as_json: bool, quiet: bool = 
     for file in files:
         try:
             work(file)
-        except WeightsError as error:
+        except (WeightsError, OSError) as error:
             failed += 1
-            report: Mapping[str, Any] = {**_about(file), "error": str(error)}
+            said = reason(error) if isinstance(error, OSError) else str(error)
+            report: Mapping[str, Any] = {**_about(file), "error": said}
+        except KeyboardInterrupt as stop:
+            print(f"stopped at {file.name}; what has arrived is kept, the same call goes on", file=sys.stderr)
+            raise typer.Exit(exit_code(stop)) from None
         else:
             report = _about(file)
         if as_json:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from taskodec.errors import TaskodecError
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "pointer_to", "write_atomic"]
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - of systems other than POSIX, which have no such locks
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "clean_leftovers", "pointer_to", "write_atomic"]
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "AVIF": (".avif",),
@@ -29,6 +37,9 @@ Pillow opens some forty, by their first bytes whatever their names, and starts G
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 """What is taken from a folder; a file that is named is tried whatever its suffix."""
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+"""Names of files that are not whole yet."""
 
 POINTERS = (
     (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer", "git lfs pull"),
@@ -64,13 +75,43 @@ def write_atomic(path: Path, data: bytes) -> None:
     A TaskodecError names the path when it cannot be written.
     """
     target = Path(os.path.realpath(path))  # through a link: its target is replaced, not the link
-    if target.exists() and not target.is_file():
-        raise TaskodecError(f"cannot write {path}: it exists and is not a regular file")
     temporary = target.with_name(f".{uuid4().hex}.tmp")
     try:
-        temporary.write_bytes(data)
-        temporary.replace(target)
+        if path.exists() and not path.is_file():
+            raise TaskodecError(f"cannot write {path}: it exists and is not a regular file")
+        with _locked(temporary) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a disk that is full may say so only now
+            if fcntl is None:  # pragma: no cover - where open files cannot be moved
+                file.close()
+            temporary.replace(target)
     except OSError as error:
         raise TaskodecError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is gone when all went well, as is its folder at times
+            temporary.unlink()
+
+
+def clean_leftovers(folder: Path) -> None:
+    """Remove what writing that was killed has left in a folder; what somebody is writing stays."""
+    with contextlib.suppress(OSError):  # a folder that is not there, or not ours, has nothing to be cleaned
+        for path in [path for path in folder.iterdir() if TEMPORARY.fullmatch(path.name)]:
+            if fcntl is None:  # pragma: no cover - nothing says whether it is in use
+                return
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def _locked(path: Path) -> BinaryIO:
+    """A new file, open and locked as long as it is; with its process the lock goes, which makes it a leftover."""
+    while True:
+        file = path.open("xb")
+        if fcntl is None:  # pragma: no cover
+            return file
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            return file
+        file.close()  # taken for a leftover before it was locked

@@ -21,11 +21,14 @@ from filelock import FileLock
 
 from taskodec.errors import SettingsError, WeightsError
 
-__all__ = ["DownloadOptions", "Received", "download", "mirrored", "sha256_of"]
+__all__ = ["LONGEST", "DownloadOptions", "Received", "download", "mirrored", "sha256_of"]
 
 CHUNK = 2**18
 FIRST_WAIT = 1.0
 """Seconds before the second attempt; doubled before each further one."""
+
+LONGEST = 86400
+"""Seconds that anything here may wait."""
 
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 """HTTP statuses that another attempt may not meet again."""
@@ -59,8 +62,13 @@ class DownloadOptions:
             timeout, attempts = float(value["timeout"] or cls.timeout), int(value["attempts"] or cls.attempts)
         except ValueError as error:
             raise SettingsError(f"TASKODEC_TIMEOUT and TASKODEC_ATTEMPTS must be numbers: {error}") from error
+        if not (0 < timeout <= LONGEST and attempts >= 1):
+            raise SettingsError(
+                f"TASKODEC_TIMEOUT and TASKODEC_ATTEMPTS are {timeout:g} and {attempts}; valid: above 0 and up to "
+                f"{LONGEST} seconds, and 1 or more"
+            )
         offline = value["offline"].lower() not in {"", "0", "false", "no"}
-        return cls(tuple(value["mirrors"].split()), offline, timeout, max(1, attempts))
+        return cls(tuple(value["mirrors"].split()), offline, timeout, attempts)
 
     def to_environment(self) -> None:
         """Make these the options of this process and of those that it starts; what is as usual changes nothing."""
@@ -159,7 +167,7 @@ def _arrive(url: str, partial: _Partial, options: DownloadOptions, received: Rec
     """Read until the end, in several attempts."""
     for attempt in range(options.attempts):
         if attempt:
-            time.sleep(FIRST_WAIT * 2 ** (attempt - 1))
+            time.sleep(min(LONGEST, FIRST_WAIT * 2.0 ** min(attempt - 1, 30)))
         try:
             _read(url, partial, options.timeout, received)
             return

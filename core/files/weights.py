@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from taskodec.errors import WeightsError
+from taskodec.errors import UsageError, WeightsError
 from taskodec.files.atomic import pointer_to, write_atomic
 from taskodec.files.downloads import DownloadOptions, Received, download, mirrored, sha256_of
+from taskodec.files.inputs import expand_home
 
 __all__ = ["CHECKPOINT", "LOCAL", "WeightsFile", "WeightsState", "cache_folder", "check_online"]
 
@@ -71,13 +72,13 @@ class WeightsFile:
         `given` is a file of the user's own, taken as it is.
         """
         if given is not None:
-            return _existing(Path(given).expanduser())
-        found = self.located()
-        if found is None:
+            return _existing(expand_home(given))
+        if (packaged := self._packaged()) is not None:
+            return packaged
+        if not self.cached.is_file():
             return self.fetch(offline=offline)
-        if found == self.cached:
-            self.verify()
-        return found
+        self.verify()
+        return self.cached
 
     def located(self) -> Path | None:
         """The file in a package or in the cache folder, not checked; None if it is not here."""
@@ -171,13 +172,22 @@ class WeightsFile:
 
 
 def cache_folder() -> Path:
-    """Where weights are kept, and looked for: the folder of `torch.hub`, which is not imported for it."""
+    """Where weights are kept, and looked for: the folder of `torch.hub`, which is not imported for it.
+
+    WeightsError where that is below a home directory and there is none.
+    """
     if "torch.hub" in sys.modules:
         hub = sys.modules["torch.hub"].get_dir()
     else:
         cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        hub = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub"
-    return Path(hub) / "checkpoints"
+        hub = f"{os.environ.get('TORCH_HOME', f'{cache}/torch')}/hub"
+    try:
+        return expand_home(hub) / "checkpoints"
+    except UsageError as error:
+        raise WeightsError(
+            f"there is no folder to keep weights in: {hub} needs a home directory, which this user has not; set HOME, "
+            "or TORCH_HOME to a folder"
+        ) from error
 
 
 def check_online(message: str, offline: bool = False) -> None:

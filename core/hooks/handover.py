@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from taskodec.errors import PluginError, TaskError, UsageError
+from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError
 from taskodec.hooks.names import nearest
 
 if TYPE_CHECKING:
@@ -79,12 +79,19 @@ def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | N
 
 
 def build(what: str, target: Callable[..., Any], options: Mapping[str, Any], *positional: Any) -> Any:
-    """Call a loader with the user's options; UsageError names those that it does not take."""
+    """Call a loader with the user's options; UsageError names those that it does not take, or how it failed."""
     try:
         inspect.signature(target).bind(*positional, **options)
     except TypeError as error:
         raise UsageError(f"{what}: {error}; options: {_options_of(target)}") from error
-    return target(*positional, **options)
+    try:
+        return target(*positional, **options)
+    except (TaskodecError, ImportError):
+        raise
+    except Exception as error:  # anybody's code, with values of any type
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        made = f"made with {given}" if given else "made"
+        raise UsageError(f"{what} cannot be {made}: {type(error).__name__}: {error}") from error
 
 
 def _options_of(target: Callable[..., Any]) -> str:

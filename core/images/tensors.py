@@ -28,6 +28,7 @@ __all__ = [
     "MAX_PIXELS",
     "ImageInput",
     "LoadedImage",
+    "check_writable",
     "crop_to",
     "load_image",
     "pad_to",
@@ -96,6 +97,14 @@ def to_pil(x: Tensor) -> Image.Image:
     return Image.fromarray((pixels.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
 
+def check_writable(path: Path) -> str:
+    """The suffix that a picture is written by; UsageError for one that stands for no format here."""
+    suffix = path.suffix.lower() or ".png"
+    if suffix not in _SAVE:
+        raise UsageError(f"cannot write {path}: suffix {path.suffix!r} is unknown, valid are {', '.join(_SAVE)}")
+    return suffix
+
+
 def save_image(image: Tensor | Image.Image, path: str | os.PathLike[str]) -> None:
     """Write a picture in the format of its suffix (PNG without one), whole or not at all.
 
@@ -103,10 +112,7 @@ def save_image(image: Tensor | Image.Image, path: str | os.PathLike[str]) -> Non
     pictures that the format cannot hold: WebP takes 16383 pixels a side, JPEG 65500.
     """
     target = Path(path)
-    suffix = target.suffix.lower() or ".png"
-    if suffix not in _SAVE:
-        raise UsageError(f"cannot write {target}: suffix {target.suffix!r} is unknown, valid are {', '.join(_SAVE)}")
-    form, options = _SAVE[suffix]
+    form, options = _SAVE[check_writable(target)]
     write_atomic(target, encode_picture(to_pil(image) if isinstance(image, Tensor) else image, form, **options))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskodec.errors import ImageError, UsageError
+from taskodec.files.inputs import most_bytes, open_input
 from taskodec.pixels.colour import GRAYS, Conversion, ProfileError, conversion
 from taskodec.pixels.colour_tags import declared_profile
 from taskodec.pixels.exif import orientation
@@ -55,7 +56,7 @@ def read_image(source: Path | bytes | IO[bytes], *, max_pixels: int = MAX_PIXELS
     if not isinstance(source, Path):
         return _from_file(source, str(getattr(source, "name", "<file>")), max_pixels)
     try:
-        with source.open("rb") as file:
+        with open_input(source, most_bytes(max_pixels)) as file:
             return _from_file(file, str(source), max_pixels)
     except OSError as error:
         raise ImageError(f"cannot open {source}: {error.strerror or error}") from error

@@ -2,7 +2,7 @@
 
 Pictures are written without Pillow; to read them it is needed.
 
-Exit codes: 0 fine, 1 an input failed, 2 the call was wrong.
+Exit codes are those of `taskodec.console.frame`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 import taskodec
-from taskodec.errors import TaskodecError, UsageError, WeightsError
-from taskodec.files.atomic import IMAGE_SUFFIXES, write_atomic
-from taskodec.files.plans import Job, make_folder, plan
+from taskodec.console.frame import framed, reason
+from taskodec.console.interrupt import SIGNALLED, Stopped, exit_code
+from taskodec.errors import TaskodecError, UsageError
+from taskodec.files.atomic import IMAGE_SUFFIXES
+from taskodec.files.inputs import STANDARD, argument, cannot_read, most_bytes, read_input
+from taskodec.files.outputs import Write, results_to
+from taskodec.files.plans import Job, check_choice, make_folder, plan, settle
 from taskodec.pixels.reading import read_image, require_pillow
 from taskodec.runtime.decoder import CPU, TILE, Decoder, Encoder
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -36,7 +40,7 @@ SUFFIXES = frozenset({".tkd"})
 CHUNK = 2**30
 """Bytes of pixels in a chunk of PNG, which can have no more than twice as many."""
 
-Work = Callable[[Job], dict[str, Any]]
+Work = Callable[[Job, Write], dict[str, Any]]
 """Makes the target of a job; returns what there is to say of it."""
 
 
@@ -59,20 +63,20 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> None:
     """`taskodec-decode`; errors raised on purpose become one line on standard error."""
     parser = _parser("taskodec-decode", "Decode .tkd streams with an exported codec.", "IN.tkd", "streams")
-    chosen = parser.parse_args(arguments)
 
-    def prepare() -> Work:
+    def prepare(chosen: argparse.Namespace) -> Work:
         decoder = Decoder(chosen.codec, **_options(chosen))
 
-        def work(job: Job) -> dict[str, Any]:
-            data = _read(job.source)
+        def work(job: Job, write: Write) -> dict[str, Any]:
+            data = _read(job.source, chosen.max_pixels)
             pixels = decoder.decode(data)
-            write_atomic(job.target, png(pixels))
+            write(job.target, png(pixels))
             return {"bytes": len(data), "width": pixels.shape[1], "height": pixels.shape[0]}
 
         return work
 
-    _run(chosen, ".png", SUFFIXES, prepare)
+    with framed():
+        _run(parser.parse_args(arguments), ".png", SUFFIXES, prepare)
 
 
 def encode(arguments: Sequence[str] | None = None) -> None:
@@ -80,48 +84,86 @@ def encode(arguments: Sequence[str] | None = None) -> None:
     about = "Encode images, untuned, with a codec that was exported with --encoder."
     parser = _parser("taskodec-encode", about, "IMAGE", "images")
     parser.add_argument("-q", "--quality", type=float, help="low is a small file; the middle one without it")
-    chosen = parser.parse_args(arguments)
 
-    def prepare() -> Work:
+    def prepare(chosen: argparse.Namespace) -> Work:
         encoder = Encoder(chosen.codec, **_options(chosen))
         quality = encoder.quality(chosen.quality)
         require_pillow()
 
-        def work(job: Job) -> dict[str, Any]:
-            pixels, notes = read_image(job.source, max_pixels=chosen.max_pixels)
+        def work(job: Job, write: Write) -> dict[str, Any]:
+            standard = job.source == STANDARD
+            source = _read(job.source, chosen.max_pixels) if standard else job.source
+            pixels, notes = read_image(source, max_pixels=chosen.max_pixels)
             data = encoder.encode(pixels, quality)
-            write_atomic(job.target, data)
+            write(job.target, data)
             size = {"bytes": len(data), "width": pixels.shape[1], "height": pixels.shape[0]}
             return {**size, "quality": quality, **({"notes": notes} if notes else {})}
 
         return work
 
-    _run(chosen, ".tkd", IMAGE_SUFFIXES, prepare)
+    with framed():
+        _run(parser.parse_args(arguments), ".tkd", IMAGE_SUFFIXES, prepare)
 
 
-def _run(chosen: argparse.Namespace, suffix: str, suffixes: frozenset[str], prepare: Callable[[], Work]) -> None:
+def _run(
+    chosen: argparse.Namespace,
+    suffix: str,
+    suffixes: frozenset[str],
+    prepare: Callable[[argparse.Namespace], Work],
+) -> None:
     """Do all jobs, `--jobs` of them at a time, and leave with the exit code."""
-    try:
-        jobs = plan(chosen.inputs, chosen.output, suffix, suffixes=suffixes, force=chosen.force)
-        if wrong := [str(job.target) for job in jobs if job.target.suffix.lower() != suffix]:
-            raise UsageError(f"cannot write {', '.join(wrong)}: valid suffix is {suffix}")
-        work = prepare()
-    except TaskodecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError | WeightsError) else 1)
-    with ThreadPoolExecutor(chosen.jobs) as pool:
-        fine = [_show(report, chosen.json) for report in pool.map(lambda job: _report(work, job), jobs)]
-    sys.exit(0 if all(fine) else 1)
+    check_choice(chosen.force, chosen.skip_existing)
+    jobs = plan(chosen.inputs, chosen.output, suffix, suffixes=suffixes)
+    named = [job.target for job in jobs if job.target != STANDARD]
+    if wrong := [str(target) for target in named if target.suffix.lower() != suffix]:
+        raise UsageError(f"cannot write {', '.join(wrong)}: valid suffix is {suffix}")
+    work = prepare(chosen)
+    batch = settle(jobs, force=chosen.force, skip_existing=chosen.skip_existing)
+    for note in batch.notes:
+        print(f"note: {note}", file=sys.stderr)
+    with results_to([job.target for job in jobs]) as write:
+        for job in batch.kept:
+            _show({"input": str(job.source), "output": str(job.target), "skipped": True}, chosen.json)
+        failed = _do(batch.todo, lambda job: _report(work, job, write), chosen)
+    if batch.kept:
+        print(f"{len(batch.kept)} of {len(jobs)} inputs skipped: their outputs are there", file=sys.stderr)
+    if failed and len(jobs) > 1:
+        print(f"error: {len(failed)} of {len(jobs)} inputs failed: {', '.join(failed)}", file=sys.stderr)
+    sys.exit(1 if failed else 0)
 
 
-def _report(work: Work, job: Job) -> dict[str, Any]:
-    """What became of a job."""
+def _do(jobs: Sequence[Job], report: Callable[[Job], dict[str, Any]], chosen: argparse.Namespace) -> list[str]:
+    """Do the jobs and show what becomes of them; the inputs that failed."""
+    failed, done = [], 0
+    with ThreadPoolExecutor(min(chosen.jobs, max(1, len(jobs)))) as pool:
+        try:
+            for found in pool.map(report, jobs):
+                done += 1
+                if not _show(found, chosen.json):
+                    failed.append(found["input"])
+        except BaseException as error:
+            pool.shutdown(cancel_futures=True)  # those under way are finished
+            if isinstance(error, KeyboardInterrupt):
+                rest = "; the same call with --skip-existing makes the rest" if len(jobs) > 1 else ""
+                said = f"stopped; {done - len(failed)} of {len(jobs)} inputs done{rest}"
+                raise Stopped(said, exit_code(error) - SIGNALLED) from error
+            raise
+    return failed
+
+
+def _report(work: Work, job: Job, write: Write) -> dict[str, Any]:
+    """What became of a job: a batch goes on whatever happens to one input."""
     start = time.perf_counter()
     try:
         make_folder(job)
-        done = work(job)
+        done = work(job, write)
+    except BrokenPipeError:
+        raise
     except TaskodecError as error:
         return {"input": str(job.source), "error": str(error)}
+    except Exception as error:  # of onnxruntime, numpy or the system
+        said = reason(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        return {"input": str(job.source), "error": said}
     seconds = round(time.perf_counter() - start, 3)
     return {"input": str(job.source), "output": str(job.target), **done, "seconds": seconds}
 
@@ -132,7 +174,7 @@ def _show(report: dict[str, Any], as_json: bool) -> bool:
         print(json.dumps(report), flush=True)
     elif "error" in report:
         print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
-    else:
+    elif "skipped" not in report:
         about = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
         print(f"{report['input']} -> {report['output']}: {about}", flush=True)
         for note in report.get("notes", ()):
@@ -140,11 +182,11 @@ def _show(report: dict[str, Any], as_json: bool) -> bool:
     return "error" not in report
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, max_pixels: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_input(path, most_bytes(max_pixels))
     except OSError as error:
-        raise TaskodecError(f"cannot open {path}: {error.strerror or error}") from error
+        raise TaskodecError(cannot_read(path, error)) from error
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
@@ -156,8 +198,8 @@ def _parser(name: str, about: str, inputs: str, plural: str) -> argparse.Argumen
     parser = argparse.ArgumentParser(prog=name, description=about)
     parser.add_argument("--version", action="version", version=f"{name} {taskodec.__version__}")
     parser.add_argument("codec", type=Path, metavar="CODEC", help="folder that `taskodec export` wrote")
-    parser.add_argument("inputs", type=Path, nargs="+", metavar=inputs, help=f"{plural}, or folders of {plural}")
-    parser.add_argument("-o", "--output", metavar="OUT", help="file, or folder for several")
+    parser.add_argument("inputs", type=argument, nargs="+", metavar=inputs, help=f"{plural}, folders of them, or -")
+    parser.add_argument("-o", "--output", metavar="OUT", help="file, folder for several, or - for standard output")
     parser.add_argument(
         "--provider", action="append", metavar="NAME", help=f"onnxruntime's provider; may be repeated ({CPU})"
     )
@@ -167,6 +209,7 @@ def _parser(name: str, about: str, inputs: str, plural: str) -> argparse.Argumen
     parser.add_argument("--tile", type=_positive, default=TILE, help="pixels that a transform works on at once, about")
     parser.add_argument("--json", action="store_true", help="print one JSON object per input")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+    parser.add_argument("--skip-existing", action="store_true", help="keep whole files that exist, make the rest")
     return parser
 
 
@@ -183,6 +226,6 @@ def _options(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def _positive(text: str) -> int:
     value = int(text)
-    if value < 1:
+    if not 1 <= value < 2**31:
         raise ValueError
     return value

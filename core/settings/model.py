@@ -14,9 +14,9 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from taskodec.errors import SettingsError
-from taskodec.files.downloads import DownloadOptions
+from taskodec.files.downloads import LONGEST, DownloadOptions
 from taskodec.hooks.names import nearest
-from taskodec.settings.base import Count, Model, Positive, Size
+from taskodec.settings.base import Count, Model, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -132,7 +132,7 @@ class DownloadSettings(Model):
 
     mirrors: tuple[str, ...] = ()
     offline: bool = False
-    timeout: Positive = DownloadOptions.timeout
+    timeout: Annotated[float, Field(gt=0, le=LONGEST)] = DownloadOptions.timeout
     attempts: Size = DownloadOptions.attempts
 
 
@@ -169,7 +169,7 @@ class TrainSettings(Model):
     lr_scales: dict[str, float] = Field(default_factory=dict)
     clip: Positive = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    seed: Count = 0
+    seed: Seed = 0
     checkpoint_minutes: Positive = 5.0
     validate_every: Size = 500
     workers: Count | None = None
@@ -241,7 +241,7 @@ def load_settings(
     for file in files:
         user.add(read_yaml(Path(file)), str(file))
     for layer, key in nest(flags or {}):
-        user.add(layer, f"argument {key.rpartition('.')[2] or key}")
+        user.add(layer, f"argument {key.removesuffix('.name').rpartition('.')[2]}")
     for text in overrides:
         user.add(parse_override(text), f"--set {text}")
     layers = _with_presets(user)

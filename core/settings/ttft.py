@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from taskodec.settings.base import Count, Model, Positive, Size
+from taskodec.settings.base import Count, Model, Positive, Seed, Size
 
 __all__ = ["PhaseSettings", "TTFTSettings"]
 
@@ -71,7 +71,7 @@ class TTFTSettings(Model):
 
     preset: str = "default"
     phases: tuple[PhaseSettings, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
     steps: Count | None = None
     time_budget: Positive | None = None
     min_gain_per_second: Annotated[float, Field(ge=0)] = 0.0

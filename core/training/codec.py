@@ -7,6 +7,7 @@ stopped. All quality levels are mixed in each batch.
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from taskodec.coding.weights import save_weights
-from taskodec.console.interrupt import interrupts_kept
+from taskodec.console.interrupt import Stopped, interrupts_kept
 from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Rounding, total_bits
 from taskodec.errors import TaskodecError, UsageError
@@ -192,8 +193,8 @@ def run_steps(
                 progress(run.step, settings.steps, report)
             if log and run.step % REPORT_EVERY == 0:
                 log.report(run.step, run.seconds, report)
-            if any_rank(interrupted(), device) and not run.ended:
-                _stop(run)
+            if any_rank(bool(interrupted()), device) and not run.ended:
+                _stop(run, interrupted())
             if validation and run.step % settings.validate_every == 0:
                 points = validation()
                 if log:
@@ -236,11 +237,13 @@ def unit(crops: Tensor, device: torch.device) -> Tensor:
     return crops.to(device, non_blocking=True).float().div(255).to(memory_format=torch.channels_last)
 
 
-def _stop(run: TrainingState[TrainedT]) -> None:
+def _stop(run: TrainingState[TrainedT], number: int) -> None:
+    """End the run for a signal of this number, 0 for one that came to another process."""
     if rank() == 0:
         run.save()
-    raise KeyboardInterrupt(
-        f"stopped after step {run.step} of {run.settings.steps}; the same command with --resume goes on from {run.out}"
+    raise Stopped(
+        f"stopped after step {run.step} of {run.settings.steps}; the same command with --resume goes on from {run.out}",
+        number or signal.SIGINT,
     )
 
 

@@ -98,13 +98,18 @@ def _answers(requests: Sequence[Request], seed: int) -> list[Estimate | Exceptio
 
 def _slopes(requests: Sequence[Request], seed: int) -> list[Estimate | None]:
     asked = [request for request in requests if isinstance(request, Slope)]
-    torch.manual_seed((seed << 32) + asked[0].step)  # the noise of a step is the same whoever else is tuned
+    torch.manual_seed(_seed_of_step(seed, asked[0].step))  # the noise is the same whoever else is tuned
     for request in asked:
         request.variables.optimizer.zero_grad(set_to_none=True)
     patches = list(zip(*(request.objectives for request in asked), strict=True))
     found = [_slope(objectives, asked) for objectives in patches]
     shares = [objectives[0].subject.share for objectives in patches]
     return [Estimate.mean(own, shares) for own in zip(*found, strict=True)]
+
+
+def _seed_of_step(seed: int, step: int) -> int:
+    """64 bits for a step; seeds of as many bits stay apart."""
+    return ((seed << 32 | seed >> 32) + step) % 2**64
 
 
 def _slope(objectives: Sequence[Objective], asked: Sequence[Slope]) -> list[Estimate | None]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from taskodec.errors import UsageError
 from taskodec.hooks.names import nearest
+from taskodec.plugins.networks.onnx_names import onnx_file
 from taskodec.plugins.networks.scales import check_scale, refuse_scale
 from taskodec.tasks.detection import Detection, Detector, InstanceSegmentation, MaskDetector
 
@@ -97,6 +98,7 @@ def load_detector(
 ) -> Detector:
     """A detector with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
     check_scale(scale)
+    file = onnx_file(name, weights, onnx)
     if name == "yolox_nano":
         from taskodec.plugins.networks.yolox import yolox_nano
 
@@ -106,11 +108,11 @@ def load_detector(
 
         refuse_scale(name, scale)
         return fastestdet(weights, offline)
-    if name.startswith("onnx:"):
+    if file is not None:
         from taskodec.plugins.networks.onnx_networks import OnnxDetector, read_options
 
         refuse_scale(name, scale)
-        return OnnxDetector(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+        return OnnxDetector(file, read_options(onnx))
     if name.startswith("detectron2:"):
         from taskodec.plugins.networks.detectron2_networks import detectron2_detector
 

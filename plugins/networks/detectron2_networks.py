@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from taskodec.errors import UsageError
+from taskodec.files.inputs import expand_home
 from taskodec.plugins.networks.zoo import DETECTRON2, MODEL_ZOO, detectron2_file
 from taskodec.tasks.detection import Detector, MaskDetector
 from taskodec.tasks.detections import Detections
@@ -78,7 +79,7 @@ def _settings(config: str) -> Any:
         from detectron2.projects.point_rend import add_pointrend_config
 
         add_pointrend_config(settings)  # keys that only its configurations use
-        file = Path(config).expanduser()
+        file = expand_home(config)
         base = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml" if config == POINTREND else config
         settings.merge_from_file(str(file) if file.is_file() else model_zoo.get_config_file(base))
         if config == POINTREND:

@@ -84,17 +84,19 @@ class _OnnxNetwork(FeatureNetwork):
         super().__init__()
         graph = read_graph(file)
         entry = input_name(graph)
-        self.options, self.file = options, file
+        self.options = options
         self.trunk = convert(graph, [entry], options.features, file) if options.features else None
+        if self.trunk is None:
+            self.no_features = (
+                f"{file}: name the tensors to compare with task.options.onnx.features=[…], or compare what the network "
+                "says, with task.options.loss=outputs"
+            )
         self.whole = convert(graph, [entry], [options.output or output_name(graph)], file)
         self.normalise = Normalize(options.mean, options.std)
 
     def features(self, x: Tensor) -> list[Tensor]:
         if self.trunk is None:
-            raise UsageError(
-                f"{self.file}: name the tensors to compare with task.options.onnx.features=[…], or compare what the "
-                "network says, with task.options.loss=outputs"
-            )
+            raise UsageError(self.no_features)
         levels = [_listed(self.trunk(one)) for one in self._inputs(x)]
         return [torch.cat(level) for level in zip(*levels, strict=True)]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from taskodec.errors import UsageError
 from taskodec.hooks.names import nearest
+from taskodec.plugins.networks.onnx_names import onnx_file
 from taskodec.plugins.networks.scales import check_scale, refuse_scale
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.semantic import Semantic
@@ -64,12 +65,13 @@ def load_semantic(
 ) -> FeatureNetwork:
     """A network with its weights. UsageError for an unknown name or unfit options, WeightsError without weights."""
     check_scale(scale)
+    file = onnx_file(name, weights, onnx)
     if name != "espnetv2":
         refuse_scale(name, scale)
-    if name.startswith("onnx:"):
+    if file is not None:
         from taskodec.plugins.networks.onnx_networks import OnnxSemantic, read_options
 
-        return OnnxSemantic(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+        return OnnxSemantic(file, read_options(onnx))
     if name == "espnetv2":
         from taskodec.plugins.networks.espnet import espnet
 

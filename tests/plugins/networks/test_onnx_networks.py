@@ -94,9 +94,38 @@ def test_a_detectors_boxes_are_turned_into_the_pictures_pixels(tmp_path, x):
 
 def test_without_features_the_error_says_how_to_name_them(tmp_path, x):
     write(tmp_path / "net.onnx", 5, (16, 24), POOL)
-    task = load_cls(f"onnx:{tmp_path / 'net.onnx'}", onnx={"size": [16, 24]})
-    with pytest.raises(UsageError, match=r"net\.onnx: name the tensors .*task\.options\.onnx\.features"):
-        task.prepare(x)
+    with pytest.raises(UsageError, match=r"'cls': .*net\.onnx: name the tensors .*task\.options\.onnx\.features"):
+        load_cls(f"onnx:{tmp_path / 'net.onnx'}", onnx={"size": [16, 24]})
+
+
+@pytest.mark.parametrize(
+    ("load", "channels", "tail", "figure"),
+    [
+        (load_cls, 5, POOL, "top1_agreement"),
+        (load_semseg, 5, MAP, "pixel_agreement"),
+        (load_det, 4 + 3, ANCHORS, "objects_kept"),
+    ],
+)
+def test_outputs_alone_are_enough_for_loss_and_figures(tmp_path, x, load, channels, tail, figure):
+    write(tmp_path / "net.onnx", channels, (16, 24), tail)
+    options = {"size": [16, 24], "anchors_last": load is load_det}
+    task = load(f"onnx:{tmp_path / 'net.onnx'}", loss="outputs", onnx=options)
+    x_hat = (0.9 * x).requires_grad_()
+    task.loss(x_hat, task.prepare(x)).backward()
+    assert float(x_hat.grad.abs().sum()) > 0
+    assert set(task.metrics(x_hat.detach(), x)) == {figure}
+    named = load(f"onnx:{tmp_path / 'net.onnx'}", loss="outputs", onnx={**options, "features": ["middle"]})
+    assert set(named.metrics(x_hat.detach(), x)) == {figure, "feature_distance"}
+
+
+@pytest.mark.parametrize(
+    ("load", "other"), [(load_cls, "resnet50"), (load_semseg, "espnetv2"), (load_det, "fastestdet")]
+)
+def test_options_for_other_networks_are_refused(load, other):
+    with pytest.raises(UsageError, match=rf"task\.options\.onnx is for networks onnx:FILE, not for '{other}'"):
+        load(other, onnx={"size": [16, 24]})
+    with pytest.raises(UsageError, match=r"onnx:net\.onnx has its weights in the file"):
+        load("onnx:net.onnx", weights="other.pth")
 
 
 @pytest.mark.parametrize(
