@@ -77,9 +77,10 @@ def compress(
     jobs = common.plan(inputs, output, ".tkd", suffixes=common.IMAGE_SUFFIXES)
     _check_suffixes(jobs)
     from taskodec.api.compressor import Compressor
+    from taskodec.pixels.whole import flaw
 
     compressor = Compressor(settings, common.load_registry(plugin))
-    settled = common.settle(jobs, force=force, skip_existing=skip_existing)
+    settled = common.settle(jobs, flaw, force=force, skip_existing=skip_existing)
     batches = Batches(jobs, batch, _tune(compressor, quiet), settled.todo)
     rest = GOES_ON if len(jobs) > 1 else ""
     with results_to([job.target for job in jobs]) as write:
@@ -154,12 +155,13 @@ def decompress(
     from taskodec.api.compressor import Decompressor
     from taskodec.api.loading import check_files
     from taskodec.images.tensors import check_writable, save_image
+    from taskodec.pixels.whole import flaw
 
     check_files(settings)
     for job in jobs:
         check_writable(job.target)
     decompressor = Decompressor(settings, registry)
-    settled = common.settle(jobs, force=force, skip_existing=skip_existing)
+    settled = common.settle(jobs, flaw, force=force, skip_existing=skip_existing)
     limit, rest = most_bytes(settings.limits.max_pixels), GOES_ON if len(jobs) > 1 else ""
     with results_to([job.target for job in jobs]) as write:
 

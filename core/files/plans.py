@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import clean_leftovers
 from taskodec.files.inputs import STANDARD, argument
-from taskodec.pixels.whole import flaw
 
 __all__ = ["Job", "Settled", "check_choice", "expand", "make_folder", "plan", "settle"]
 
@@ -56,10 +55,10 @@ def plan(inputs: Sequence[Path], output: str | None, suffix: str, *, suffixes: f
     return jobs
 
 
-def settle(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> Settled:
+def settle(jobs: Sequence[Job], flaw: Callable[[Path], str], *, force: bool, skip_existing: bool) -> Settled:
     """What is done with outputs that exist: refused by a UsageError, made anew, or kept if they are whole.
 
-    With `skip_existing`, what killed runs have left in the folders of the outputs is removed.
+    `flaw` says what is wrong with a file (`taskodec.pixels.whole`). With `skip_existing`, what killed runs have left in the folders of the outputs is removed.
     """
     check_choice(force, skip_existing)
     existing = [job for job in jobs if job.target != STANDARD and job.target.is_file()]

@@ -30,6 +30,7 @@ from taskodec.files.inputs import STANDARD, argument, cannot_read, most_bytes, r
 from taskodec.files.outputs import Write, results_to
 from taskodec.files.plans import Job, check_choice, make_folder, plan, settle
 from taskodec.pixels.reading import read_image, require_pillow
+from taskodec.pixels.whole import flaw
 from taskodec.runtime.decoder import CPU, TILE, Decoder, Encoder
 from taskodec.stream.bitstream import MAX_PIXELS
 
@@ -118,7 +119,7 @@ def _run(
     if wrong := [str(target) for target in named if target.suffix.lower() != suffix]:
         raise UsageError(f"cannot write {', '.join(wrong)}: valid suffix is {suffix}")
     work = prepare(chosen)
-    batch = settle(jobs, force=chosen.force, skip_existing=chosen.skip_existing)
+    batch = settle(jobs, flaw, force=chosen.force, skip_existing=chosen.skip_existing)
     for note in batch.notes:
         print(f"note: {note}", file=sys.stderr)
     with results_to([job.target for job in jobs]) as write:

@@ -21,7 +21,7 @@ def folder(tmp_path):
 def test_hidden_files_and_other_files_of_a_folder_are_left_out(folder):
     assert [path.name for path in expand(folder, IMAGE_SUFFIXES)] == list(TAKEN)
     assert [path.name for path in list_images([folder])] == list(TAKEN)
-    jobs = plan([folder], None, ".tkd", suffixes=IMAGE_SUFFIXES, force=False)
+    jobs = plan([folder], None, ".tkd", suffixes=IMAGE_SUFFIXES)
     assert [job.source.name for job in jobs] == list(TAKEN)
 
 
