@@ -58,7 +58,8 @@ def plan(inputs: Sequence[Path], output: str | None, suffix: str, *, suffixes: f
 def settle(jobs: Sequence[Job], flaw: Callable[[Path], str], *, force: bool, skip_existing: bool) -> Settled:
     """What is done with outputs that exist: refused by a UsageError, made anew, or kept if they are whole.
 
-    `flaw` says what is wrong with a file (`taskodec.pixels.whole`). With `skip_existing`, what killed runs have left in the folders of the outputs is removed.
+    `flaw` says what is wrong with a file (`taskodec.pixels.whole`). With `skip_existing`, what killed runs have left in
+    the folders of the outputs is removed.
     """
     check_choice(force, skip_existing)
     existing = [job for job in jobs if job.target != STANDARD and job.target.is_file()]

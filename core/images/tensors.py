@@ -63,8 +63,8 @@ def load_image(source: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedIma
     """Read a path, encoded bytes, an open file, a PIL image, a numpy array or a tensor.
 
     Arrays are (H, W) or (H, W, 1|3|4), tensors (3, H, W), (1, H, W), (1, 3, H, W) or (1, 1, H, W); both hold
-    uint8, uint16 or floats in [0, 1]. Transparent pixels are composited on white. ImageError names the
-    picture, what was found and what is valid.
+    uint8, uint16 or floats in [0, 1]. Colours become those of sRGB, transparent pixels are composited on white.
+    ImageError names the picture, what was found and what is valid.
     """
     rgb, notes = _read(source, max_pixels)
     x = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None]  # (H, W, 3) -> (1, 3, H, W)

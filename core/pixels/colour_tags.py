@@ -1,4 +1,4 @@
-"""What files say of their colours, as an ICC profile, where Pillow does not hand one on. No torch.
+"""What files say of their colours where Pillow does not hand it on: as an ICC profile, and how fine they are. No torch.
 
 That is the profile in JPEG 2000 and BMP, the code points of AVIF and PNG (`nclx`, `cICP`: ITU-T H.273), and PNG's
 `gAMA` and `cHRM`. Nothing here raises: what cannot be made sense of is said in a note.
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from taskodec.pixels.icc import BT709, gray_profile, matrix_profile
 
-__all__ = ["declared_profile"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["bits_a_channel", "declared_profile"]
 
 Info = Mapping[str | tuple[int, int], Any]
 """What Pillow keeps beside a picture."""
@@ -58,6 +61,29 @@ def declared_profile(info: Info, form: str | None, file: IO[bytes] | None, *, gr
     return (None, "") if "srgb" in info else _of_numbers(info, gray)
 
 
+def bits_a_channel(image: Image.Image, file: IO[bytes] | None) -> int:
+    """How many bits a channel has in the file, of which Pillow keeps eight; 8 also where it is not known.
+
+    `image` is not yet loaded.
+    """
+    tiles = getattr(image, "tile", None) or []
+    codec, _, _, arguments = tuple(tiles[0]) if tiles else ("", None, 0, None)
+    if ";16" in str(arguments):
+        return 16
+    if codec in ("ppm", "ppm_plain") and isinstance(arguments, tuple):
+        return max(8, int(arguments[1]).bit_length())
+    if file is None:
+        return 8
+    if image.format == "JPEG2000":
+        raw = _at(file, 0, 4) == b"\xff\x4f\xff\x51"
+        size = _at(file, 42, 1) if raw else next(_boxes(file, b"jp2h", b"ihdr"), b"")[10:11]  # 255 where they differ
+        return max(8, (size[0] & 0x7F) + 1) if size and size != b"\xff" else 8
+    if image.format == "AVIF":  # AV1 in ISOBMFF, section 2.3.3: high_bitdepth and twelve_bit
+        flags = next(_boxes(file, b"meta", b"iprp", b"ipco", b"av1C"), bytes(3))[2:3]
+        return {0x40: 10, 0x60: 12}.get(flags[0] & 0x60, 8) if flags else 8
+    return 8
+
+
 def _of_code(code: tuple[int, int], gray: bool) -> tuple[bytes | None, str]:
     """The profile of primaries and transfer curve by code points."""
     primaries, transfer = (1 if part == UNSPECIFIED else part for part in code)
@@ -89,16 +115,14 @@ def _code_points(form: str | None, file: IO[bytes]) -> tuple[int, int] | None:
         return (body[0], body[1]) if len(body) == 4 else None
     if form != "AVIF":
         return None
-    data = _whole(file)
-    bodies = _find(data, 0, len(data), (b"meta", b"iprp", b"ipco", b"colr"))
+    bodies = _boxes(file, b"meta", b"iprp", b"ipco", b"colr")
     return next((_pair(body) for body in bodies if body[:4] == b"nclx" and len(body) >= 8), None)
 
 
 def _of_jpeg2000(file: IO[bytes]) -> bytes | None:
     """The profile of JP2's colour specification (ISO/IEC 15444-1, annex I.5.3.3)."""
-    data = _whole(file)
-    found = (body[3:] for body in _find(data, 0, len(data), (b"jp2h", b"colr")) if body[:1] in (b"\2", b"\3"))
-    return next(found, None)
+    bodies = _boxes(file, b"jp2h", b"colr")
+    return next((body[3:] for body in bodies if body[:1] in (b"\2", b"\3")), None)
 
 
 def _of_bmp(file: IO[bytes]) -> bytes | None:
@@ -110,8 +134,14 @@ def _of_bmp(file: IO[bytes]) -> bytes | None:
     return _at(file, 14 + offset, size)
 
 
-def _find(data: bytes, start: int, end: int, path: tuple[bytes, ...]) -> Iterator[bytes]:
+def _boxes(file: IO[bytes], *path: bytes) -> Iterator[bytes]:
     """The bodies of the boxes at a path (ISO/IEC 14496-12, section 4.2)."""
+    file.seek(0)
+    data = file.read()
+    return _find(data, 0, len(data), path)
+
+
+def _find(data: bytes, start: int, end: int, path: tuple[bytes, ...]) -> Iterator[bytes]:
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)
         head = 8
@@ -150,8 +180,3 @@ def _pair(body: bytes) -> tuple[int, int]:
 def _at(file: IO[bytes], offset: int, size: int) -> bytes:
     file.seek(offset)
     return file.read(size)
-
-
-def _whole(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()

@@ -59,7 +59,7 @@ def reading(name: str, max_pixels: int) -> Iterator[list[warnings.WarningMessage
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(str(error)) from error
+            raise ImageError("; ".join([str(error), *warned(caught)])) from error  # such as of a format that it lacks
         except MemoryError as error:
             raise ImageError(f"{name} does not fit into memory") from error
         except Exception as error:  # decoders raise nearly anything on damaged data

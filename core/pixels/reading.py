@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from taskodec.errors import ImageError, UsageError
 from taskodec.files.inputs import most_bytes, open_input
 from taskodec.pixels.colour import GRAYS, Conversion, ProfileError, conversion
-from taskodec.pixels.colour_tags import declared_profile
+from taskodec.pixels.colour_tags import bits_a_channel, declared_profile
 from taskodec.pixels.exif import orientation
 from taskodec.pixels.pillow import Opened, check_size, decode_file, reading, warned
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -114,12 +114,11 @@ def _frames_left_out(image: Image.Image) -> list[str]:
 def _channels(image: Image.Image, name: str, file: IO[bytes] | None) -> tuple[NDArray[Any], list[str]]:
     """The frame, upright, as an array of grey, RGB or RGBA in sRGB; `file` is where it comes from, if that is known."""
     notes = []
-    if ";16" in str(getattr(image, "tile", "")) and image.mode in ("LA", "RGB", "RGBA"):
-        notes.append("16 bits a channel read as 8")
-    form = image.format
+    form, bits = image.format, 8 if image.mode in WIDE_GRAYS else bits_a_channel(image, file)
+    notes += [f"{bits} bits a channel read as 8"] if bits > 8 else []
     image.load()  # some of what is beside the pixels comes after them
     clear = image.info.get("transparency")
-    if notes and isinstance(clear, tuple):  # Pillow leaves it at 16 bits
+    if bits == 16 and isinstance(clear, tuple):  # Pillow leaves it at 16 bits
         image = image.copy()  # which is ours to change
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     profile, said = declared_profile(image.info, form, file, gray=image.mode in GRAYS)
@@ -127,11 +126,11 @@ def _channels(image: Image.Image, name: str, file: IO[bytes] | None) -> tuple[ND
     if form != "TIFF":  # which Pillow turns
         image, said = _upright(image)
         notes += [said] if said else []
-    conversion, said = _conversion(profile, image.mode)
+    to_srgb, said = _to_srgb(profile, image.mode)
     notes += [said] if said else []
     if image.mode in WIDE_GRAYS:
-        return _wide_gray(image, name, conversion), notes
-    return _colours(image, conversion), notes
+        return _wide_gray(image, name, to_srgb), notes
+    return _colours(image, to_srgb), notes
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, str]:
@@ -141,7 +140,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, str]:
     return (image.transpose(Image.Transpose[UPRIGHT[turn]]) if turn in UPRIGHT else image), note
 
 
-def _conversion(profile: object, mode: str) -> tuple[Conversion | None, str]:
+def _to_srgb(profile: object, mode: str) -> tuple[Conversion | None, str]:
     """What makes colours sRGB, and what there is to say of them."""
     if mode == "LAB":
         return None, "LAB converted to sRGB"
@@ -157,16 +156,16 @@ def _conversion(profile: object, mode: str) -> tuple[Conversion | None, str]:
     return None, "" if profile is None else f"colours read as sRGB {reason}"
 
 
-def _colours(image: Image.Image, conversion: Conversion | None) -> NDArray[Any]:
+def _colours(image: Image.Image, to_srgb: Conversion | None) -> NDArray[Any]:
     """RGB or RGBA of 8 bits."""
-    if conversion is not None:
-        return np.asarray(conversion.picture(image))
+    if to_srgb is not None:
+        return np.asarray(to_srgb.picture(image))
     if image.mode == "La":  # premultiplied: Pillow has no direct way to RGBA
         image = image.convert("LA")
     return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def _wide_gray(image: Image.Image, name: str, conversion: Conversion | None) -> NDArray[Any]:
+def _wide_gray(image: Image.Image, name: str, to_srgb: Conversion | None) -> NDArray[Any]:
     """Greyscale of 16 or 32 bits: integers count as 16-bit, floats must already lie in [0, 1]."""
     values = np.asarray(image)
     if image.mode != "F":
@@ -177,8 +176,8 @@ def _wide_gray(image: Image.Image, name: str, conversion: Conversion | None) -> 
         values = values.astype(np.uint16)
     clear = image.info.get("transparency")
     unit = _to_unit(values, name)
-    if conversion is not None:
-        unit = conversion.grays(unit)
+    if to_srgb is not None:
+        unit = to_srgb.grays(unit)
     if not isinstance(clear, int):
         return unit
     gray = unit[..., None]  # (H, W) -> (H, W, 1)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from taskodec.images.tensors import load_image
-from taskodec.pixels.colour_tags import declared_profile
+from taskodec.pixels.colour_tags import bits_a_channel, declared_profile
 from taskodec.pixels.icc import BT709, gray_profile, matrix_profile
 
 P3 = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
@@ -157,6 +157,28 @@ def test_profiles_of_bmp():
     assert same(bmp_with(profile), profile)
     assert load_image(bmp_with(profile, b"BGRs")).notes == []
     assert load_image(saved("BMP")).notes == []
+
+
+def test_more_than_eight_bits_are_said():
+    ppm = b"P6\n1 1\n1023\n" + struct.pack(">3H", 1023, 0, 512)
+    plain = b"P3\n1 1\n65535\n65535 0 32768\n"
+    for data, bits in ((ppm, 10), (plain, 16)):
+        loaded = load_image(data)
+        assert loaded.notes == [f"{bits} bits a channel read as 8"]
+        assert loaded.x.flatten().tolist() == pytest.approx([1, 0, 0.5], abs=0.01)
+    assert load_image(b"P5\n1 1\n65535\n\x80\x01").notes == []  # of grey none are lost
+
+    jp2, raw, avif = saved("JPEG2000"), saved("JPEG2000", no_jp2=True), saved("AVIF")
+    at, flags = jp2.index(b"ihdr") + 14, avif.index(b"av1C") + 6
+    cases = [(jp2, at, 7, 8), (jp2, at, 15, 16), (jp2, at, 255, 8), (raw, 42, 11, 12), (raw, 42, 0x89, 10)]
+    cases += [(avif, flags, avif[flags], 8), (avif, flags, 0x40, 10), (avif, flags, 0x60, 12)]
+    for data, place, value, bits in cases:
+        with Image.open(io.BytesIO(data)) as image:
+            changed = data[:place] + bytes([value]) + data[place + 1 :]
+            assert bits_a_channel(image, io.BytesIO(changed)) == bits
+    with Image.open(io.BytesIO(jp2)) as image:
+        assert bits_a_channel(image, None) == 8
+        assert bits_a_channel(image, io.BytesIO(jp2[:30])) == 8
 
 
 @pytest.mark.parametrize("make", [lambda: jp2_with(matrix_profile(P3, None)), lambda: saved("AVIF")])

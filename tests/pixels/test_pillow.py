@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import EpsImagePlugin, GifImagePlugin, Image
+from PIL import AvifImagePlugin, EpsImagePlugin, GifImagePlugin, Image
 
 from taskodec.errors import ImageError, UsageError
 from taskodec.files.atomic import FORMATS
@@ -196,6 +196,13 @@ def test_work_is_told_whether_the_file_is_whole():
         told.append((opened.image.size, opened.whole))
     assert told == [(SIZE, True), (SIZE, False)]
     assert notes == ["parts of the file beside the pixels cannot be read, and were left out"]
+
+
+def test_a_pillow_without_a_format_says_so(monkeypatch):
+    data = saved("AVIF")
+    monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
+    with pytest.raises(ImageError, match=r"not an image .*; .* because AVIF support not installed"):
+        load_image(data)
 
 
 def test_avif_has_a_limit_of_its_own():
