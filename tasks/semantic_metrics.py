@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from taskodec.contracts import Evaluator, Record
@@ -68,16 +69,22 @@ class SemanticEvaluator(Evaluator):
 
     def _truth(self, file: Path, size: Sequence[int]) -> Tensor:
         """The classes of the pixels, (H, W)."""
+        wanted = (size[1], size[0])
         try:
-            with Image.open(file) as image:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's, of many pixels: what has more than the image is not read
+                image = Image.open(file, formats=["PNG"])
+            with image:
                 if image.mode not in {"L", "P"}:
                     raise UsageError(f"{file} is a picture of mode {image.mode}; valid: one channel of 8 bits (L or P)")
+                if image.size != wanted:
+                    found, own = (f"{width}x{height}" for width, height in (image.size, wanted))
+                    raise UsageError(f"{file} has {found} pixels, its image {own}: use the image that was labelled")
                 values = torch.from_numpy(np.array(image)).long()
-        except (OSError, UnidentifiedImageError) as error:
+        except UsageError:
+            raise
+        except Exception as error:  # Pillow raises nearly anything on a damaged file
             raise UsageError(f"cannot read the label {file}: {error}; valid: a PNG for each image") from error
-        if values.shape != tuple(size):
-            found, wanted = (f"{width}x{height}" for height, width in (values.shape, size))
-            raise UsageError(f"{file} has {found} pixels, its image {wanted}: use the image that was labelled")
         return self.table[values]
 
 

@@ -40,6 +40,7 @@ from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image
 from taskodec.progress import Progress
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import Header, Stream
+from taskodec.task_calls import on_device
 from taskodec.tuning.memory import check_tunable
 from taskodec.tuning.phases import steps_of
 from taskodec.tuning.ttft import Tuner
@@ -66,7 +67,7 @@ class Compressor:
         if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
             settings = settings.model_copy(update={"task": settings.task.model_copy(update={"options": {}})})
         made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
-        self.task: Task = made.to(self.device)
+        self.task: Task = on_device(made, self.device)
         adapter, passed_over = choose_adapter(
             registry, settings.adapter, self.codec, self.task.name, settings.task.options
         )

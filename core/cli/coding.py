@@ -15,6 +15,7 @@ import typer
 from taskodec.cli import common
 from taskodec.cli.batches import Batches
 from taskodec.cli.progress import progress_bar
+from taskodec.cli.terminal import escaped
 from taskodec.errors import TaskodecError
 
 if TYPE_CHECKING:
@@ -173,12 +174,13 @@ def _read(path: Path) -> bytes:
 
 def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any]) -> None:
     """One report on standard output; without JSON, failures go to standard error."""
+    names = {key: escaped(value) if isinstance(value, str) else value for key, value in report.items()}
     if as_json:
         common.print_json(report)
     elif "error" in report:
-        print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
+        print(f"error: {names['input']}: {report['error']}", file=sys.stderr)
     elif not quiet:
-        print(render(report), flush=True)
+        print(render(names), flush=True)
 
 
 def _compressed(report: Mapping[str, Any]) -> str:

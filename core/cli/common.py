@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskodec.cli.terminal import escaped
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.plans import Job, expand, make_folder, plan
@@ -118,7 +119,8 @@ def run_batch(
             show(report)
     if failed:
         if len(jobs) > 1:
-            print(f"error: {len(failed)} of {len(jobs)} inputs failed: {', '.join(map(str, failed))}", file=sys.stderr)
+            names = ", ".join(escaped(str(path)) for path in failed)
+            print(f"error: {len(failed)} of {len(jobs)} inputs failed: {names}", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -18,6 +18,7 @@ from taskodec.cli.models import models
 from taskodec.cli.paper import paper
 from taskodec.cli.plugins import config, plugins
 from taskodec.cli.pretrain import pretrain
+from taskodec.cli.terminal import guarded
 from taskodec.cli.train import train
 from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError, WeightsError
 
@@ -66,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without some letter must not end a batch
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to developers, not to users
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    try:
-        app(args=arguments, prog_name="taskodec")
-    except TaskodecError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, WRONG_CALL) else 1)
+    with guarded():
+        try:
+            app(args=arguments, prog_name="taskodec")
+        except TaskodecError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2 if isinstance(error, WRONG_CALL) else 1)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from taskodec.cli.terminal import escaped, guarded
 from taskodec.errors import TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import IMAGE_SUFFIXES, write_atomic
 from taskodec.files.plans import Job, make_folder, plan
@@ -53,7 +54,7 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> None:
     """`taskodec-decode`; errors raised on purpose become one line on standard error."""
     parser = _parser("taskodec-decode", "Decode .tkd streams with an exported codec.", "IN.tkd", "streams")
-    chosen = parser.parse_args(arguments)
+    chosen = _parsed(parser, arguments)
 
     def prepare() -> Work:
         decoder = Decoder(chosen.codec, **_options(chosen))
@@ -74,7 +75,7 @@ def encode(arguments: Sequence[str] | None = None) -> None:
     about = "Encode images, untuned, with a codec that was exported with --encoder."
     parser = _parser("taskodec-encode", about, "IMAGE", "images")
     parser.add_argument("-q", "--quality", type=float, help="low is a small file; the middle one without it")
-    chosen = parser.parse_args(arguments)
+    chosen = _parsed(parser, arguments)
 
     def prepare() -> Work:
         encoder = Encoder(chosen.codec, **_options(chosen))
@@ -93,6 +94,12 @@ def encode(arguments: Sequence[str] | None = None) -> None:
     _run(chosen, ".tkd", IMAGE_SUFFIXES, prepare)
 
 
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    with guarded():
+        return parser.parse_args(arguments)
+
+
+@guarded()
 def _run(chosen: argparse.Namespace, suffix: str, suffixes: frozenset[str], prepare: Callable[[], Work]) -> None:
     """Do all jobs, `--jobs` of them at a time, and leave with the exit code."""
     try:
@@ -122,15 +129,16 @@ def _report(work: Work, job: Job) -> dict[str, Any]:
 
 def _show(report: dict[str, Any], as_json: bool) -> bool:
     """Print it; whether it is no failure."""
+    source = escaped(report["input"])
     if as_json:
         print(json.dumps(report), flush=True)
     elif "error" in report:
-        print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
+        print(f"error: {source}: {report['error']}", file=sys.stderr)
     else:
         about = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
-        print(f"{report['input']} -> {report['output']}: {about}", flush=True)
+        print(f"{source} -> {escaped(report['output'])}: {about}", flush=True)
         for note in report.get("notes", ()):
-            print(f"note: {report['input']}: {note}", file=sys.stderr)
+            print(f"note: {source}: {note}", file=sys.stderr)
     return "error" not in report
 
 

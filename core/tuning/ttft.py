@@ -24,6 +24,7 @@ from taskodec.errors import TaskodecError
 from taskodec.images.tensors import pad_to
 from taskodec.progress import Progress
 from taskodec.settings.ttft import TTFTSettings
+from taskodec.task_calls import prepared, weight_of
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.calibration import calibrate_lmbda
 from taskodec.tuning.candidates import Candidate, Candidates
@@ -175,8 +176,8 @@ class _Run:
         size = (x.shape[2], x.shape[3])
         self.padded = pad_to(x, self.codec.stride)
         with torch.no_grad():
-            reference = tuner.task.prepare(x)
-        lmbda = tuner.lmbda if tuner.lmbda is not None else tuner.task.lmbda(self.codec, self.quality)
+            reference = prepared(tuner.task, x)
+        lmbda = tuner.lmbda if tuner.lmbda is not None else weight_of(tuner.task, self.codec, self.quality)
         if lmbda is None:
             lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
         self.lmbda = lmbda * tuner.lmbda_scale
