@@ -16,13 +16,12 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from taskodec.coding.bottleneck import names_of
+from taskodec.coding.tensor_files import read_tensors
 from taskodec.coding.weights import fill
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import pointer_to
@@ -35,6 +34,10 @@ LEFT_OUT = re.compile(
     r"|(^|\.)entropy_bottleneck\.(target|likelihood_lower_bound\.bound)$"
 )
 ADAPTER = re.compile(r"(?P<layer>.+)\.w_lora_(?P<part>[USV])")
+
+
+MAX_MEMBER = 2**32
+"""Bytes of a checkpoint inside an archive, which is read into memory."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,18 @@ def _tensors(path: Path, member: str = "") -> dict[str, Tensor]:
     if found := pointer_to("the weights", path):
         raise WeightsError(f"{path} is {found}")
     try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            source = _member(path, member) if member else path
-            content = torch.load(source, map_location="cpu", weights_only=True)
+        return read_tensors(_member(path, member) if member else path)
     except WeightsError:
         raise
+    except ValueError as error:
+        raise WeightsError(
+            f"{path} holds no dictionary of tensors, neither bare nor under 'state_dict': {_first_line(error)}"
+        ) from error
     except Exception as error:  # a damaged file can raise nearly anything
         raise WeightsError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}: {_first_line(error)}); "
             "valid are safetensors files and torch.save files that hold only tensors and plain values"
         ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise WeightsError(f"{path} holds no dictionary of tensors, neither bare nor under 'state_dict'")
-    return {str(name): value for name, value in content.items()}
 
 
 def _member(path: Path, member: str) -> BinaryIO:
@@ -121,6 +119,8 @@ def _member(path: Path, member: str) -> BinaryIO:
             raise WeightsError(
                 f"{path} has {len(names)} files {member}, expected one; it holds: {', '.join(archive.namelist()[:10])}"
             )
+        if archive.getinfo(names[0]).file_size > MAX_MEMBER:
+            raise WeightsError(f"{path}: {names[0]} has more than the limit of {MAX_MEMBER} bytes")
         return io.BytesIO(archive.read(names[0]))
 
 

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from taskodec.errors import UsageError
+from taskodec.files.atomic import read_limited
+from taskodec.files.json_text import parse_json
 from taskodec.hooks.names import nearest
-from taskodec.tasks.coco_ap import Kind, silent
+from taskodec.tasks.coco_ap import Kind
+from taskodec.tasks.coco_entries import Id, Picture, entries, read_categories, read_id, read_object, read_pictures
+from taskodec.tasks.coco_masks import Mask, read_mask
 
 __all__ = ["CocoLabels"]
 
 FORM = "valid: COCO's JSON with `images` (id, file_name, width, height) and `annotations` (image_id, category_id, bbox)"
 
+MAX_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class _Object:
+    """An annotation: its numbers, and its mask if masks are compared."""
+
+    found: Mapping[str, Any]
+    mask: Mask | None
+
+    def annotation(self) -> Mapping[str, Any]:
+        """In COCO's form, the mask as compressed run lengths."""
+        return self.found if self.mask is None else {**self.found, "segmentation": self.mask.rle()}
+
 
 class CocoLabels:
     """The objects in each image of a COCO file, by the image's file name (folders before it do not count).
 
-    For `segm` each needs a `segmentation`: polygons, or RLE, compressed or not. UsageError if the file is no such one.
+    For `segm` each needs a `segmentation`: polygons, or RLE, compressed or not. Everything is checked when the file is
+    read, before pycocotools sees any of it: UsageError for what cannot be. A warning says how many objects reach
+    beyond their pictures, of which only what is inside counts, or are of images that the file does not list.
     """
 
     def __init__(self, path: Path, kind: Kind) -> None:
         self.path, self.kind = path, kind
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            content = parse_json(read_limited(path, MAX_BYTES), depth=None)
+        except (OSError, ValueError) as error:
             raise UsageError(f"cannot read the labels {path}: {error}; {FORM}") from error
         try:
-            self.images = {PurePosixPath(image["file_name"]).name: _image(image) for image in content["images"]}
-            self.objects: dict[Any, list[Mapping[str, Any]]] = {id_: [] for id_, *_ in self.images.values()}
-            sizes = {id_: size for id_, *size in self.images.values()}
-            for one in content["annotations"]:
-                if one["image_id"] in sizes:
-                    self.objects[one["image_id"]].append(_object(one, kind, sizes[one["image_id"]]))
-        except KeyError as error:
-            raise UsageError(f"{path}: an entry has no {error}; {FORM}{_MASKS[kind]}") from error
-        except (TypeError, ValueError, IndexError, OverflowError) as error:
+            self.images = read_pictures(content)
+            self.objects = self._objects(content)
+        except ValueError as error:
             raise UsageError(f"{path} is not COCO's JSON: {error}; {FORM}{_MASKS[kind]}") from error
         if not any(self.objects.values()):
             raise UsageError(f"{path} holds no objects; {FORM}")
@@ -50,48 +65,54 @@ class CocoLabels:
         if name not in self.images:
             hint = nearest(name, self.images).rstrip("?")
             raise UsageError(f"{self.path} has no image {name!r}{hint}: add it, or leave the image out")
-        identity, *known = self.images[name]
-        factor = max(size) / max(1, *known)
-        if any(abs(side - factor * own) > 1 for side, own in zip(size, known, strict=True)):
+        picture = self.images[name]
+        factor = max(size) / max(picture.size)
+        if any(abs(side - factor * own) > 1 for side, own in zip(size, picture.size, strict=True)):
             raise UsageError(
-                f"{self.path} has {name!r} with {known[1]}x{known[0]} pixels, the image has {size[1]}x{size[0]}: "
-                "use the image that was labelled, whole"
+                f"{self.path} has {name!r} with {picture.width}x{picture.height} pixels, the image has "
+                f"{size[1]}x{size[0]}: use the image that was labelled, whole"
             )
-        return self.objects[identity], known
+        return [one.annotation() for one in self.objects[picture.id]], list(picture.size)
+
+    def _objects(self, content: Mapping[str, Any]) -> dict[Id, list[_Object]]:
+        """Those of each image; ValueError for what is wrong in one, a warning for what was left out."""
+        pictures = {picture.id: picture for picture in self.images.values()}
+        categories = read_categories(content)
+        found: dict[Id, list[_Object]] = {id_: [] for id_ in pictures}
+        ids: set[Id] = set()
+        unlisted = cut = 0
+        for place, one in enumerate(entries(content, "annotations")):
+            what = f"annotations[{place}]"
+            image = read_id(one, "image_id", what)
+            if image not in pictures:
+                unlisted += 1
+                continue
+            if "id" in one:
+                before, identity = len(ids), read_id(one, "id", what)
+                ids.add(identity)
+                if len(ids) == before:
+                    raise ValueError(f"{what}: id {identity!r} comes twice; give each annotation its own")
+            numbers, beyond = read_object(one, what, pictures[image], categories)
+            mask = self._mask(one, what, pictures[image])
+            cut += beyond or (mask is not None and mask.beyond)
+            found[image].append(_Object(numbers, mask))
+        self._say(unlisted, "are of images that it does not list, and do not count")
+        self._say(cut, "reach beyond their pictures; of these, what is inside counts")
+        return found
+
+    def _mask(self, one: Mapping[str, Any], what: str, picture: Picture) -> Mask | None:
+        if self.kind == "bbox":
+            return None
+        if "segmentation" not in one:
+            raise ValueError(f"{what} has no 'segmentation'")
+        try:
+            return read_mask(one["segmentation"], picture.size)
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}") from error
+
+    def _say(self, count: int, what: str) -> None:
+        if count:
+            warnings.warn(f"{self.path}: {count} annotations {what}", stacklevel=5)
 
 
 _MASKS = {"bbox": "", "segm": ", and a `segmentation` in each annotation"}
-
-
-def _image(image: Mapping[str, Any]) -> tuple[Any, int, int]:
-    return image["id"], int(image["height"]), int(image["width"])
-
-
-def _object(one: Mapping[str, Any], kind: Kind, size: Sequence[int]) -> Mapping[str, Any]:
-    """An annotation with numbers for numbers, and its mask as compressed RLE if masks are compared."""
-    box = [float(side) for side in one["bbox"]]
-    if len(box) != 4:
-        raise ValueError(f"bbox {one['bbox']} has not four numbers x, y, width, height")
-    found: dict[str, Any] = {"category_id": int(one["category_id"]), "iscrowd": int(one.get("iscrowd", 0)), "bbox": box}
-    if kind == "segm":
-        found["segmentation"] = _rle(one["segmentation"], size)
-    return {**found, "area": float(one.get("area", box[2] * box[3]))}
-
-
-def _rle(segmentation: Any, size: Sequence[int]) -> Any:
-    from pycocotools import mask
-    from pycocotools.coco import COCO
-
-    if isinstance(segmentation, dict) and list(segmentation["size"]) != list(size):
-        raise ValueError(f"a mask has the size {segmentation['size']}, its image {list(size)}")
-    with silent():
-        data = COCO()
-    data.imgs = {1: {"height": size[0], "width": size[1]}}
-    try:
-        code = data.annToRLE({"image_id": 1, "segmentation": segmentation})
-        mask.area(code)  # raises if it is none
-    except KeyError:
-        raise
-    except Exception as error:  # pycocotools raises bare ones
-        raise ValueError(f"segmentation {str(segmentation)[:80]}: {error}") from error
-    return code

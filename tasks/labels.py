@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from taskodec.errors import UsageError
+from taskodec.files.atomic import read_limited
 from taskodec.hooks.names import nearest
 from taskodec.images.sets import list_images
 
@@ -26,6 +27,8 @@ MAX_DIGITS = 9
 """Of a class index; Python refuses to read numbers of thousands of digits."""
 
 FORM = "valid: file name, class index from 0 or WordNet id, with tabs between them; or a folder with one for each class"
+
+MAX_BYTES = 2**30
 
 KAGGLE_HEAD = "ImageId,PredictionString"
 WNID = re.compile(r"n\d{8}")
@@ -48,8 +51,8 @@ class ClassLabels:
     @classmethod
     def _of_file(cls, path: Path) -> ClassLabels:
         try:
-            rows = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            rows = read_limited(path, MAX_BYTES).decode("utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
             raise UsageError(f"cannot read the labels {path}: {error}; {FORM}") from error
         classes: dict[str, int] = {}
         lines: dict[str, int] = {}
@@ -67,13 +70,22 @@ class ClassLabels:
     @classmethod
     def _of_folder(cls, path: Path) -> ClassLabels:
         """Images in one folder for each class: ImageNet's index of a WordNet id, else the folder's place by name."""
-        folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir() and folder.name[0] != ".")
+        try:
+            folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir() and folder.name[0] != ".")
+        except OSError as error:
+            raise UsageError(f"cannot read the labels {path}: {error.strerror or error}; {FORM}") from error
         if not folders:
             raise UsageError(f"{path} has no folder for each class, such as n01440764/ of ImageNet; {FORM}")
         known = _imagenet() if all(map(WNID.fullmatch, folders)) else {}
         index = known if known.keys() >= set(folders) else {name: i for i, name in enumerate(folders)}
         images = list_images([path / name for name in folders])
-        classes = {image.name: index[image.relative_to(path).parts[0]] for image in images}
+        classes: dict[str, int] = {}
+        for image in images:
+            own = index[image.relative_to(path).parts[0]]
+            if classes.setdefault(image.name, own) != own:
+                raise UsageError(
+                    f"{path} has images {image.name!r} of two classes, and labels go by file name: give each its own"
+                )
         return cls(path, classes, {})
 
     @property

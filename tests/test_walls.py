@@ -84,7 +84,7 @@ def banned(path, source):
     return [found["code"] for found in json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("path", ["core/cli/new.py", "core/hooks/new.py", "codecs/plugin.py", "plugins/detection.py"])
+@pytest.mark.parametrize("path", ["core/cli/new.py", "core/console/new.py", "codecs/plugin.py", "plugins/detection.py"])
 @pytest.mark.parametrize("line", ["import torch", "from matplotlib import figure", "from taskodec.api import result"])
 def test_heavy_packages_are_imported_lazily_where_commands_start(path, line):
     assert banned(path, f"{line}\n") == ["TID253"]

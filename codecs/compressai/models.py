@@ -41,6 +41,10 @@ LMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """CompressAI's trade-offs for mean squared error, qualities 1 to 8."""
 
 
+MAX_CHANNELS = 640
+"""Twice as many as CompressAI's widest models have."""
+
+
 @dataclass(frozen=True)
 class Loader:
     """Builds one model. `architecture` is CompressAI's class, `family` the codec around it."""
@@ -83,7 +87,7 @@ class Loader:
                 stacklevel=2,
             )
             return self._build(quality, self._published_sizes(quality), seed=seed).use_guard(guard).eval()
-        codec = self._build(quality, _sizes(state) or self._published_sizes(quality), state)
+        codec = self._build(quality, _sizes(state, source) or self._published_sizes(quality), state)
         load_tensors(codec, state, source)
         return codec.use_guard(guard).eval()
 
@@ -131,13 +135,16 @@ class Loader:
         return {rename_key(name): value for name, value in state.items() if name != "QuantOffset"}
 
 
-def _sizes(state: Mapping[str, Tensor]) -> tuple[int, ...] | None:
+def _sizes(state: Mapping[str, Tensor], source: str) -> tuple[int, ...] | None:
     """N, or N and M, of a network with these weights; None if they are of no known network."""
-    if "g_a.0.conv1.weight" in state:
-        return (state["g_a.0.conv1.weight"].shape[0],)
-    if "g_a.0.weight" in state and "g_a.6.weight" in state:
-        return state["g_a.0.weight"].shape[0], state["g_a.6.weight"].shape[0]
-    return None
+    known = (("g_a.0.conv1.weight",), ("g_a.0.weight", "g_a.6.weight"))
+    layers = next((names for names in known if state.keys() >= set(names)), None)
+    if layers is None:
+        return None
+    shapes = [tuple(state[name].shape) for name in layers]
+    if any(len(shape) != 4 or not 1 <= shape[0] <= MAX_CHANNELS for shape in shapes):
+        raise WeightsError(f"{source}: {', '.join(layers)} have shapes {shapes}; valid: 1 to {MAX_CHANNELS} channels")
+    return tuple(shape[0] for shape in shapes)
 
 
 bmshj2018_factorized = Loader("bmshj2018-factorized", models.FactorizedPrior, Factorized)

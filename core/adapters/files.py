@@ -11,18 +11,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from taskodec.adapters.lora import LoRA, LowRankAdapter, SVDLoRA
+from taskodec.adapters.lora import MAX_ALPHA, MAX_RANK, LoRA, LowRankAdapter, SVDLoRA
 from taskodec.coding.streams import codec_fingerprint
+from taskodec.coding.tensor_files import tensor_problem
+from taskodec.console.terminal import shown
 from taskodec.contracts import Codec, Side
-from taskodec.errors import WeightsError
+from taskodec.errors import UsageError, WeightsError
 from taskodec.files.atomic import pointer_to, write_atomic
 from taskodec.files.inputs import expand_home
+from taskodec.files.json_text import parse_json
 
 __all__ = [
     "adapter_from",
@@ -35,6 +39,9 @@ __all__ = [
 ]
 
 FORMAT = "taskodec-adapter-1"
+DTYPES = ("F32", "F16", "BF16", "F64")
+"""Of factors, in safetensors' words; what is written is the first."""
+MAX_METADATA = 2**20
 KINDS: Mapping[str, type[LowRankAdapter]] = {"svd-lora": SVDLoRA, "lora": LoRA}
 
 
@@ -87,16 +94,19 @@ def load_adapter(path: str | Path, codec: Codec, *, other_weights: bool = False)
     """
     about, card, _ = _read(path)
     if card.get("codec", codec.name) != codec.name:
-        raise WeightsError(f"{path}: made for codec {card['codec']!r}, but this codec is {codec.name!r}")
+        raise WeightsError(f"{path}: made for codec {shown(card['codec'])}, but this codec is {codec.name!r}")
     mine = codec_fingerprint(codec).hex()
-    if card.get("codec_fingerprint", mine) != mine and not other_weights:
+    if (trained := card.get("codec_fingerprint", mine)) != mine and not other_weights:
         raise WeightsError(
-            f"{path}: trained on weights {card['codec_fingerprint']} of codec {codec.name!r}, but these are {mine}; "
+            f"{path}: trained on weights {shown(trained)} of codec {codec.name!r}, but these are {mine}; "
             "give those with codec.checkpoint=FILE, or go on training from the file with `taskodec pretrain --init`"
         )
     encoder = _named_layers(path, codec, "encoder", about.encoder)
     decoder = _named_layers(path, codec, "decoder", about.decoder)
-    adapter = KINDS[about.kind](encoder, decoder, about.rank, about.alpha)
+    try:
+        adapter = KINDS[about.kind](encoder, decoder, about.rank, about.alpha)
+    except UsageError as error:  # a layer on both sides, or no layer at all
+        raise WeightsError(f"{path}: {error}") from error
     load_adapter_state(path, adapter)
     return adapter
 
@@ -136,13 +146,12 @@ def _copy(source: Mapping[str, Tensor], target: Mapping[str, nn.Parameter], orig
     missing, extra = sorted(set(target) - set(source)), sorted(set(source) - set(target))
     if missing or extra:
         raise WeightsError(
-            f"{origin}: does not fit this adapter; missing {missing or 'none'}, not needed {extra or 'none'}"
+            f"{origin}: does not fit this adapter; missing {shown(missing) if missing else 'none'}, "
+            f"not needed {shown(extra) if extra else 'none'}"
         )
     for name, value in source.items():
-        if value.shape != target[name].shape:
-            raise WeightsError(f"{origin}: {name} is {tuple(value.shape)}, needed {tuple(target[name].shape)}")
-        if not torch.isfinite(value).all():
-            raise WeightsError(f"{origin}: {name} holds values that are not finite")
+        if problem := tensor_problem(value, target[name]):
+            raise WeightsError(f"{origin}: {name}: {problem}")
     with torch.no_grad():
         for name, value in source.items():
             target[name].copy_(value)
@@ -152,7 +161,9 @@ def _named_layers(path: str | Path, codec: Codec, side: Side, names: Sequence[st
     layers = codec.adapter_layers(side)
     unknown = [name for name in names if name not in layers]
     if unknown:
-        raise WeightsError(f"{path}: codec {codec.name!r} has no {side} layers {unknown}; valid: {', '.join(layers)}")
+        raise WeightsError(
+            f"{path}: codec {codec.name!r} has no {side} layers {shown(unknown)}; valid: {', '.join(layers)}"
+        )
     return {name: layers[name] for name in names}
 
 
@@ -164,12 +175,56 @@ def _read(path: str | Path) -> tuple[_About, dict[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise WeightsError(f"{path}: not an adapter file of format {FORMAT}; found {metadata.get('format')!r}")
-            about, card = _About(**json.loads(metadata["adapter"])), json.loads(metadata["card"])
-            if about.kind not in KINDS:
-                raise WeightsError(f"{path}: unknown kind {about.kind!r}; valid: {', '.join(KINDS)}")
-            return about, card, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+                found = shown(metadata.get("format"))
+                raise WeightsError(f"{path}: not an adapter file of format {FORMAT}; found {found}")
+            about, card = _about(_json(metadata, "adapter")), _card(_json(metadata, "card"))
+            names = list(file.keys())
+            dtypes = {name: file.get_slice(name).get_dtype() for name in names}
+            if wrong := [f"{shown(name)} is {dtypes[name]}" for name in names if dtypes[name] not in DTYPES]:
+                raise WeightsError(f"{path}: {wrong[0]}; factors are of {', '.join(DTYPES)}")
+            return about, card, {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be read as an adapter file: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: its metadata is damaged: {error!r}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path}: its metadata is damaged: {error}") from error
+
+
+def _json(metadata: Mapping[str, str], name: str) -> dict[str, Any]:
+    text = metadata.get(name, "")
+    if len(text) > MAX_METADATA:
+        raise ValueError(f"{name!r} has {len(text)} characters, valid: up to {MAX_METADATA}")
+    try:
+        value = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{name!r} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{name!r} is {shown(value)}, expected an object")
+    return value
+
+
+def _about(found: Mapping[str, Any]) -> _About:
+    """ValueError unless every field is there, and can be what an adapter is built with."""
+    if found.keys() != set(_About.__dataclass_fields__):
+        raise ValueError(f"'adapter' has {shown(sorted(found))}, expected {', '.join(_About.__dataclass_fields__)}")
+    kind, rank, alpha = found["kind"], found["rank"], found["alpha"]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"unknown kind {shown(kind)}; valid: {', '.join(KINDS)}")
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= MAX_RANK:
+        raise ValueError(f"rank is {shown(rank)}, expected a whole number from 1 to {MAX_RANK}")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= MAX_ALPHA:
+        raise ValueError(f"alpha is {shown(alpha)}, expected a number above 0 and at most {MAX_ALPHA:g}")
+    for side in ("encoder", "decoder"):
+        names = found[side]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{side} is {shown(names)}, expected a list of layers")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{side} names a layer twice: {shown(names)}")
+    return _About(kind, rank, float(alpha), found["encoder"], found["decoder"])
+
+
+def _card(found: Mapping[str, Any]) -> dict[str, str]:
+    """ValueError unless all is text."""
+    for name, value in found.items():
+        if not isinstance(value, str):
+            raise ValueError(f"'card' has {shown(value)} as {shown(name)}, expected text")
+    return dict(found)

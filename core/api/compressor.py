@@ -43,6 +43,7 @@ from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.tuning.memory import check_tunable
 from taskodec.tuning.phases import steps_of
+from taskodec.tuning.task_calls import on_device
 from taskodec.tuning.ttft import Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
@@ -67,7 +68,7 @@ class Compressor:
         if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
             settings = settings.model_copy(update={"task": settings.task.model_copy(update={"options": {}})})
         made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
-        self.task: Task = made.to(self.device)
+        self.task: Task = on_device(made, self.device)
         adapter, passed_over = choose_adapter(
             registry, settings.adapter, self.codec, self.task.name, settings.task.options
         )

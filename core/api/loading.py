@@ -12,9 +12,8 @@ from taskodec.adapters.files import at_quality
 from taskodec.contracts import Adapter, Codec
 from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError, WeightsError
 from taskodec.files.inputs import expand_home
-from taskodec.hooks.handover import build
-from taskodec.hooks.registry import Registry
-from taskodec.hooks.specs import resolve
+from taskodec.hooks.objects import check_adapter, check_codec, try_codec
+from taskodec.hooks.registry import BUILTINS, Registry
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
 from taskodec.stream.bitstream import Header
 
@@ -82,13 +81,19 @@ def codec_at(chosen: CodecSettings, quality: float) -> CodecSettings:
 
 
 def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
-    """The codec of the settings with its weights, in evaluation mode; UsageError for a quality it does not have."""
+    """The codec of the settings with its weights, in evaluation mode; UsageError for a quality it does not have.
+
+    PluginError, which names who provides it, for one that is none; those of others code a small picture first.
+    """
     options: dict[str, Any] = {"quality": quality, **chosen.options}
     if chosen.checkpoint is not None:
         options["checkpoint"] = chosen.checkpoint
-    codec: Codec = build(f"codec {chosen.name!r}", resolve(registry.codecs.usable(chosen.name).load), options)
+    owner = registry.codecs.owner(chosen.name)
+    codec = check_codec(registry.codecs.make(chosen.name, options), chosen.name, owner).eval()
     codec.check_quality(quality)
-    return codec.eval()
+    if owner not in BUILTINS:
+        try_codec(codec, quality, owner)
+    return codec
 
 
 def has_quality(codec: Codec, quality: float) -> bool:
@@ -223,8 +228,8 @@ def is_trained(registry: Registry, name: str) -> bool:
 
 
 def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:
-    adapter: Adapter = build(f"adapter {name!r}", resolve(registry.adapters.usable(name).build), dict(options), codec)
-    return adapter
+    made = registry.adapters.make(name, dict(options), codec, part="build")
+    return check_adapter(made, name, registry.adapters.owner(name))
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from taskodec.contracts import Task
 from taskodec.images.metrics import psnr
 from taskodec.images.tensors import to_pil
 from taskodec.settings.model import Settings
+from taskodec.tuning.task_calls import metrics_of
 from taskodec.tuning.ttft import Tuned
 
 __all__ = ["Result"]
@@ -40,8 +41,8 @@ class Result:
         """All figures by name. Rates are `8 * bytes / pixels` of the file; costs are `lmbda * loss + bpp`."""
         best, untuned = self.tuned.best, self.tuned.untuned
         pixels = self.x.shape[2] * self.x.shape[3]
-        before = self.task.metrics(untuned.x_hat, self.x), psnr(untuned.x_hat, self.x)
-        after = before if best is untuned else (self.task.metrics(best.x_hat, self.x), psnr(best.x_hat, self.x))
+        before = metrics_of(self.task, untuned.x_hat, self.x), psnr(untuned.x_hat, self.x)
+        after = before if best is untuned else (metrics_of(self.task, best.x_hat, self.x), psnr(best.x_hat, self.x))
         return {
             "codec": self.settings.codec.name,
             "task": self.task.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,8 @@ from taskodec.coding.streams import StreamWriter, codec_fingerprint, quantize_qu
 from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Codec
 from taskodec.errors import PluginError, TaskodecError
-from taskodec.hooks.handover import build
 from taskodec.hooks.registry import Registry
-from taskodec.hooks.specs import Anchor, resolve
+from taskodec.hooks.specs import Anchor
 from taskodec.images.tensors import load_image, pad_to
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings, TTFTSettings
 
@@ -67,12 +67,14 @@ class AnchorEntry:
         spec = registry.anchors.usable(name)
         self.owner, self.fidelity = registry.anchors.owner(name), spec.fidelity
         with self._blamed():
-            self.codec: Anchor = build(f"anchor {name!r}", resolve(spec.load), {})
+            self.codec: Anchor = registry.anchors.make(name, {})
             if not isinstance(self.codec, Anchor):
                 raise TypeError(f"found a {type(self.codec).__name__}, expected qualities, version, encode and decode")
             self.qualities: Sequence[float] = [float(quality) for quality in self.codec.qualities]
-            if not self.qualities:
-                raise ValueError("it has no qualities")
+            if not self.qualities or not all(map(math.isfinite, self.qualities)):
+                raise ValueError(f"its qualities are {self.qualities}, expected numbers")
+            if not isinstance(self.codec.version, str):
+                raise TypeError(f"its version is a {type(self.codec.version).__name__}, expected text")
 
     def at(self, quality: float) -> Coder:
         """The anchor at one of its own qualities."""

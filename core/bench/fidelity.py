@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from taskodec.bench.coders import Entry
+from taskodec.bench.rows import RowFile
 from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError, UsageError
-from taskodec.files.rows import RowFile
 from taskodec.images.metrics import Metric, ms_ssim_loss, psnr
 from taskodec.images.tensors import MAX_PIXELS, load_image, to_pil
 

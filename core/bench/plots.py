@@ -6,15 +6,22 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskodec.console.terminal import escaped
 from taskodec.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURE_SIZE", "save_figure"]
+__all__ = ["FIGURE_SIZE", "plain", "save_figure"]
 
 FIGURE_SIZE = (8, 5.5)
 """Of a rate-distortion plot, in inches."""
+
+
+def plain(name: str) -> str:
+    """A name as matplotlib draws it letter by letter: dollars are no formula, and one that begins with _ is shown."""
+    text = escaped(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

@@ -11,8 +11,12 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from taskodec.bench.rd import decibel
 from taskodec.errors import UsageError
+from taskodec.files.atomic import read_limited
+from taskodec.files.json_text import parse_json
 
 __all__ = ["PublishedCurve", "read_published"]
+
+MAX_BYTES = 2**22
 
 EXPECTED = (
     'expected JSON as CompressAI writes it: {"name": …, "results": {"bpp": […], "psnr-rgb" or "psnr": […], '
@@ -30,8 +34,8 @@ class PublishedCurve:
     values: Mapping[str, tuple[float, ...]]
 
 
-Rates = list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
-Decibels = list[Annotated[float, Field(allow_inf_nan=False)]]
+Rates = list[Annotated[float, Field(ge=1e-6, le=1e6)]]
+Decibels = list[Annotated[float, Field(ge=-1000, le=1000)]]
 Shares = list[Annotated[float, Field(ge=0, le=1)]]
 
 
@@ -63,7 +67,7 @@ class _Results(BaseModel):
 
 class _ResultFile(BaseModel):
     model_config = ConfigDict(strict=True)
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     results: _Results
 
 
@@ -92,7 +96,9 @@ def _files(path: Path) -> list[Path]:
 
 def _read(path: Path) -> PublishedCurve:
     try:
-        found = _ResultFile.model_validate_json(path.read_bytes())
+        data = read_limited(path, MAX_BYTES)
+        parse_json(data, constants=True)  # which is stricter in names that come twice, and in depth
+        found = _ResultFile.model_validate_json(data)
     except OSError as error:
         raise UsageError(f"cannot open {path}: {error.strerror or error}") from error
     except ValidationError as error:
@@ -100,6 +106,8 @@ def _read(path: Path) -> PublishedCurve:
         where = ".".join(map(str, first["loc"]))
         problem = f"{where}: {first['msg']}" if where else first["msg"]
         raise UsageError(f"{path} holds no published curve ({problem}); {EXPECTED}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} holds no published curve ({error}); {EXPECTED}") from error
     metrics = found.results.decibels()
     rows = sorted(zip(found.results.bpp, *metrics.values(), strict=True))
     bpp, *columns = zip(*rows, strict=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import FIGURE_SIZE, save_figure
+from taskodec.bench.plots import FIGURE_SIZE, plain, save_figure
 from taskodec.bench.rd import METRICS, Comparison, Curve, Summary
 from taskodec.bench.tables import Table, markdown_tables, print_report
 
@@ -156,7 +156,7 @@ def _draw(axes: Axes, metric: str, curves: Sequence[Curve], published: Sequence[
     right = _right(curves)
     heights = []
     for label, rates, values, style in lines:
-        axes.plot(rates, values, label=label, **style)
+        axes.plot(rates, values, label=plain(label), **style)
         heights += [value for rate, value in zip(rates, values, strict=True) if rate <= right]
     margin = 0.03 * (max(heights) - min(heights)) + 0.1
     axes.set(xlim=(0, right), ylim=(min(heights) - margin, max(heights) + margin))

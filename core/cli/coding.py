@@ -17,6 +17,7 @@ import typer
 from taskodec.cli import common
 from taskodec.cli.batches import Batches
 from taskodec.cli.progress import progress_bar
+from taskodec.console.terminal import escaped
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.inputs import cannot_read, most_bytes, read_input
 from taskodec.files.outputs import results_to
@@ -232,14 +233,15 @@ def _read(path: Path, most: int) -> bytes:
 
 def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any]) -> None:
     """One report on standard output; without JSON, failures go to standard error."""
+    names = {key: escaped(value) if isinstance(value, str) else value for key, value in report.items()}
     if as_json:
         common.print_json(report)
     elif "skipped" in report:
         return
     elif "error" in report:
-        print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
+        print(f"error: {names['input']}: {report['error']}", file=sys.stderr)
     elif not quiet:
-        print(render(report), flush=True)
+        print(render(names), flush=True)
 
 
 def _compressed(report: Mapping[str, Any]) -> str:

@@ -81,9 +81,10 @@ def _run(
     from taskodec.coding.streams import quantize_quality
     from taskodec.images.framing import Framing
     from taskodec.training.adapter import pretrain as run
+    from taskodec.tuning.task_calls import on_device
 
     codec = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
-    task = registry.task_from(settings.task.name, **settings.task.options).to(device)
+    task = on_device(registry.task_from(settings.task.name, **settings.task.options), device)
     adapter = _adapter(registry, settings, codec, init)
     options |= {"lmbda": settings.task.lmbda or settings.task.lmbdas, "lmbda_scale": settings.task.lmbda_scale}
     options |= {"framing": Framing(**settings.data.model_dump(exclude={"eval_size"}))}

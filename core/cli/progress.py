@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from taskodec.console.progress import Progress
+from taskodec.console.terminal import escaped, raw
 
 __all__ = ["Progress", "progress_bar"]
 
@@ -28,11 +29,11 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Progress | None]:
         TextColumn("{task.fields[info]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None, info="")
+    with Bar(*columns, console=Console(file=raw(sys.stderr)), transient=True) as bar:
+        task = bar.add_task(escaped(label), total=None, info="")
 
         def update(step: int, total: int, info: dict[str, float]) -> None:
-            text = " ".join(f"{key} {value:.4g}" for key, value in info.items())
+            text = escaped(" ".join(f"{key} {value:.4g}" for key, value in info.items()))
             if bar.tasks[0].total is None:  # a resumed run starts in the middle, which tells nothing of its speed
                 bar.reset(task, completed=step, total=total, info=text)
             bar.update(task, completed=step, total=total, info=text)

@@ -72,16 +72,14 @@ def train(
 def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
     """The codec with random weights, or with those of its checkpoint."""
     from taskodec.api.loading import load_codec
-    from taskodec.hooks.handover import build
-    from taskodec.hooks.specs import resolve
+    from taskodec.hooks.objects import check_codec
 
-    create = registry.codecs.usable(chosen.name).create
-    if create is None:
+    if registry.codecs[chosen.name].create is None:
         able = ", ".join(repr(name) for name, spec in registry.codecs.items() if spec.create is not None)
         raise UsageError(
             f"codec {chosen.name!r} cannot be trained: it has no way to be made without weights; valid: {able}"
         )
     if chosen.checkpoint is not None:
         return load_codec(registry, chosen, quality)
-    codec: Codec = build(f"codec {chosen.name!r}", resolve(create), {"quality": quality, **chosen.options})
-    return codec
+    made = registry.codecs.make(chosen.name, {"quality": quality, **chosen.options}, part="create")
+    return check_codec(made, chosen.name, registry.codecs.owner(chosen.name))

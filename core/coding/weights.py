@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from taskodec.coding.tensor_files import tensor_problem
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import write_atomic
 
@@ -41,11 +42,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     needed = {name for name, _ in module.named_parameters()}
     problems = [*_listed("missing", needed - given.keys()), *_listed("unexpected", given.keys() - expected.keys())]
     for name in sorted(expected.keys() & given.keys()):
-        if expected[name].shape != given[name].shape:
-            found, valid = tuple(given[name].shape), tuple(expected[name].shape)
-            problems.append(f"{name}: found shape {found}, expected {valid}")
-        elif not given[name].isfinite().all():
-            problems.append(f"{name}: holds values that are not finite")
+        if problem := tensor_problem(given[name], expected[name]):
+            problems.append(f"{name}: {problem}")
     if problems:
         shown = "; ".join(problems[:8]) + ("; …" if len(problems) > 8 else "")
         raise WeightsError(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn, TextIO
 
 from taskodec.console.interrupt import exit_code, stops_raised
+from taskodec.console.terminal import guarded
 from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError, WeightsError
 
 __all__ = ["errors_as_lines", "framed", "reason"]
@@ -32,14 +33,15 @@ def framed() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without some letter must not end a batch
-    printed: Any = _Printed(sys.stdout)
-    with stops_raised(), errors_as_lines(), contextlib.redirect_stdout(printed):
-        try:
-            yield
-        except SystemExit:
+    with guarded(), stops_raised(), errors_as_lines():
+        printed: Any = _Printed(sys.stdout)
+        with contextlib.redirect_stdout(printed):
+            try:
+                yield
+            except SystemExit:
+                printed.end()
+                raise
             printed.end()
-            raise
-        printed.end()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taskodec.bench.coders import with_codec
 from taskodec.bench.fidelity import Source
+from taskodec.bench.rows import RowFile
 from taskodec.console.progress import Progress
 from taskodec.errors import SettingsError, UsageError
 from taskodec.evaluation.methods import Method
@@ -16,7 +17,6 @@ from taskodec.evaluation.pool import default_processes, measure_rows
 from taskodec.evaluation.rows import EvaluationPlan, Job, Lab, Row
 from taskodec.evaluation.summary import complete_rows
 from taskodec.evaluation.variants import Variant, Variants
-from taskodec.files.rows import RowFile
 from taskodec.hooks.registry import Registry
 from taskodec.settings.model import Settings, load_settings
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import FIGURE_SIZE, save_figure
+from taskodec.bench.plots import FIGURE_SIZE, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.ablation_summary import CaseSummary, Line
 from taskodec.evaluation.deltas import Estimate
@@ -241,11 +241,15 @@ def _draw(axes: Axes, summary: CaseSummary) -> None:
             spread = [[max(0.0, ratio.value - ratio.low)], [max(0.0, ratio.high - ratio.value)]]
         axes.errorbar([line.seconds], [ratio.value], spread, **style)
         axes.annotate(
-            line.variant, (line.seconds, ratio.value), xytext=(5, 3), textcoords="offset points", fontsize="small"
+            plain(line.variant),
+            (line.seconds, ratio.value),
+            xytext=(5, 3),
+            textcoords="offset points",
+            fontsize="small",
         )
     axes.axhline(1, color="0.6", linewidth=0.8, linestyle=":")
-    axes.set(xscale="log", xlabel="seconds an image", ylabel=f"cost, as a multiple of {summary.baseline}")
-    axes.set_title(_title(summary))
+    axes.set(xscale="log", xlabel="seconds an image", ylabel=plain(f"cost, as a multiple of {summary.baseline}"))
+    axes.set_title(plain(_title(summary)))
     axes.grid(alpha=0.3)
 
 

@@ -5,15 +5,21 @@ Park et al., CVPR 2025: BD-rates in percent against plain TIC, and the gain in t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taskodec.console.terminal import shown
 from taskodec.errors import UsageError
+from taskodec.files.atomic import read_limited
+from taskodec.files.json_text import parse_json
 
 __all__ = ["COLUMNS", "ROWS", "Cell", "Column", "PaperRow", "command", "measured"]
+
+
+MAX_BYTES = 2**26
+"""Of a summary."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +96,10 @@ def measured(folder: Path) -> dict[tuple[str, str], tuple[Cell, int]]:
             if row.preset is None or not path.is_file():
                 continue
             try:
-                summary = json.loads(path.read_text(encoding="utf-8"))
+                summary = parse_json(read_limited(path, MAX_BYTES))
                 cell = _cell(summary, str(row.method), column)
                 if cell is not None:
-                    found[row.title, column.task] = (cell, int(summary["images"]))
+                    found[row.title, column.task] = (cell, int(_number(summary["images"])))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise UsageError(f"{path} is no summary of `taskodec eval`: {error!r}; measure again") from error
     return found
@@ -104,5 +110,11 @@ def _cell(summary: Mapping[str, Any], method: str, column: Column) -> Cell | Non
     for each in summary["comparisons"]:
         if (each["method"], each["anchor"], each["metric"]) == (method, "plain", column.metric):
             rate, gain = each["rate_estimate"], each["value_estimate"]
-            return Cell(rate and rate["value"], gain and column.units * gain["value"])
+            return Cell(rate and _number(rate["value"]), gain and column.units * _number(gain["value"]))
     return None
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**53:
+        raise ValueError(f"found {shown(value)}, expected a number")
+    return value

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import FIGURE_SIZE, save_figure
+from taskodec.bench.plots import FIGURE_SIZE, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate
 from taskodec.evaluation.summary import EvaluationSummary, MethodPoint
@@ -184,12 +184,14 @@ def _draw(axes: Axes, metric: str, summary: EvaluationSummary) -> None:
             below = [max(0.0, f.value - (f.low or 0.0)) for f in figures]
             spread = [below, [max(0.0, (f.high or 0.0) - f.value) for f in figures]]
         marker = "o" if strong else "s"
-        axes.errorbar(rates, [f.value for f in figures], spread, label=name, marker=marker, elinewidth=0.6, **style)
+        axes.errorbar(
+            rates, [f.value for f in figures], spread, label=plain(name), marker=marker, elinewidth=0.6, **style
+        )
         for change in summary.changes:
             if (change.method, change.metric) == (name, metric):
                 axes.plot(*zip(*change.used, strict=True), color=f"C{number}", linewidth=1, linestyle="--")
         anchors_end = max(anchors_end, rates[-1])
         ends += [rates[-1]] * strong
-    axes.set(xlim=(0, 1.15 * max(ends, default=anchors_end) or 1), xlabel="bits per pixel", ylabel=metric)
+    axes.set(xlim=(0, 1.15 * max(ends, default=anchors_end) or 1), xlabel="bits per pixel", ylabel=plain(metric))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

@@ -20,16 +20,17 @@ from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.api.loading import choose_device, codec_at, has_quality, is_trained, load_codec
 from taskodec.bench.coders import AnchorEntry
 from taskodec.bench.fidelity import Source
+from taskodec.bench.rows import RowFile
 from taskodec.coding.streams import quantize_quality
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.ways import AnchorWay, LearnedWay, OriginalWay, Way
-from taskodec.files.rows import RowFile
 from taskodec.hooks.registry import Registry
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import evaluator_of, on_device, prepared
 
 __all__ = ["EvaluationPlan", "Job", "Lab", "Row", "row_file"]
 
@@ -124,7 +125,7 @@ class Lab:
         self.device = choose_device(settings.device)
         self.task = self._load_task(settings.task)
         judge = self.task if plan.judge is None else self._load_task(plan.judge)
-        self.evaluator = judge.evaluator(plan.labels)
+        self.evaluator = evaluator_of(judge, plan.labels)
         self.framing = Framing(**settings.data.model_dump())
         labels = self.evaluator.labels_version or _digest_of(plan.labels)
         self._judged = {"task": _task_version(settings.task, registry), "labels": labels}
@@ -209,7 +210,7 @@ class Lab:
         """An image and what the task's loss needs to know of it; kept until another one is asked for."""
         if self._last is None or self._last[0] != source:
             x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
-            self._last = (source, x, self.task.prepare(x))
+            self._last = (source, x, prepared(self.task, x))
         return self._last[1], self._last[2]
 
     @torch.no_grad()
@@ -237,7 +238,7 @@ class Lab:
         return LearnedWay(compressor, self._decompressor(settings))
 
     def _load_task(self, chosen: TaskSettings) -> Task:
-        return self.registry.task_from(chosen.name, **chosen.options).to(self.device)
+        return on_device(self.registry.task_from(chosen.name, **chosen.options), self.device)
 
     def _anchor(self, method: Method) -> AnchorEntry:
         entry = AnchorEntry(method.name, self.registry)

@@ -16,6 +16,7 @@ import numpy as np
 
 from taskodec.console.progress import Progress
 from taskodec.contracts import Evaluator
+from taskodec.errors import TaskError, TaskodecError
 from taskodec.evaluation.deltas import Comparing, Comparison, CurveChange, Draw, Estimate, Group, estimate
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.rows import Row
@@ -130,8 +131,17 @@ def _draw(groups: Sequence[Group], evaluator: Evaluator, metrics: Mapping[str, b
     for group in groups:
         rows = [group.rows[i] for i in chosen]
         bpp.append(_mean([row.bpp for row in rows]) or math.nan)
-        values = {TASK_LOSS: fmean(row.task_loss for row in rows), **evaluator.summarise([row.record for row in rows])}
-        figures.append({metric: float(values[metric]) for metric in metrics})
+        try:
+            found = evaluator.summarise([row.record for row in rows])
+            values = {TASK_LOSS: fmean(row.task_loss for row in rows), **found}
+            figures.append({metric: float(values[metric]) for metric in metrics})
+        except TaskodecError:
+            raise
+        except Exception as error:  # anybody's evaluator, and records from a file
+            reason = f"{type(error).__name__}: {error}"
+            raise TaskError(
+                f"{group.method.name}: the rows cannot be summed up ({reason}); measure them again"
+            ) from error
     return Draw(bpp, figures)
 
 

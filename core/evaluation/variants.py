@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError, UsageError
 from taskodec.hooks.names import nearest
 from taskodec.settings.layers import preset, read_yaml
@@ -116,6 +117,6 @@ def _explain(detail: Any, values: Any, origin: str) -> str:
     if detail["type"] == "missing":
         return f"{origin}{where}: {key} is missing; valid keys: {valid}"
     if detail["type"] == "string_pattern_mismatch":
-        return f"{origin}{where}: {key} = {found!r}: expected one line without | and without blanks at its ends"
+        return f"{origin}{where}: {key} = {shown(found)}: expected one line without | and without blanks at its ends"
     message = detail["msg"]
-    return f"{origin}{where}: {key or 'it'} = {found!r}: {message[0].lower()}{message[1:]}"
+    return f"{origin}{where}: {key or 'it'} = {shown(found)}: {message[0].lower()}{message[1:]}"

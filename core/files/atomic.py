@@ -1,10 +1,11 @@
-"""Which files are pictures, and writing files so that a reader sees either the old content or the whole new one."""
+"""Which files are pictures, reading with a limit, and writing so that readers see the old content or all of the new."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +18,7 @@ try:
 except ImportError:  # pragma: no cover - of systems other than POSIX, which have no such locks
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "clean_leftovers", "pointer_to", "write_atomic"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "clean_leftovers", "pointer_to", "read_limited", "write_atomic"]
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "AVIF": (".avif",),
@@ -67,6 +68,19 @@ def _start(path: Path) -> bytes:
         return b""
     with path.open("rb") as file:
         return file.read(max(len(sign) for sign, _, _ in POINTERS))
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """All bytes of a file of at most `limit`; ValueError if there are more, also of one without an end, or OSError."""
+    with path.open("rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):  # a pipe, or a device such as /dev/zero
+            data: bytes | None = file.read(limit + 1)
+        else:
+            data = file.read() if about.st_size <= limit else None
+    if data is None or len(data) > limit:
+        raise ValueError(f"it is larger than the limit of {limit} bytes")
+    return data
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -17,14 +17,17 @@ from taskodec.hooks.names import nearest
 if TYPE_CHECKING:
     from taskodec.contracts import Task
 
-__all__ = ["build", "check_task", "load_module", "make_task", "object_from"]
+__all__ = ["build", "check_task", "load_module", "make_task", "object_from", "reason_of"]
 
 
 def load_module(path: Path) -> ModuleType:
     """Run a Python file as a module, once as long as it does not change; PluginError when it cannot be run."""
     if not path.is_file():
         raise UsageError(f"no such plugin file: {path}")
-    source = path.read_bytes()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the plugin file {path}: {error.strerror or error}") from error
     digest = hashlib.sha256(str(path.resolve()).encode() + source).hexdigest()[:16]
     name = f"taskodec_file_{digest}"
     if name in sys.modules:
@@ -71,7 +74,12 @@ def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | N
 
     check_task(name, what)
     if isinstance(what, type):
-        task: Task = build(f"task {name!r}", what, options)
+        try:
+            task: Task = build(f"task {name!r}", what, options)
+        except TaskodecError:
+            raise
+        except Exception as error:
+            raise TaskError(f"task {name!r} cannot be made: {reason_of(error)}") from error
         return task
     if options:
         raise UsageError(f"task {name!r} takes no options, found: {', '.join(options)}")
@@ -79,22 +87,28 @@ def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | N
 
 
 def build(what: str, target: Callable[..., Any], options: Mapping[str, Any], *positional: Any) -> Any:
-    """Call a loader with the user's options; UsageError names those that it does not take, or how it failed."""
+    """Call a loader with the user's options; UsageError names those that it does not take."""
     try:
-        inspect.signature(target).bind(*positional, **options)
-    except TypeError as error:
-        raise UsageError(f"{what}: {error}; options: {_options_of(target)}") from error
-    try:
+        signature = inspect.signature(target)
+    except ValueError:  # of some functions in C there is none: they say themselves what they do not take
         return target(*positional, **options)
-    except (TaskodecError, ImportError):
-        raise
-    except Exception as error:  # anybody's code, with values of any type
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        made = f"made with {given}" if given else "made"
-        raise UsageError(f"{what} cannot be {made}: {type(error).__name__}: {error}") from error
+    try:
+        signature.bind(*positional, **options)
+    except TypeError as error:
+        raise UsageError(f"{what}: {error}; options: {_options_of(signature)}") from error
+    return target(*positional, **options)
 
 
-def _options_of(target: Callable[..., Any]) -> str:
-    parameters = inspect.signature(target).parameters.values()
+def reason_of(error: BaseException) -> str:
+    """What a stranger's code raised, and the line that did."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({Path(place.tb_frame.f_code.co_filename).name}, line {place.tb_lineno})" if place else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _options_of(signature: inspect.Signature) -> str:
+    parameters = signature.parameters.values()
     named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return ", ".join(named) or "none"

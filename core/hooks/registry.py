@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
-from taskodec.errors import PluginError, UsageError
+from taskodec.console.terminal import shown
+from taskodec.errors import PluginError, TaskodecError, UsageError
 from taskodec.hooks import specs as hookspecs
-from taskodec.hooks.handover import build, check_task, load_module, make_task, object_from
+from taskodec.hooks.handover import build, check_task, load_module, make_task, object_from, reason_of
 from taskodec.hooks.names import check_name, nearest
+from taskodec.hooks.spec_checks import check_fields
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl, resolve
 
 if TYPE_CHECKING:
@@ -85,12 +87,29 @@ class Shelf(Mapping[str, SpecT], Generic[SpecT]):
             found, expected = type(spec).__name__, self.spec_type.__name__
             raise PluginError(f"{owner}: the hook for {self.kind}s returned a {found}, expected {expected}")
         check_name(self.kind, spec.name, owner)
+        check_fields(spec, self.kind, owner)
         if isinstance(spec, CodecSpec) and spec.stream_id and owner not in BUILTINS:
             raise PluginError(f"{owner}: codec {spec.name!r} sets stream_id, which only built-in codecs may have")
         if spec.name in self._entries:
             raise PluginError(
                 f"{self.kind} {spec.name!r} is registered by {self.owner(spec.name)} and again by {owner}: rename one"
             )
+
+    def make(self, name: str, options: Mapping[str, Any], *positional: Any, part: str = "load") -> Any:
+        """What a function of a spec gives, called now with the user's options.
+
+        UsageError for options that it does not take; PluginError, with the owner, for whatever else goes wrong in it.
+        """
+        spec, owner = self.usable(name), self.owner(name)
+        what = f"{self.kind} {name!r}"
+        try:
+            return build(what, resolve(getattr(spec, part)), options, *positional)
+        except TaskodecError:
+            raise
+        except (Exception, SystemExit) as error:
+            given = "".join(f", {key}={shown(value)}" for key, value in options.items())
+            made = f" with {given[2:]}" if given else ""
+            raise PluginError(f"{owner}: {what} cannot be loaded{made}: {reason_of(error)}") from error
 
     def add(self, spec: SpecT, owner: str) -> None:
         """Put a checked spec on the shelf."""
@@ -160,8 +179,9 @@ class Registry:
             return make_task(spec.rpartition(":")[2], object_from(spec), options)
         if spec.endswith(".py"):
             raise UsageError(f"task {spec!r} names no object: write {spec}:NAME_OF_THE_LOSS")
-        task: Task = build(f"task {spec!r}", resolve(self.tasks.usable(spec).load), options)
-        return task
+        from taskodec.hooks.objects import check_task_object
+
+        return check_task_object(self.tasks.make(spec, options), f"{self.tasks.owner(spec)}: task {spec!r}")
 
     def _try(self, name: str, load: Callable[[], object]) -> None:
         """Register what `load` returns; a failure is recorded by name."""

@@ -5,16 +5,18 @@ Light to import. `docs/data.md` has the layouts that data sets come in.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from taskodec.errors import UsageError
-from taskodec.files.atomic import IMAGE_SUFFIXES
+from taskodec.files.atomic import IMAGE_SUFFIXES, read_limited
+from taskodec.files.json_text import parse_json
 from taskodec.hooks.names import nearest
 
 __all__ = ["list_images"]
+
+MAX_BYTES = 2**31
 
 LIST = "give a text file with a file name in each line"
 LAYOUT = "COCO has annotations/instances_val2017.json beside val2017/000000000139.jpg"
@@ -54,8 +56,9 @@ def _below(folder: Path) -> list[Path]:
 def _coco_names(path: Path) -> list[str]:
     """The file names of a COCO file's images."""
     try:
-        names = [image["file_name"] for image in json.loads(path.read_text(encoding="utf-8"))["images"]]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        content = parse_json(read_limited(path, MAX_BYTES), depth=None)
+        names = [image["file_name"] for image in content["images"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not COCO's JSON, with `images` that have a `file_name`: {error!r}") from error
     if not names or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{path} names no images, expected `images` with a `file_name` each")
@@ -95,8 +98,8 @@ def _chosen(images: Sequence[Path], only: Path) -> list[Path]:
 
 def _lines(file: Path) -> list[str]:
     try:
-        rows = [row for row in file.read_text(encoding="utf-8-sig").splitlines() if row.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        rows = [row for row in read_limited(file, MAX_BYTES).decode("utf-8-sig").splitlines() if row.strip()]
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the list {file}: {error}; {LIST}") from error
     if not rows:
         raise UsageError(f"{file} names no images; {LIST}")

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import taskodec
 from taskodec.console.frame import framed, reason
 from taskodec.console.interrupt import SIGNALLED, Stopped, exit_code
+from taskodec.console.terminal import escaped
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument, cannot_read, most_bytes, read_input
@@ -171,15 +172,16 @@ def _report(work: Work, job: Job, write: Write) -> dict[str, Any]:
 
 def _show(report: dict[str, Any], as_json: bool) -> bool:
     """Print it; whether it is no failure."""
+    source = escaped(report["input"])
     if as_json:
         print(json.dumps(report), flush=True)
     elif "error" in report:
         print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
     elif "skipped" not in report:
         about = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
-        print(f"{report['input']} -> {report['output']}: {about}", flush=True)
+        print(f"{source} -> {escaped(report['output'])}: {about}", flush=True)
         for note in report.get("notes", ()):
-            print(f"note: {report['input']}: {note}", file=sys.stderr)
+            print(f"note: {source}: {note}", file=sys.stderr)
     return "error" not in report
 
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from taskodec.errors import DamagedStreamError, MismatchError
+from taskodec.errors import DamagedStreamError, MismatchError, WeightsError
 from taskodec.runtime.encoder import Encoder
 from taskodec.runtime.exported import DECODER, Manifest
-from taskodec.runtime.sessions import CPU, TILE, Session, load_recipe, open_folder
+from taskodec.runtime.sessions import CPU, TILE, Session, fitting, load_recipe, open_folder
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.stream.delta import decode_delta
 from taskodec.stream.entropy import SymbolDecoder
@@ -99,8 +99,9 @@ class Decoder:
         header = stream.header
         self._check(header)
         coder = SymbolDecoder(stream.payload)
-        singular_values = self._singular_values(header, coder)
-        y_hat = self._read_latents(self.manifest.padded(header.height, header.width), header.quality, coder)
+        with fitting():
+            singular_values = self._singular_values(header, coder)
+            y_hat = self._read_latents(self.manifest.padded(header.height, header.width), header.quality, coder)
         if coder.checksum != header.index_checksum:
             raise MismatchError(
                 f"the entropy tables chosen here (checksum {coder.checksum:04x}) are not the encoder's "
@@ -111,7 +112,10 @@ class Decoder:
     def picture(self, decoded: Decoded) -> Floats:
         """The picture (1, 3, height, width) of latents, not clamped."""
         size = self.manifest.padded(decoded.header.height, decoded.header.width)
-        x_hat = self._in_tiles(decoded.y_hat, size, self.inputs(decoded))
+        with fitting():
+            x_hat = self._in_tiles(decoded.y_hat, size, self.inputs(decoded))
+        if x_hat.shape != (1, 3, *size):
+            raise WeightsError(f"synthesis.onnx gives {x_hat.shape}, needed (1, 3, *{size}): export the codec again")
         return x_hat[:, :, : decoded.header.height, : decoded.header.width]
 
     def inputs(self, decoded: Decoded) -> dict[str, Floats]:
@@ -168,6 +172,8 @@ class Decoder:
             return np.zeros_like(own)
         if not header.has_delta:
             return own
+        if not self.manifest.groups:
+            raise DamagedStreamError("the stream has singular values, the adapter of this decoder has none that travel")
         if header.absolute:
             values = decode_absolute(sum(self.manifest.groups), coder)
             return own + (values.astype(np.float32) * np.float32(ABSOLUTE_STEP) - own)  # as with torch, to the last bit

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from taskodec.errors import UsageError, WeightsError
 from taskodec.pixels.reading import unit_pixels
 from taskodec.runtime.exported import ENCODER, Manifest
-from taskodec.runtime.sessions import CPU, TILE, Session, load_recipe, open_folder
+from taskodec.runtime.sessions import CPU, TILE, Session, fitting, load_recipe, open_folder
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.stream.entropy import SymbolEncoder
 from taskodec.stream.grids import Span, grid
@@ -61,9 +61,10 @@ class Encoder:
         """
         quality = self.quality(quality)
         pixels = self._padded(image)
-        y, z = self.latents(pixels, quality)
         coder = SymbolEncoder()
-        self._write_latents(y, z, quality, coder)
+        with fitting():
+            y, z = self.latents(pixels, quality)
+            self._write_latents(y, z, quality, coder)
         manifest, about = self.manifest, self.manifest.encoder
         assert about is not None
         header = Header(

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from taskodec.console.terminal import shown
 from taskodec.errors import WeightsError
-from taskodec.files.atomic import pointer_to, write_atomic
+from taskodec.files.atomic import pointer_to, read_limited, write_atomic
+from taskodec.files.json_text import parse_json
+from taskodec.runtime.arrays import pack_arrays, unpack_arrays
+from taskodec.runtime.manifest import Manifest, parse_manifest
 from taskodec.stream.exact import between
 from taskodec.stream.tables import IntArray, Tables
 
@@ -31,47 +34,8 @@ ENCODER = ("hyper", "context", "analysis", "hyper_analysis")
 
 FILES = frozenset({TABLES, *(f"{name}.onnx" for name in (*DECODER, *ENCODER))})
 
-MAX_BYTES = 2**31
-"""No file is larger: ONNX itself allows no more in one."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an exported decoder is, for programs and people.
-
-    `adapter_fingerprint` is None, and `groups` is empty, for a decoder of untuned streams only. `groups` are the
-    numbers of singular values of each adapted layer that streams may change. `tiling` has `align` and `margin` of the
-    synthesis (see `taskodec.stream.grids`), None for codecs that are never tiled. `encoder`, None for decoders alone,
-    has the `margin` of the analysis, and of the streams whether they name the adapter (`adapter`), and their
-    `metadata`.
-    `precision` is that of the synthesis' weights in their file. `files` has the size and SHA-256 of all.
-    """
-
-    codec: str
-    codec_fingerprint: str
-    recipe: str
-    stride: int
-    qualities: Sequence[float]
-    continuous: bool
-    licence: str
-    tiling: Mapping[str, int] | None = None
-    adapter: str | None = None
-    adapter_fingerprint: str | None = None
-    groups: Sequence[int] = ()
-    encode_with: Mapping[str, Any] = field(default_factory=dict)
-    encoder: Mapping[str, Any] | None = None
-    precision: str = "float32"
-    opset: int = 0
-    versions: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    def has_quality(self, quality: float) -> bool:
-        """Whether the codec codes at it."""
-        return quality in self.qualities or (self.continuous and self.qualities[0] <= quality <= self.qualities[-1])
-
-    def padded(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the picture that is coded."""
-        return -(-height // self.stride) * self.stride, -(-width // self.stride) * self.stride
+MAX_MANIFEST = 2**22
+"""Bytes; most of a manifest are the groups."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +55,7 @@ class Exported:
 def write_exported(folder: Path, exported: Exported) -> Manifest:
     """Write every file, the manifest last; returns it with `files` filled in."""
     content = {f"{name}.onnx": graph for name, graph in exported.graphs.items()}
-    content[TABLES] = _pack(exported.tables, exported.arrays)
+    content[TABLES] = pack_arrays(exported.tables, exported.arrays)
     files = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in content.items()}
     manifest = Manifest(**{**vars(exported.manifest), "files": files})
     content[MANIFEST] = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=2, ensure_ascii=False).encode()
@@ -104,15 +68,18 @@ def read_exported(folder: Path, names: Collection[str]) -> Exported:
     """Read these graphs of a folder, and its tables; WeightsError if one is missing, altered, or of another version."""
     manifest = _read_manifest(folder / MANIFEST)
     if wrong := [name for name in manifest.files if name not in FILES]:
-        raise WeightsError(f"the manifest names {wrong[0]!r}, which is no file of an exported codec: export it again")
+        raise WeightsError(
+            f"the manifest names {shown(wrong[0])}, which is no file of an exported codec: export it again"
+        )
     wanted = {TABLES, *(f"{name}.onnx" for name in names)}
     content = {name: _read(folder, name, about) for name, about in manifest.files.items() if name in wanted}
     graphs = {name: content[f"{name}.onnx"] for name in names if f"{name}.onnx" in content}
     if TABLES not in content:
         raise WeightsError(f"{folder / MANIFEST} names no {TABLES}: export the codec again")
     try:
-        tables, arrays = _unpack(content[TABLES])
-    except Exception as error:  # numpy's reader raises nearly anything
+        tables, arrays = unpack_arrays(content[TABLES])
+        _check_arrays(manifest, arrays)
+    except Exception as error:  # zipfile and numpy raise nearly anything
         raise WeightsError(f"{folder / TABLES} cannot be read: {error}; export the codec again") from error
     return Exported(manifest, graphs, tables, arrays)
 
@@ -122,57 +89,50 @@ def _check_here(path: Path) -> None:
         raise WeightsError(f"{path} is {found}")
 
 
+def _check_arrays(manifest: Manifest, arrays: Mapping[str, IntArray]) -> None:
+    """ValueError for arrays that do not go with the manifest."""
+    own = arrays.get("singular_values")
+    if manifest.adapter_fingerprint is not None and own is None:
+        raise ValueError("it has no singular_values, which the adapter needs")
+    if manifest.groups and own is not None and len(own) != sum(manifest.groups):
+        raise ValueError(f"it has {len(own)} singular_values, the manifest {sum(manifest.groups)}")
+    for name in ("y_stride", "z_stride"):
+        if name in arrays and manifest.stride % int(arrays[name]):
+            raise ValueError(f"{name} is {int(arrays[name])}, the stride {manifest.stride} is no multiple of it")
+    for name, levels in arrays.items():
+        low, high = manifest.qualities[0], manifest.qualities[-1]
+        if levels.ndim == 2 and (len(levels) < max(2, high) or low < 1):
+            raise ValueError(f"{name} has {len(levels)} levels, the manifest qualities from {low:g} to {high:g}")
+
+
 def _read_manifest(path: Path) -> Manifest:
     _check_here(path)
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(read_limited(path, MAX_MANIFEST))
     except OSError as error:
         raise WeightsError(
             f"{path} cannot be read ({error.strerror or error}): give a folder that `taskodec export` wrote"
         ) from error
     except ValueError as error:
-        raise WeightsError(f"{path} is no JSON ({error}): export the codec again") from error
+        raise WeightsError(f"{path} is no JSON of a manifest ({error}): export the codec again") from error
     found = values.pop("format", None) if isinstance(values, dict) else None
     if found != FORMAT:
-        raise WeightsError(f"{path} has format {found!r}, this version of taskodec reads {FORMAT!r}: export again")
+        raise WeightsError(f"{path} has format {shown(found)}, this version of taskodec reads {FORMAT!r}: export again")
     try:
-        return Manifest(**values)
-    except TypeError as error:
-        raise WeightsError(f"{path} is not complete ({error}): export the codec again") from error
+        return parse_manifest(values)
+    except ValueError as error:
+        raise WeightsError(f"{path} is no manifest of an exported codec ({error}): export it again") from error
 
 
 def _read(folder: Path, name: str, about: Mapping[str, Any]) -> bytes:
     path = folder / name
     _check_here(path)
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size == about["bytes"] <= MAX_BYTES else b""
+        data = read_limited(path, about["bytes"])
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror or error}): export the codec again") from error
+    except ValueError:  # it is larger
+        data = b""
     if hashlib.sha256(data).hexdigest() != about["sha256"]:
         raise WeightsError(f"{path} is not the file that its manifest describes: export the codec again")
     return data
-
-
-def _pack(tables: Mapping[str, Tables], arrays: Mapping[str, IntArray]) -> bytes:
-    """One npz file: arrays as they are, tables as lengths, counts and offsets."""
-    flat = dict(arrays)
-    for name, value in tables.items():
-        flat[f"tables/{name}/lengths"] = np.array([len(row) for row in value.rows], dtype=np.int32)
-        flat[f"tables/{name}/counts"] = np.concatenate(value.rows).astype(np.uint16)
-        flat[f"tables/{name}/offsets"] = value.offsets.astype(np.int32)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **flat)
-    return buffer.getvalue()
-
-
-def _unpack(data: bytes) -> tuple[dict[str, Tables], dict[str, IntArray]]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    names = {name.split("/")[1] for name in arrays if name.startswith("tables/")}
-    tables = {}
-    for name in names:
-        lengths, counts, offsets = (arrays.pop(f"tables/{name}/{part}") for part in ("lengths", "counts", "offsets"))
-        rows = np.split(counts.astype(np.int64), np.cumsum(lengths)[:-1])
-        tables[name] = Tables(tuple(rows), offsets.astype(np.int64))
-    return tables, arrays

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "Model", "Positive", "Seed", "Size"]
+__all__ = ["Count", "Model", "Number", "Options", "Positive", "Seed", "Size", "Whole"]
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**64)]
-Size = Annotated[int, Field(ge=1, lt=2**63)]
+
+def _no_truth(value: Any) -> Any:
+    """To pydantic, true is 1."""
+    if isinstance(value, bool):
+        raise ValueError("input should be a number")
+    return value
+
+
+def _finite(options: dict[str, Any]) -> dict[str, Any]:
+    """As all numbers in settings; what else an option may be, its loader knows."""
+    waiting: list[Any] = [options]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"options hold {value}, expected finite numbers")
+        if isinstance(value, dict | list | tuple):
+            waiting += value.values() if isinstance(value, dict) else value
+    return options
+
+
+Number = Annotated[float, BeforeValidator(_no_truth)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Count = Annotated[Whole, Field(ge=0, lt=2**63)]
+Positive = Annotated[Number, Field(gt=0)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**64)]
+Size = Annotated[Whole, Field(ge=1, lt=2**63)]
+Options = Annotated[dict[str, Any], AfterValidator(_finite)]
 
 
 class Model(BaseModel):

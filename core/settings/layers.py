@@ -6,40 +6,21 @@ task replaces that section as a whole, so that nothing meant for one reaches ano
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError
+from taskodec.files.atomic import read_limited
 from taskodec.hooks.names import nearest
+from taskodec.settings.yaml_text import MAX_BYTES, MAX_DEPTH, parse_yaml
 
 __all__ = ["Layers", "defaults", "nest", "parse_override", "parse_yaml", "preset", "preset_names", "read_yaml"]
 
 NAMED_SECTIONS = ("codec", "adapter", "task")
 """Sections that may be written as a plain name: `codec: tic` is `codec: {name: tic}`."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys and reads 1e-3 as a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if str(key) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", key_node.start_mark)
-            seen.add(str(key))
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 wants a dot in floats: PyYAML would read 1e-3 as a string
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 class Layers:
@@ -105,19 +86,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         kind, _, name = preset_path.removesuffix(".yaml").partition("/")
         return preset(kind, name, needed=True)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = read_limited(path, MAX_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, UnicodeDecodeError):
+            reason = "it is not UTF-8 text"
         raise SettingsError(f"cannot read configuration {path}: {reason}") from error
     return _as_mapping(parse_yaml(text, str(path)), str(path))
-
-
-def parse_yaml(text: str, origin: str) -> Any:
-    """The value of a YAML text; SettingsError with the place of the mistake."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def parse_override(text: str) -> dict[str, Any]:
@@ -125,8 +100,10 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise SettingsError(f"--set {text!r} is not of the form key=value, such as ttft.steps=80")
-    nested: Any = parse_yaml(value, f"--set {text!r}")
+        raise SettingsError(f"--set {shown(text)} is not of the form key=value, such as ttft.steps=80")
+    if len(parts) > MAX_DEPTH:
+        raise SettingsError(f"--set {shown(text)} has a key of {len(parts)} parts; valid: at most {MAX_DEPTH}")
+    nested: Any = parse_yaml(value, f"--set {shown(text)}")
     for part in reversed(parts):
         nested = {part: nested}
     layer: dict[str, Any] = nested

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError
 from taskodec.files.downloads import LONGEST, DownloadOptions
 from taskodec.hooks.names import nearest
-from taskodec.settings.base import Count, Model, Positive, Seed, Size
+from taskodec.settings.base import Count, Model, Number, Options, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -45,7 +46,7 @@ class _Named(Model):
     """Something registered, by name; a plain string is its name."""
 
     name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -142,7 +143,7 @@ class StageSettings(Model):
     `bf16` computes analysis and synthesis in mixed precision; entropy model and hyper-synthesis never are.
     """
 
-    until: Annotated[float, Field(gt=0, le=1)]
+    until: Annotated[Number, Field(gt=0, le=1)]
     crop: Size = 128
     rounding: Literal["noise", "ste", "mixed"] = "mixed"
     bf16: bool = False
@@ -165,10 +166,10 @@ class TrainSettings(Model):
     final_lr: Positive = 1e-5
     schedule: Literal["cosine", "step"] = "cosine"
     milestones: tuple[Count, ...] = ()
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
-    lr_scales: dict[str, float] = Field(default_factory=dict)
+    gamma: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    lr_scales: dict[str, Number] = Field(default_factory=dict)
     clip: Positive = 1.0
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     seed: Seed = 0
     checkpoint_minutes: Positive = 5.0
     validate_every: Size = 500
@@ -198,7 +199,7 @@ class PretrainSettings(TrainSettings):
     steps: Size = 2500
     lr: Positive = 3e-3
     final_lr: Positive = 3e-5
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.99
     validate_every: Size = 500
     objective: Literal["log-cost", "cost"] = "log-cost"
     calibration_crops: Size = 64
@@ -212,7 +213,7 @@ class Settings(Model):
     codec: CodecSettings = CodecSettings()
     adapter: AdapterSettings = AdapterSettings()
     task: TaskSettings = TaskSettings()
-    quality: float = 3
+    quality: Number = 3
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
     downloads: DownloadSettings = DownloadSettings()
@@ -279,11 +280,13 @@ def _explain(detail: Any, layers: Layers) -> str:
     if detail["type"] == "extra_forbidden":
         valid = _keys_at(Settings, path[:-1])
         near = nearest(str(path[-1]), valid)
-        return f"unknown key {key} = {detail['input']!r} (from {origin}){near}; valid keys: {', '.join(valid)}"
+        return f"unknown key {key} = {shown(detail['input'])} (from {origin}){near}; valid keys: {', '.join(valid)}"
     if detail["type"] == "missing":
         return f"{key} is missing (from {origin})"
     message = _MESSAGES.get(detail["type"], detail["msg"]).removeprefix("Value error, ")
-    return f"{key} = {detail['input']!r} (from {origin}): {message[0].lower()}{message[1:]}"
+    if isinstance(detail["input"], bool):
+        message += "; YAML reads yes, no, on and off as true and false: put text in quotes"
+    return f"{key} = {shown(detail['input'])} (from {origin}): {message[0].lower()}{message[1:]}"
 
 
 def _keys_at(model: Any, path: Sequence[str | int]) -> list[str]:

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from taskodec.settings.base import Count, Model, Positive, Seed, Size
+from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 
 __all__ = ["PhaseSettings", "TTFTSettings"]
 
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class PhaseSettings(Model):
@@ -31,7 +31,7 @@ class PhaseSettings(Model):
     betas: tuple[Share, Share] = (0.9, 0.999)
     schedule: Literal["cosine", "cosine_warmup", "step", "constant"] = "cosine"
     milestones: tuple[Count, ...] = ()
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
+    gamma: Annotated[Number, Field(gt=0, le=1)] = 0.5
     rounding: Literal["noise", "ste", "mixed", "sga"] = "sga"
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class TTFTSettings(Model):
     seed: Seed = 0
     steps: Count | None = None
     time_budget: Positive | None = None
-    min_gain_per_second: Annotated[float, Field(ge=0)] = 0.0
+    min_gain_per_second: Annotated[Number, Field(ge=0)] = 0.0
     patch: Size | None = None
     singular_values: Literal["change", "absolute"] = "change"
     adapter_rate: bool = True

@@ -36,6 +36,7 @@ from taskodec.training.schedule import check_batch, crops_of, largest_crop, lear
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import prepared
 
 if TYPE_CHECKING:
     from taskodec.settings.model import PretrainSettings
@@ -89,9 +90,11 @@ class Pretraining(TrainingState[LowRankAdapter]):
                     f"{self.out} holds a run of {key} {found!r}, not of {mine!r}; resume it with the codec, weights "
                     "and task it began with, or start anew in another folder"
                 )
-        self.balance = Balance(**{name: tuple(values) for name, values in state["balance"].items()})
-        self.untuned = state["untuned"]
-        self.best, self.best_cost, self.best_step, self.waited = state["best"]
+        self.balance = Balance.of(state["balance"])
+        self.untuned = [{name: float(value) for name, value in figures.items()} for figures in state["untuned"]]
+        best, cost, step, waited = state["best"]
+        self.check_average({name: best[name] for name in self.ema} if best else {}, str(self.out))
+        self.best, self.best_cost, self.best_step, self.waited = dict(best), float(cost), int(step), int(waited)
 
     def save_average(self) -> None:
         """Write the best weights so far, or without validation the average, as `adapter.safetensors`."""
@@ -154,7 +157,7 @@ def validate(codec: Codec, task: Task, balance: Balance, pictures: Sequence[Tens
     device = next(codec.parameters()).device
     sums = torch.zeros(len(levels), 2, device=device)
     for x in (pictures[i].to(device) for i in share_of(len(pictures))):
-        reference = task.prepare(x)
+        reference = prepared(task, x)
         for row, quality in enumerate(levels):
             sums[row] += sums.new_tensor(rate_and_loss(codec, task, x, reference, quality))
     means = (sum_over_ranks(sums) / len(pictures)).tolist()
@@ -279,7 +282,7 @@ def _validate_average(run: Pretraining, pictures: Sequence[Tensor]) -> Figures:
 
 @torch.no_grad()
 def _reference(task: Task, x: Tensor) -> Any:
-    return task.prepare(x)
+    return prepared(task, x)
 
 
 def _middle(x: Tensor, size: int) -> Tensor:

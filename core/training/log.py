@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from taskodec.files.atomic import write_atomic
+from taskodec.files.json_text import parse_json
 
 __all__ = ["TrainLog"]
 
@@ -54,9 +55,9 @@ class TrainLog:
 def _lines_until(path: Path, step: int) -> list[str]:
     """The lines about steps up to this one; one that was cut off, as by a crash, is left out."""
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().decode("utf-8", "replace").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            if parse_json(line, constants=True)["step"] <= step:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue

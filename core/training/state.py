@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from taskodec.coding.tensor_files import load_torch, tensor_problem
 from taskodec.coding.weights import fill, lasting_state, save_weights
+from taskodec.console.terminal import shown
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import pointer_to, write_atomic
 from taskodec.training.parallel import sum_gradients
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainedT", "TrainingState", "parameter_groups"]
 
 TrainedT = TypeVar("TrainedT", bound=nn.Module)
+CountT = TypeVar("CountT", int, float)
 
 
 class TrainingState(Generic[TrainedT]):
@@ -90,15 +93,16 @@ class TrainingState(Generic[TrainedT]):
         if found := pointer_to("the checkpoint", path):
             raise WeightsError(f"{path} is {found}")
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_torch(path)
             self.take_extras(state)
             fill(self.model, state["codec"], str(path))
-            averaged = state["ema"]
-            self.ema = {n: averaged[n].to(v.device) for n, v in self.ema.items() if n in averaged}
-            self.optimizer.load_state_dict(state["optimizer"])
+            ema = {name: state["ema"][name] for name in self.ema if name in state["ema"]}
+            self.check_average(ema, str(path))
+            self.ema = {name: value.to(self.ema[name].device) for name, value in ema.items()}
+            _load_optimizer(self.optimizer, state["optimizer"])
             if self.aux_optimizer:
-                self.aux_optimizer.load_state_dict(state["aux_optimizer"])
-            self.step, self.seconds = state["step"], state["seconds"]
+                _load_optimizer(self.aux_optimizer, state["aux_optimizer"])
+            self.step, self.seconds = _counted(state["step"], int), _counted(state["seconds"], float)
         except WeightsError:
             raise
         except Exception as error:  # a damaged or foreign file can raise nearly anything
@@ -107,6 +111,12 @@ class TrainingState(Generic[TrainedT]):
                 f"{str(error).partition(chr(10))[0]}); resume with the codec and the lr_scales it began with, "
                 "or start anew in another folder"
             ) from error
+
+    def check_average(self, average: Mapping[str, Tensor], source: str) -> None:
+        """WeightsError unless these are values for the moving average."""
+        for name, value in average.items():
+            if problem := tensor_problem(value, self.ema[name]):
+                raise WeightsError(f"{source}: the average of {name} {problem}")
 
     def advance(self, forward: Callable[[], tuple[Tensor, Tensor]], share: float) -> tuple[Tensor, Tensor]:
         """One optimiser step, over all processes.
@@ -139,6 +149,27 @@ class TrainingState(Generic[TrainedT]):
         for name, value in self.model.state_dict().items():
             if name in self.ema:
                 self.ema[name].lerp_(value, 1 - decay)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, found: Mapping[str, Any]) -> None:
+    """Moments of a file for the parameters here; rates and the like are those of the settings."""
+    own = optimizer.state_dict()["param_groups"]
+    groups = [(len(group["params"]), group.get("scale")) for group in own]
+    given = [(len(group["params"]), group.get("scale")) for group in found["param_groups"]]
+    if given != groups:
+        raise ValueError(f"it has groups of parameters {shown(given)}, here are {shown(groups)}")
+    optimizer.load_state_dict({"state": found["state"], "param_groups": own})
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            like = parameter if name != "step" else torch.zeros(())
+            if problem := tensor_problem(value, like):
+                raise ValueError(f"{name} of an optimiser {problem}")
+
+
+def _counted(value: object, kind: type[CountT]) -> CountT:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"found {shown(value)}, expected a number of steps or seconds")
+    return kind(value)
 
 
 def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from taskodec.coding.streams import decoded_picture
 from taskodec.coding.tiles import WHOLE, Tiles
+from taskodec.console.terminal import shown
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError
 from taskodec.images.tensors import pad_to, to_8bit
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import prepared, weight_of
 
 __all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss", "smooth_slopes"]
 
@@ -45,6 +47,15 @@ class Balance:
     def state(self) -> dict[str, list[float]]:
         """The same numbers as plain lists."""
         return {name: list(values) for name, values in asdict(self).items()}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Sequence[float]]) -> Balance:
+        """What `state` gave; ValueError for anything else."""
+        lists = {name: tuple(map(float, state[name])) for name in cls.__dataclass_fields__}
+        found = np.array([lists["qualities"], lists["lmbdas"], lists["costs"]])  # which raises for unequal lengths
+        if not np.isfinite(found).all() or not (found[1:] > 0).all():
+            raise ValueError(f"found {shown(lists)}, expected qualities, and weights and costs above zero")
+        return cls(**lists)
 
     def _between(self, quality: Tensor, values: tuple[float, ...]) -> Tensor:
         known = np.exp(np.interp(quality.cpu().numpy(), self.qualities, np.log(values)))
@@ -77,7 +88,7 @@ def measure_balance(
     """
     levels = tuple(codec.qualities)
     given = [lmbda.get(q) if isinstance(lmbda, Mapping) else lmbda for q in levels]
-    own = [weight if weight is not None else task.lmbda(codec, q) for q, weight in zip(levels, given, strict=True)]
+    own = [weight if weight is not None else weight_of(task, codec, q) for q, weight in zip(levels, given, strict=True)]
     means = _means(codec, task, crops, levels)
     smooth = smooth_slopes([means[q] for q in levels])
     weights = [
@@ -93,7 +104,7 @@ def _means(codec: Codec, task: Task, crops: Tensor, qualities: Sequence[float]) 
     """Mean rate and loss over the crops, by quality."""
     points = np.zeros((len(qualities), 2))
     for x in crops:
-        reference = task.prepare(x[None])
+        reference = prepared(task, x[None])
         points += [rate_and_loss(codec, task, x[None], reference, q) for q in qualities]
     return {q: (bpp, loss) for q, (bpp, loss) in zip(qualities, (points / len(crops)).tolist(), strict=True)}
 

@@ -33,6 +33,7 @@ from taskodec.tuning.pace import STREAMS, Pace
 from taskodec.tuning.patches import at_once, check_side
 from taskodec.tuning.phases import Point, Variables, rounding_at
 from taskodec.tuning.subject import Subject
+from taskodec.tuning.task_calls import prepared, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning, run_together
 from taskodec.tuning.travel import Travel
 
@@ -175,8 +176,8 @@ class _Run:
         size = (x.shape[2], x.shape[3])
         self.padded = pad_to(x, self.codec.stride)
         with torch.no_grad():
-            reference = tuner.task.prepare(x)
-        lmbda = tuner.lmbda if tuner.lmbda is not None else tuner.task.lmbda(self.codec, self.quality)
+            reference = prepared(tuner.task, x)
+        lmbda = tuner.lmbda if tuner.lmbda is not None else weight_of(tuner.task, self.codec, self.quality)
         if lmbda is None:
             lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
         self.lmbda = lmbda * tuner.lmbda_scale

@@ -106,11 +106,16 @@ def _fuse_silu(module: fx.GraphModule) -> None:
 
 
 def input_name(graph: ModelProto) -> str:
-    """The graph's first input that is no weight."""
+    """The graph's first input that is no weight; WeightsError if there is none."""
     weights = {tensor.name for tensor in graph.graph.initializer}
-    return next(str(entry.name) for entry in graph.graph.input if entry.name not in weights)
+    names = [str(entry.name) for entry in graph.graph.input if entry.name not in weights]
+    if not names:
+        raise WeightsError("the graph has no input but its weights: is it the file of a network?")
+    return names[0]
 
 
 def output_name(graph: ModelProto) -> str:
-    """The graph's first output."""
+    """The graph's first output; WeightsError if there is none."""
+    if not graph.graph.output:
+        raise WeightsError("the graph has no output: is it the file of a network?")
     return str(graph.graph.output[0].name)

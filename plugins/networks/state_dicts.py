@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from taskodec.coding.tensor_files import read_tensors, tensor_problem
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import pointer_to
 
@@ -29,24 +29,23 @@ ARRAYS = {
 def read_weights(file: Path) -> Mapping[str, Tensor]:
     """The state dict in a file of torch or safetensors; WeightsError if there is none."""
     _check_here(file)
+    if not file.is_file():
+        raise WeightsError(f"no such weights file: {file}")
     try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(file))
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"no such weights file: {file}") from error
+        state = read_tensors(file)
+    except ValueError as error:
+        raise WeightsError(f"{file} holds no state dict of tensors: {error}") from error
     except Exception as error:  # unpickling raises nearly anything on a file that is none of ours
         raise WeightsError(f"{file} cannot be read as weights: {type(error).__name__}: {error}") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{file} holds a {type(state).__name__}, expected a state dict of tensors")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def put_weights(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
     """Load a state dict; WeightsError with the first lines of what does not fit."""
+    for name, expected in model.state_dict().items():
+        given = state.get(name)
+        if given is not None and given.shape == expected.shape and (problem := tensor_problem(given, expected)):
+            raise WeightsError(f"{file} does not fit {type(model).__name__}: {name} {problem}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -25,7 +25,11 @@ def test_a_file_may_be_of_torch_or_of_safetensors(tmp_path):
 def test_weights_that_cannot_be_used_name_the_file(tmp_path):
     (tmp_path / "noise.pth").write_bytes(b"not weights at all")
     torch.save([1, 2], tmp_path / "list.pth")
-    for name, message in (("noise.pth", "cannot be read"), ("list.pth", "holds a list"), ("none.pth", "no such")):
+    for name, message in (
+        ("noise.pth", "cannot be read"),
+        ("list.pth", "holds no state dict"),
+        ("none.pth", "no such"),
+    ):
         with pytest.raises(WeightsError, match=message) as caught:
             read_weights(tmp_path / name)
         assert name in str(caught.value)

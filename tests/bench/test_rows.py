@@ -3,8 +3,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from taskodec.bench.rows import RowFile
 from taskodec.errors import TaskodecError
-from taskodec.files.rows import RowFile
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_type_hints
 
+from taskodec.console.terminal import shown
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import write_atomic
+from taskodec.files.json_text import parse_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -59,10 +61,11 @@ def _read(path: Path, row_type: Any, what: str) -> list[Any]:
     except OSError as error:
         raise TaskodecError(f"cannot use {path}: {error.strerror or error}") from error
     rows = []
+    form = _Fields(row_type)
     for number, line in enumerate(lines, start=1):
         try:
-            row = row_type(**json.loads(line))
-        except (ValueError, TypeError) as error:
+            row = form.row(line)
+        except ValueError as error:
             if number < len(lines) or line.endswith(b"\n"):
                 raise TaskodecError(
                     f"{path}, line {number} is no {what} ({error}): move the file away, or choose another output folder"
@@ -73,3 +76,33 @@ def _read(path: Path, row_type: Any, what: str) -> list[Any]:
             break
         rows.append(row)
     return rows
+
+
+class _Fields:
+    """The fields of a row and their types, which a line is held to."""
+
+    def __init__(self, row_type: Any) -> None:
+        from pydantic import TypeAdapter
+
+        hints = get_type_hints(row_type)
+        self.row_type = row_type
+        self.types = {field.name: TypeAdapter(hints[field.name]) for field in fields(row_type)}
+
+    def row(self, line: bytes) -> Any:
+        """A row of a line; ValueError, of which pydantic's are some, says what is wrong."""
+        found = parse_json(line, constants=True)
+        if not isinstance(found, dict):
+            raise ValueError(f"found {shown(found)}, expected an object")
+        if unknown := sorted(found.keys() - self.types.keys()):
+            raise ValueError(f"it has {shown(unknown)}, which no row has")
+        for name, value in found.items():
+            try:
+                self.types[name].validate_python(value, strict=True)
+            except ValueError as error:
+                raise ValueError(f"its {name} is {shown(value)}") from error
+            if isinstance(value, int) and abs(value) >= 2**63:
+                raise ValueError(f"its {name} is {shown(value)}")
+        try:
+            return self.row_type(**found)
+        except TypeError as error:  # something is missing
+            raise ValueError(str(error)) from error
