@@ -68,7 +68,7 @@ def test_checkpoints_of_runs(tiny_codec, tmp_path):
 
 @pytest.mark.parametrize("name", ["manifest.json", "synthesis.onnx", "tables.npz"])
 def test_exported_codecs(name, tmp_path):
-    manifest = Manifest("tiny", "00", "recipe", 16, (1.0,), False, "BSD")
+    manifest = Manifest("tiny", "00000000", "recipe", 16, (1.0,), False, "BSD")
     write_exported(tmp_path, Exported(manifest, {"synthesis": b"graph"}, {}, {}))
     assert read_exported(tmp_path, DECODER).graphs == {"synthesis": b"graph"}
     (tmp_path / name).write_bytes(LFS)
