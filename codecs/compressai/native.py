@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from taskodec.coding.stages import Stage
 from taskodec.errors import ImageError, UsageError
 from taskodec.images.tensors import load_image, to_pil
+from taskodec.isolation.randomness import seeded
 
 __all__ = ["NativeAnchor", "bmshj2018_hyperprior", "mbt2018_mean"]
 
@@ -46,8 +47,7 @@ class NativeAnchor:
 
     def __init__(self, name: str, make: Callable[..., Any]) -> None:
         self.name = name
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+        with seeded(SEED):
             self.net = make(quality=QUALITY, pretrained=False).eval()
         self.net.update(force=True)
 

@@ -22,6 +22,7 @@ from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Codec, Side
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import write_atomic
+from taskodec.isolation.ambient import in_clean_state
 
 __all__ = [
     "adapter_from",
@@ -79,6 +80,7 @@ def load_adapter_state(path: str | Path, adapter: LowRankAdapter) -> dict[str, s
     return card
 
 
+@in_clean_state
 def load_adapter(path: str | Path, codec: Codec, *, other_weights: bool = False) -> LowRankAdapter:
     """The adapter a file describes, for this codec, not attached.
 

@@ -11,7 +11,9 @@ from torch import Tensor
 from taskodec.contracts import Task
 from taskodec.images.metrics import psnr
 from taskodec.images.tensors import to_pil
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.settings.model import Settings
+from taskodec.tuning.checks import checked_metrics
 from taskodec.tuning.ttft import Tuned
 
 __all__ = ["Result"]
@@ -32,16 +34,20 @@ class Result:
     notes: tuple[str, ...] = ()
 
     @property
+    @in_clean_state
     def image(self) -> Image.Image:
         """The picture that decoding the stream gives."""
         return to_pil(self.tuned.best.x_hat)
 
+    @in_clean_state
     def report(self) -> dict[str, Any]:
         """All figures by name. Rates are `8 * bytes / pixels` of the file; costs are `lmbda * loss + bpp`."""
         best, untuned = self.tuned.best, self.tuned.untuned
         pixels = self.x.shape[2] * self.x.shape[3]
-        before = self.task.metrics(untuned.x_hat, self.x), psnr(untuned.x_hat, self.x)
-        after = before if best is untuned else (self.task.metrics(best.x_hat, self.x), psnr(best.x_hat, self.x))
+        before = checked_metrics(self.task, untuned.x_hat, self.x), psnr(untuned.x_hat, self.x)
+        after = (
+            before if best is untuned else (checked_metrics(self.task, best.x_hat, self.x), psnr(best.x_hat, self.x))
+        )
         return {
             "codec": self.settings.codec.name,
             "task": self.task.name,

@@ -21,8 +21,9 @@ from taskodec.contracts import Codec
 from taskodec.errors import PluginError, TaskodecError
 from taskodec.hooks.handover import build
 from taskodec.hooks.registry import Registry
-from taskodec.hooks.specs import Anchor, resolve
+from taskodec.hooks.specs import Anchor
 from taskodec.images.tensors import load_image, pad_to
+from taskodec.isolation.faults import named
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings, TTFTSettings
 
 __all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries", "with_codec"]
@@ -67,7 +68,7 @@ class AnchorEntry:
         spec = registry.anchors[name]
         self.owner, self.fidelity = registry.anchors.owner(name), spec.fidelity
         with self._blamed():
-            self.codec: Anchor = build(f"anchor {name!r}", resolve(spec.load), {})
+            self.codec: Anchor = build(f"anchor {name!r}", spec.load, {})
             if not isinstance(self.codec, Anchor):
                 raise TypeError(f"found a {type(self.codec).__name__}, expected qualities, version, encode and decode")
             self.qualities: Sequence[float] = [float(quality) for quality in self.codec.qualities]
@@ -105,13 +106,8 @@ class AnchorEntry:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        try:
+        with named(f"anchor {self.name!r} of {self.owner} failed:", PluginError, TaskodecError):
             yield
-        except TaskodecError:
-            raise
-        except Exception as error:  # whatever a stranger's program does
-            message = f"anchor {self.name!r} of {self.owner} failed: {type(error).__name__}: {error}"
-            raise PluginError(message) from error
 
 
 class CodecEntry:

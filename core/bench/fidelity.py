@@ -22,6 +22,7 @@ from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.rows import RowFile
 from taskodec.images.metrics import ms_ssim_loss, psnr
 from taskodec.images.tensors import MAX_PIXELS, load_image, to_pil
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.progress import Progress
 
 __all__ = ["Metric", "Point", "PointFile", "Source", "check_once", "load_lpips", "run_bench", "sources"]
@@ -114,6 +115,7 @@ def load_lpips() -> Metric | None:
     return lambda x_hat, x: float(net(x_hat, x, normalize=True))
 
 
+@in_clean_state
 def run_bench(
     images: Sequence[Source],
     entries: Sequence[Entry],

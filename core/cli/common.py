@@ -16,6 +16,7 @@ import typer
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.plans import Job, expand, make_folder, plan
+from taskodec.isolation.faults import described
 
 if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
@@ -108,12 +109,13 @@ def run_batch(
     for job in jobs:
         try:
             report = work(job)
-        except Exception as error:  # a batch goes on whatever happens to one picture
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a batch goes on whatever happens to one picture, sys.exit included
             if not isinstance(error, TaskodecError):
                 traceback.print_exc()
-            message = str(error) if isinstance(error, TaskodecError) else f"{type(error).__name__}: {error}"
             failed.append(job.source)
-            show({"input": str(job.source), "error": message})
+            show({"input": str(job.source), "error": described(error)})
         else:
             show(report)
     if failed:

@@ -1,12 +1,16 @@
-"""The `taskodec` command. Exit codes: 0 fine, 1 an input failed, 2 the call was wrong, what it names included."""
+"""The `taskodec` command.
+
+Exit codes: 0 fine, 1 an input failed, 2 the call was wrong, what it names included, 130 it was stopped by Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import io
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +24,7 @@ from taskodec.cli.plugins import config, plugins
 from taskodec.cli.pretrain import pretrain
 from taskodec.cli.train import train
 from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError, WeightsError
+from taskodec.isolation.faults import named
 
 __all__ = ["app", "main"]
 
@@ -57,6 +62,25 @@ for _command in (compress, decompress, info, plugins, config, train, pretrain, b
     app.command()(_command)
 app.command("eval")(evaluate)
 app.add_typer(models, name="models")
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which ends by Ctrl-C with a line, and by nothing else without one."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            with named("something that this command calls raised", PluginError, Exception):
+                command(*args, **kwargs)
+        except KeyboardInterrupt:
+            print("stopped; files that were written before are whole", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+for _registered in (*app.registered_commands, *models.registered_commands):
+    _registered.callback = _guarded(_registered.callback) if _registered.callback else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

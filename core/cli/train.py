@@ -72,7 +72,6 @@ def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
     """The codec with random weights, or with those of its checkpoint."""
     from taskodec.api.loading import load_codec
     from taskodec.hooks.handover import build
-    from taskodec.hooks.specs import resolve
 
     create = registry.codecs[chosen.name].create
     if create is None:
@@ -82,5 +81,5 @@ def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
         )
     if chosen.checkpoint is not None:
         return load_codec(registry, chosen, quality)
-    codec: Codec = build(f"codec {chosen.name!r}", resolve(create), {"quality": quality, **chosen.options})
+    codec: Codec = build(f"codec {chosen.name!r}", create, {"quality": quality, **chosen.options})
     return codec

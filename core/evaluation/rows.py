@@ -28,8 +28,10 @@ from taskodec.evaluation.ways import AnchorWay, LearnedWay, OriginalWay, Way
 from taskodec.files.rows import RowFile
 from taskodec.hooks.registry import Registry
 from taskodec.images.framing import WHOLE, Framing
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.faults import named
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings
-from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.checks import checked_loss, prepared
 
 __all__ = ["EvaluationPlan", "Job", "Lab", "Row", "row_file"]
 
@@ -118,13 +120,15 @@ class Lab:
     Everything that a call can get wrong - names, qualities, adapters, labels - is an error before the first row.
     """
 
+    @in_clean_state
     def __init__(self, plan: EvaluationPlan, registry: Registry) -> None:
         self.plan, self.registry = plan, registry
         settings = plan.settings
         self.device = choose_device(settings.device)
         self.task = self._load_task(settings.task)
         judge = self.task if plan.judge is None else self._load_task(plan.judge)
-        self.evaluator = judge.evaluator(plan.labels)
+        with named(f"task {judge.name!r}: its evaluator raised", TaskError, Exception):
+            self.evaluator = judge.evaluator(plan.labels)
         self.framing = Framing(**settings.data.model_dump())
         labels = self.evaluator.labels_version or _digest_of(plan.labels)
         self._judged = {"task": _task_version(settings.task, registry), "labels": labels}
@@ -176,15 +180,15 @@ class Lab:
         firsts = {method.name: self.qualities(method, settings)[0] for method, settings in self.plan.methods}
         return {name: self.way(name, quality).about for name, quality in firsts.items()}
 
+    @in_clean_state
     def measure(self, job: Job) -> Row:
         """One row; errors say of what."""
         what = job.method if job.quality is None else f"{job.method}, quality {job.quality:g}"
         try:
-            return self._measure(job)
+            with named("", TaskError, TaskodecError):  # anybody's task, evaluator or codec
+                return self._measure(job)
         except TaskodecError as error:
             raise type(error)(f"{what}, {job.source.path}: {error}") from error
-        except Exception as error:  # anybody's task, evaluator or codec
-            raise TaskError(f"{what}, {job.source.path}: {type(error).__name__}: {error}") from error
 
     def _measure(self, job: Job) -> Row:
         x, reference = self._original(job.source)
@@ -209,7 +213,7 @@ class Lab:
         """An image and what the task's loss needs to know of it; kept until another one is asked for."""
         if self._last is None or self._last[0] != source:
             x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
-            self._last = (source, x, self.task.prepare(x))
+            self._last = (source, x, prepared(self.task, x))
         return self._last[1], self._last[2]
 
     @torch.no_grad()

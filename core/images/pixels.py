@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,11 +48,15 @@ def require_pillow() -> None:
         raise UsageError("Pillow is missing, which reads pictures: install it with `pip install pillow`")
 
 
+_warned = RLock()
+"""Of who catches warnings: they are the process's, and two threads would take each other's."""
+
+
 def decode_image(opened: Callable[[], Image.Image], name: str, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Open and decode with Pillow, its warnings as notes, whatever it raises as an ImageError."""
     from PIL import Image, UnidentifiedImageError
 
-    with warnings.catch_warnings(record=True) as caught:
+    with _warned, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             channels, notes = _pixels(opened(), name, max_pixels)

@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 
 from taskodec.adapters.files import save_adapter
-from taskodec.adapters.lora import LowRankAdapter, attached
+from taskodec.adapters.lora import LowRankAdapter
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Adapter, Codec, Rounding, Task, total_bits
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.sets import list_images
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.randomness import numbers_kept
 from taskodec.progress import Progress
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.datasets import CropDataset, StepDataset
@@ -34,7 +36,7 @@ from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_ov
 from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss
-from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.checks import checked_loss, prepared
 
 if TYPE_CHECKING:
     from taskodec.settings.model import PretrainSettings
@@ -131,7 +133,7 @@ def task_cost(
     x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
     with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
         losses = torch.stack(
-            [checked_loss(task, made[None], _reference(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
+            [checked_loss(task, made[None], prepared(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
         )
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
@@ -153,7 +155,7 @@ def validate(codec: Codec, task: Task, balance: Balance, pictures: Sequence[Tens
     device = next(codec.parameters()).device
     sums = torch.zeros(len(levels), 2, device=device)
     for x in (pictures[i].to(device) for i in share_of(len(pictures))):
-        reference = task.prepare(x)
+        reference = prepared(task, x)
         for row, quality in enumerate(levels):
             sums[row] += sums.new_tensor(rate_and_loss(codec, task, x, reference, quality))
     means = (sum_over_ranks(sums) / len(pictures)).tolist()
@@ -169,6 +171,7 @@ def relative_cost(figures: Figures, untuned: Figures) -> float:
     return sum(ratios) / len(ratios)
 
 
+@in_clean_state
 def pretrain(
     codec: Codec,
     adapter: Adapter,
@@ -202,17 +205,18 @@ def pretrain(
     workers = worker_count(settings, device)
     read = _read(data, validation, settings, workers, framing)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
-    if resume:
-        run.load()
-    else:
-        _start(run, read, (lmbda, lmbda_scale), device)
-    if rank() == 0:
-        _write_settings(run, resolved or settings.model_dump(mode="json"))
-    if not run.ended:
-        steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
-        check = partial(_validate_average, run, read.held_out) if read.held_out else None
-        with attached(run.model, codec):
-            run_steps(run, steps, workers, partial(_advance, run), check, progress)
+    with numbers_kept(device):
+        if resume:
+            run.load()
+        else:
+            _start(run, read, (lmbda, lmbda_scale), device)
+        if rank() == 0:
+            _write_settings(run, resolved or settings.model_dump(mode="json"))
+        if not run.ended:
+            steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
+            check = partial(_validate_average, run, read.held_out) if read.held_out else None
+            with run.model.applied(codec):
+                run_steps(run, steps, workers, partial(_advance, run), check, progress)
     if rank() == 0:
         run.save()
     run.model.load_state_dict(run.best or run.ema)
@@ -275,11 +279,6 @@ def _validate_average(run: Pretraining, pictures: Sequence[Tensor]) -> Figures:
     run.model.load_state_dict(now)
     run.judge(figures)
     return figures
-
-
-@torch.no_grad()
-def _reference(task: Task, x: Tensor) -> Any:
-    return task.prepare(x)
 
 
 def _middle(x: Tensor, size: int) -> Tensor:

@@ -15,7 +15,7 @@ from taskodec.coding.tiles import WHOLE, Tiles
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError
 from taskodec.images.tensors import pad_to, to_8bit
-from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.checks import checked_loss, own_lmbda, prepared
 
 __all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss", "smooth_slopes"]
 
@@ -77,7 +77,7 @@ def measure_balance(
     """
     levels = tuple(codec.qualities)
     given = [lmbda.get(q) if isinstance(lmbda, Mapping) else lmbda for q in levels]
-    own = [weight if weight is not None else task.lmbda(codec, q) for q, weight in zip(levels, given, strict=True)]
+    own = [weight if weight is not None else own_lmbda(task, codec, q) for q, weight in zip(levels, given, strict=True)]
     means = _means(codec, task, crops, levels)
     smooth = smooth_slopes([means[q] for q in levels])
     weights = [
@@ -93,7 +93,7 @@ def _means(codec: Codec, task: Task, crops: Tensor, qualities: Sequence[float]) 
     """Mean rate and loss over the crops, by quality."""
     points = np.zeros((len(qualities), 2))
     for x in crops:
-        reference = task.prepare(x[None])
+        reference = prepared(task, x[None])
         points += [rate_and_loss(codec, task, x[None], reference, q) for q in qualities]
     return {q: (bpp, loss) for q, (bpp, loss) in zip(qualities, (points / len(crops)).tolist(), strict=True)}
 

@@ -1,19 +1,26 @@
-"""Guards around a task's loss, which may be anybody's code."""
+"""Guards around a task, which may be anybody's code: what it raises, returns, and changes.
+
+It runs in the state of PyTorch that taskodec computes in, and leaves that state as it was (`taskodec.isolation.ambient.kept`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from taskodec.contracts import Task
-from taskodec.errors import TaskError
+from taskodec.contracts import Codec, Task
+from taskodec.errors import TaskError, TaskodecError
+from taskodec.isolation.ambient import kept
+from taskodec.isolation.faults import named
+from taskodec.isolation.randomness import reproducible
 
-__all__ = ["checked_loss", "checked_losses"]
+__all__ = ["checked_loss", "checked_losses", "checked_metrics", "own_lmbda", "prepared"]
 
 
 def checked_loss(task: Task, x_hat: Tensor, reference: Any, *, connected: bool = False) -> Tensor:
@@ -31,6 +38,40 @@ def checked_losses(task: Task, x_hat: Tensor, references: Sequence[Any], *, conn
     return _checked(task, x_hat, references, lambda: task.batch_loss(x_hat, references), (len(references),), connected)
 
 
+def prepared(task: Task, x: Tensor) -> Any:
+    """`task.prepare(x)`, what the task's loss needs to know of the original; a TaskError if that changes x."""
+    version = x._version
+    with torch.no_grad(), _guest(task, "prepare", x, TaskodecError):
+        reference = task.prepare(x)
+    if x._version != version:
+        raise TaskError(f"task {task.name!r}: its `prepare` changes the picture in place; work on a copy")
+    return reference
+
+
+def checked_metrics(task: Task, x_hat: Tensor, x: Tensor) -> dict[str, float]:
+    """`task.metrics(x_hat, x)`."""
+    with torch.no_grad(), _guest(task, "metrics", x, TaskodecError):
+        return task.metrics(x_hat, x)
+
+
+def own_lmbda(task: Task, codec: Codec, quality: float) -> float | None:
+    """`task.lmbda(codec, quality)`, the weight that the task has for its loss."""
+    with named(f"task {task.name!r}: its lmbda raised", TaskError, TaskodecError):
+        return task.lmbda(codec, quality)
+
+
+@contextmanager
+def _guest(task: Task, what: str, like: Tensor, *passing: type[Exception]) -> Iterator[None]:
+    """Around a call of the task's own code; errors of `passing` are the task's word for what is wrong."""
+    drawing = f"{what}, {'with' if torch.is_grad_enabled() else 'without'} gradients"
+    with (
+        named(f"task {task.name!r}: its {what} raised", TaskError, *passing),
+        kept(),
+        reproducible(drawing, like.device),
+    ):
+        yield
+
+
 def _checked(
     task: Task,
     x_hat: Tensor,
@@ -45,10 +86,8 @@ def _checked(
     source = get_gradient_edge(x_hat).node if tracked and not connected else None
     if tracked and not x_hat.is_leaf:
         x_hat.register_hook(lambda grad: _check_gradient(task, grad))  # type: ignore[no-untyped-call]
-    try:
+    with _guest(task, "loss", x_hat):
         loss = compute()
-    except Exception as error:
-        raise TaskError(f"task {task.name!r}: its loss raised {type(error).__name__}: {error}") from error
     if versions != [value._version for value in given]:
         raise TaskError(
             f"task {task.name!r}: the loss changes its arguments in place; work on copies, as x_hat.clamp(0, 1) does "

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from taskodec.coding.streams import padded
 from taskodec.contracts import Adapter, Codec, Task
+from taskodec.tuning.checks import prepared
 from taskodec.tuning.patches import Area, areas
 
 __all__ = ["Subject"]
@@ -19,7 +20,7 @@ __all__ = ["Subject"]
 class Subject:
     """An image of `size` (height, width) for a codec at a quality and a task.
 
-    `adapter`, if there is one, is attached to the codec while a cost is computed; `reference` is what the task keeps of
+    `adapter`, if there is one, is applied to the codec while a cost is computed; `reference` is what the task keeps of
     the original, and `lmbda` the weight of its loss against bits per pixel. `area` is None, or where in the padded
     picture of the image this lies, as a patch with `share` of its pixels.
     """
@@ -52,6 +53,6 @@ class Subject:
         for area in areas(full, side, stride):
             patch = x[:, :, area.top : area.bottom, area.left : area.right].contiguous()
             size = (patch.shape[2], patch.shape[3])
-            share, reference = size[0] * size[1] / self.pixels, self.task.prepare(patch)
+            share, reference = size[0] * size[1] / self.pixels, prepared(self.task, patch)
             found.append(replace(self, size=size, reference=reference, area=area, share=share))
         return found
