@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import ClassVar, Self
 
 import torch
@@ -75,13 +76,15 @@ class PreciseCodec(Codec):
 
     def precise(self) -> Self:
         """The copy in float64, under the guard that is set."""
-        if not self._copies:
-            transforms = {
-                id(part): nn.Identity() for name, part in self.named_children() if name in {"g_a", "h_a", "g_s"}
-            }
-            self._copies.append(copy.deepcopy(self, dict(transforms)).requires_grad_(False).cpu().double())
-        self._copies[0].guard = self.guard
-        return self._copies[0]
+        with _copying:
+            if not self._copies:
+                transforms = {
+                    id(part): nn.Identity() for name, part in self.named_children() if name in {"g_a", "h_a", "g_s"}
+                }
+                self._copies.append(copy.deepcopy(self, dict(transforms)).requires_grad_(False).cpu().double())
+            found = self._copies[0]
+        found.guard = self.guard
+        return found
 
     def tolerance(self, scales: Tensor, z_hat: Tensor, scales_of: Callable[[Self, Tensor], Tensor]) -> Tensor:
         """How far a decoder's scales may be from these (1, M, h, w), each; for the copy in float64.
@@ -107,6 +110,9 @@ class PreciseCodec(Codec):
         if mode:
             _forget(self)
         return super().train(mode)
+
+
+_copying = Lock()
 
 
 def _forget(codec: PreciseCodec, *_: object) -> None:

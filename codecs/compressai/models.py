@@ -21,6 +21,8 @@ from taskodec.codecs.compressai.imports import image, image_vbr, models, rename_
 from taskodec.codecs.compressai.vbr import VariableAutoregressive, VariableHyperprior, VariableScaleHyperprior
 from taskodec.codecs.zoo import COMPRESSAI, compressai_name
 from taskodec.errors import UsageError, WeightsError
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.randomness import seeded
 
 __all__ = [
     "LMBDAS",
@@ -53,6 +55,7 @@ class Loader:
     architecture: type[Any]
     family: type[CompressAICodec]
 
+    @in_clean_state
     def __call__(
         self,
         quality: float = 3,
@@ -116,8 +119,7 @@ class Loader:
         options: dict[str, Any] = {}
         if self.variable and self.family is not VariableAutoregressive:
             options["vr_entbttlnck"] = state is None or any(name.startswith("gayn2zqstep.") for name in state)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             net = self.architecture(*sizes, **options)
         if self.variable:
             return self.family(self.name, net, range(1, len(LMBDAS) + 1), LMBDAS)

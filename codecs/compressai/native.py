@@ -21,6 +21,7 @@ from taskodec.codecs.compressai.imports import compute_padding, zoo
 from taskodec.coding.stages import Stage
 from taskodec.errors import ImageError, UsageError
 from taskodec.images.tensors import load_image, to_pil
+from taskodec.isolation.randomness import seeded
 
 __all__ = ["NativeAnchor", "bmshj2018_hyperprior", "mbt2018_mean"]
 
@@ -45,8 +46,7 @@ class NativeAnchor:
 
     def __init__(self, name: str, make: Callable[..., Any]) -> None:
         self.name = name
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+        with seeded(SEED):
             self.net = make(quality=QUALITY, pretrained=False).eval()
         self.net.update(force=True)
 

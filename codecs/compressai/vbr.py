@@ -129,11 +129,12 @@ class Variable(Hyperprior):
         return decode_bottleneck(shape, prior, self._tables_at(quality, prior), coder) * step
 
     def _tables_at(self, quality: float, prior: SteppedBottleneck) -> Tables:
-        if quality not in self._tables:
+        found = self._tables.get(quality)
+        if found is None:  # threads that come here at once make the same ones
             if len(self._tables) >= MAX_TABLES:
                 self._tables.clear()
-            self._tables[quality] = bottleneck_tables(prior)
-        return self._tables[quality]
+            found = self._tables[quality] = bottleneck_tables(prior)
+        return found
 
 
 class VariableHyperprior(Variable):

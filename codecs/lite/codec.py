@@ -41,6 +41,7 @@ from taskodec.coding.bottleneck import EntropyBottleneck
 from taskodec.coding.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
 from taskodec.contracts import UNKNOWN_LICENCE, Codec, Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.exact import between
 
@@ -230,6 +231,7 @@ class Lite(Codec):
         return self.entropy_bottleneck.loss()
 
 
+@in_clean_state
 def create_lite(quality: float = 3.0) -> Lite:
     """`lite` for training, with random weights, which are for all qualities; UsageError for one that it has not."""
     codec = Lite()
@@ -237,6 +239,7 @@ def create_lite(quality: float = 3.0) -> Lite:
     return codec
 
 
+@in_clean_state
 def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lite:
     """`lite` with the shipped weights, or with those of a checkpoint that `taskodec train` wrote.
 

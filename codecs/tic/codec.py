@@ -36,6 +36,8 @@ from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import WeightsFile
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.randomness import seeded
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 
 __all__ = ["LMBDAS", "TIC", "create_tic", "load_published_adapter", "load_tic", "load_tic_adapter", "reference_name"]
@@ -169,11 +171,13 @@ class TIC(PreciseCodec):
         return self.entropy_bottleneck.loss()
 
 
+@in_clean_state
 def create_tic(quality: float = 3) -> TIC:
     """TIC of one level, 1 to 8, for training, with random weights; UsageError if there is no such level."""
     return TIC(quality=quality)
 
 
+@in_clean_state
 def load_tic(
     quality: float = 3,
     checkpoint: str | Path | None = None,
@@ -193,8 +197,7 @@ def load_tic(
 
     Raises WeightsError if the checkpoint does not fit, UsageError if there is no such quality or guard.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         codec = TIC(quality=quality).use_guard(guard)
     if checkpoint is None and pretrained:
         if quality not in zoo.TIC:
@@ -211,6 +214,7 @@ def load_tic(
     return codec.eval()
 
 
+@in_clean_state
 def load_tic_adapter(codec: TIC, checkpoint: str | Path) -> SVDLoRA:
     """The SVD-LoRA of a reference checkpoint, for this codec, not attached.
 
@@ -221,6 +225,7 @@ def load_tic_adapter(codec: TIC, checkpoint: str | Path) -> SVDLoRA:
     return _adapter(codec, read_checkpoint(path, reference_name), str(path))
 
 
+@in_clean_state
 def load_published_adapter(codec: TIC, weights: WeightsFile) -> SVDLoRA:
     """The paper's adapter for this codec, out of its archive, not attached; never downloaded here.
 

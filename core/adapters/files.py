@@ -27,6 +27,7 @@ from taskodec.errors import UsageError, WeightsError
 from taskodec.files.atomic import pointer_to, write_atomic
 from taskodec.files.inputs import expand_home
 from taskodec.files.json_text import parse_json
+from taskodec.isolation.ambient import in_clean_state
 
 __all__ = [
     "adapter_from",
@@ -87,6 +88,7 @@ def load_adapter_state(path: str | Path, adapter: LowRankAdapter) -> dict[str, s
     return card
 
 
+@in_clean_state
 def load_adapter(path: str | Path, codec: Codec, *, other_weights: bool = False) -> LowRankAdapter:
     """The adapter a file describes, for this codec, not attached.
 

@@ -1,7 +1,8 @@
 """Low-rank adapters: SVD-LoRA, whose decoder singular values travel in the stream, and plain LoRA.
 
 `W' = W + (alpha / r) U diag(S) Vᵀ` (Park et al., CVPR 2025, section 3). The update is computed beside the
-layer by a forward hook, never in the weight: see `taskodec.adapters.lowrank`.
+layer by a forward hook, never in the weight: see `taskodec.adapters.lowrank`. Passes with different singular values,
+or with none, can go through one codec at the same time: see `taskodec.isolation.activation`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, cast
+from contextvars import ContextVar
+from dataclasses import replace
+from types import MappingProxyType
+from typing import ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from taskodec.adapters.layer_choice import select_layers
-from taskodec.adapters.lowrank import Factors, LowRank, make_branch
+from taskodec.adapters.lora_hooks import Hook, Use, find_layer, hooks_of
+from taskodec.adapters.lowrank import LowRank, make_branch
 from taskodec.contracts import Adapter, Codec, Side
 from taskodec.errors import UsageError
+from taskodec.isolation.activation import active, without_hooks
+from taskodec.isolation.sharing import shared
 
 __all__ = ["LoRA", "LowRankAdapter", "SVDLoRA", "attached", "build_lora", "build_svd_lora", "merged", "select_layers"]
 
@@ -71,8 +77,7 @@ class LowRankAdapter(Adapter):
             }
             self.add_module(side, nn.ModuleDict(made))
         self._handles: list[RemovableHandle] = []
-        self._delta_in_use: list[Tensor] = []  # in a list, or torch would register a Parameter given to set_delta
-        self._values_in_use: Mapping[str, Tensor] = {}
+        self.for_all = Use()
 
     @property
     def scaling(self) -> float:
@@ -88,9 +93,7 @@ class LowRankAdapter(Adapter):
         """Hook every branch beside its layer. UsageError if a layer is missing, or an adapter is attached already."""
         if self._handles:
             raise UsageError("this adapter is attached already; call detach() first")
-        if _hooks_of(codec):
-            raise UsageError("this codec has an adapter already; detach that one first")
-        pairs = [(_find(codec, name, hook.branch), hook) for name, hook in self._hooks()]
+        pairs = self._pairs(codec, self.for_all)
         self._handles = [layer.register_forward_hook(hook, with_kwargs=True) for layer, hook in pairs]
 
     def detach(self) -> None:
@@ -98,6 +101,20 @@ class LowRankAdapter(Adapter):
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+    @contextmanager
+    def applied(self, codec: Codec) -> Iterator[None]:
+        """Within, and in this thread or task alone, the codec's layers go through this adapter; others need not wait.
+
+        What is set inside is in effect inside. UsageError as for `attach`.
+        """
+        use = replace(self._use)
+        with shared(codec), active(self._pairs(codec, use)):
+            token = _USES.set({**_USES.get(), self: use})
+            try:
+                yield
+            finally:
+                _USES.reset(token)
 
     def adapter_params(self, side: Side) -> list[str]:
         """U, S and V of every layer of this side."""
@@ -112,29 +129,19 @@ class LowRankAdapter(Adapter):
         """Add `delta` to the decoder's singular values from now on; None is zero. UsageError for a wrong shape."""
         if delta is not None and (delta.dim() not in (1, 2) or delta.shape[-1] != sum(self.delta_groups)):
             raise UsageError(f"the delta has shape {tuple(delta.shape)}, needed: ({sum(self.delta_groups)},)")
-        self._delta_in_use = [] if delta is None else [delta]
+        self._use.delta = delta
 
     def set_values(self, values: Mapping[str, Tensor] | None) -> None:
-        self._values_in_use = values or {}
+        self._use.values = values or {}
 
     def singular_values(self) -> Tensor:
         """Those of all decoder layers in order, without a delta."""
         own = [b.w_lora_S.detach() for b in self.branches("decoder").values() if b.w_lora_S is not None]
-        return torch.cat(own) if own else torch.zeros(0)
-
-    def factors(self, hook: _Hook) -> Factors:
-        """The factors in effect for the branch of this hook."""
-        own = self._values_in_use
-        if hook.name + "_U" in own:
-            return Factors(own[hook.name + "_U"], own.get(hook.name + "_S"), own[hook.name + "_V"])
-        s: Tensor | None = hook.branch.w_lora_S
-        if s is not None and hook.span is not None and self._delta_in_use:
-            s = s + self._delta_in_use[0][..., hook.span]
-        return hook.branch.factors(s)
+        return torch.cat(own) if own else torch.zeros(0, dtype=torch.float32)
 
     def updates(self) -> dict[str, Tensor]:
         """What the adapter adds to each layer's weight as things stand, by layer name."""
-        return {name: hook.branch.update(self.factors(hook).S, self.scaling) for name, hook in self._hooks()}
+        return {name: hook.branch.update(hook.factors().S, self.scaling) for name, hook in self._hooks(self._use)}
 
     def fingerprint(self) -> bytes:
         """4 bytes of SHA-256 over kind, rank, alpha and the decoder's layer names, U, S and V."""
@@ -150,14 +157,25 @@ class LowRankAdapter(Adapter):
         """Whether some decoder branch adds anything without a delta."""
         return any(not branch.factors(branch.w_lora_S).is_zero() for branch in self.branches("decoder").values())
 
-    def _hooks(self) -> list[tuple[str, _Hook]]:
+    @property
+    def _use(self) -> Use:
+        """What is in effect here: of the pass that is going on, if there is one."""
+        return _USES.get().get(self, self.for_all)
+
+    def _pairs(self, codec: Codec, use: Use) -> list[tuple[nn.Module, Hook]]:
+        """The codec's layers with what is beside them."""
+        if hooks_of(codec):
+            raise UsageError("this codec has an adapter already; detach that one first")
+        return [(find_layer(codec, name, hook.branch), hook) for name, hook in self._hooks(use)]
+
+    def _hooks(self, use: Use) -> list[tuple[str, Hook]]:
         hooks = []
         for name, branch in self.branches("encoder").items():
-            hooks.append((name, _Hook(self, branch, f"encoder.{_key(name)}.w_lora", None)))
+            hooks.append((name, Hook(branch, f"encoder.{_key(name)}.w_lora", None, self.scaling, use)))
         start = 0
         for name, branch in self.branches("decoder").items():
             span = slice(start, start + branch.rank)
-            hooks.append((name, _Hook(self, branch, f"decoder.{_key(name)}.w_lora", span)))
+            hooks.append((name, Hook(branch, f"decoder.{_key(name)}.w_lora", span, self.scaling, use)))
             start += branch.rank
         return hooks
 
@@ -180,22 +198,7 @@ class LoRA(LowRankAdapter):
     singular = False
 
 
-@dataclass(frozen=True, eq=False)
-class _Hook:
-    """Adds a branch to the output of the layer it is registered on; `name` is what its parameters' names begin with."""
-
-    adapter: LowRankAdapter
-    branch: LowRank
-    name: str
-    span: slice | None
-
-    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-        factors = self.adapter.factors(self)
-        # a graph that is being compiled always needs the branch
-        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and factors.trained()) or not factors.is_zero():
-            x = args[0] if args else kwargs["input"]
-            return output + cast(Tensor, self.branch(layer, x, factors, self.adapter.scaling))
-        return output
+_USES: ContextVar[Mapping[LowRankAdapter, Use]] = ContextVar("uses", default=MappingProxyType({}))
 
 
 @contextmanager
@@ -242,8 +245,8 @@ def merged(codec: AnyCodec, adapter: LowRankAdapter) -> AnyCodec:
     The codec itself is left alone, and the copy carries no hooks. Raises UsageError when some other adapter
     is attached to the codec.
     """
-    attached_here = [hook.adapter for hook in _hooks_of(codec)]
-    if any(other is not adapter for other in attached_here):
+    attached_here = hooks_of(codec)
+    if any(hook.use is not adapter.for_all for hook in attached_here):
         raise UsageError("this codec has another adapter attached; detach that one first")
     if attached_here:
         adapter.detach()
@@ -252,9 +255,10 @@ def merged(codec: AnyCodec, adapter: LowRankAdapter) -> AnyCodec:
     finally:
         if attached_here:
             adapter.attach(codec)
+    without_hooks(result)
     with torch.no_grad():
         for name, update in adapter.updates().items():
-            weight = _find(result, name).get_parameter("weight")
+            weight = find_layer(result, name).get_parameter("weight")
             weight.add_(update.to(weight))
     return result
 
@@ -267,24 +271,3 @@ def _is_whole(value: object) -> bool:
 def _key(name: str) -> str:
     """A layer's name in a form that torch allows as the name of a module."""
     return name.replace(".", "/")
-
-
-def _hooks_of(codec: Codec) -> list[_Hook]:
-    """All branches, of whatever adapter, that the codec's layers go through."""
-    return [hook for layer in codec.modules() for hook in layer._forward_hooks.values() if isinstance(hook, _Hook)]
-
-
-def _find(codec: Codec, name: str, branch: LowRank | None = None) -> nn.Module:
-    """The codec's layer of this name, which must fit the branch; UsageError otherwise."""
-    try:
-        layer = codec.get_submodule(name)
-    except AttributeError:
-        raise UsageError(
-            f"codec {codec.name!r} has no layer {name!r}; was the adapter built for another codec?"
-        ) from None
-    if branch is not None and not branch.fits(layer):
-        raise UsageError(
-            f"layer {name!r} of codec {codec.name!r} is not the {branch.layer_type.__name__} of shape "
-            f"{branch.weight_shape} that the adapter was built for"
-        )
-    return layer

@@ -81,14 +81,13 @@ class LowRank(nn.Module, ABC):
         weight = layer.get_parameter("weight")
         self.weight_shape = tuple(weight.shape)
         u_shape, v_shape = self.shapes(self.weight_shape, rank)
-        u = seeded_uniform(u_shape, seed, f"{name}:U") if singular else torch.zeros(u_shape)
+        u = seeded_uniform(u_shape, seed, f"{name}:U") if singular else torch.zeros(u_shape, dtype=torch.float32)
         self.w_lora_U = nn.Parameter(u.to(weight.device))
         self.w_lora_V = nn.Parameter(seeded_uniform(v_shape, seed, f"{name}:V").to(weight.device))
         self.rank = (u_shape if len(u_shape) == 2 else v_shape)[-1]
         self.w_lora_S: nn.Parameter | None
-        self.register_parameter(
-            "w_lora_S", nn.Parameter(torch.zeros(self.rank, device=weight.device)) if singular else None
-        )
+        zeros = torch.zeros(self.rank, dtype=torch.float32, device=weight.device)
+        self.register_parameter("w_lora_S", nn.Parameter(zeros) if singular else None)
 
     @staticmethod
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from taskodec.errors import (
     DamagedStreamError,
     ImageError,
     MismatchError,
+    PluginError,
     SettingsError,
     StreamError,
     TaskodecError,
@@ -38,7 +40,13 @@ from taskodec.errors import (
 )
 from taskodec.files.inputs import most_bytes, read_input
 from taskodec.hooks.registry import Registry, default_registry
+from taskodec.hooks.sending import sent
 from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image, to_pil
+from taskodec.isolation.activation import inactive
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.faults import named
+from taskodec.isolation.guests import as_guest
+from taskodec.isolation.sharing import shared
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.tuning.memory import check_tunable
@@ -50,16 +58,18 @@ __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
 
 
 class Compressor:
-    """Compresses images with one codec, adapter and task, each loaded once.
+    """Compresses images with one codec, adapter and task, each loaded once. Any number of threads may share it.
 
     `task` overrides the settings' task with an instance or a function `loss(x_hat, x)`; `codec` is that of the
-    settings, if it is loaded already, and has their quality.
+    settings, if it is loaded already, and has their quality. For another process it is made anew from these, there.
     """
 
+    @in_clean_state
     def __init__(
         self, settings: Settings, registry: Registry | None = None, task: Any = None, codec: Codec | None = None
     ) -> None:
         registry = registry or default_registry()
+        self._made_of = (settings, registry, task, codec)
         self.device = choose_device(settings.device)
         self.quality = quantize_quality(settings.quality)
         self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
@@ -91,13 +101,20 @@ class Compressor:
             switches=settings.ttft,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sent(type(self), self._made_of)
+
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
-        """Compress one image: a path, bytes, a PIL image, an array or a tensor."""
+        """Compress one image: a path, bytes, a PIL image, an array or a tensor.
+
+        What `progress` raises ends it, and comes back as it is.
+        """
         (outcome,) = self.compress_batch([image], progress)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
+    @in_clean_state
     def compress_batch(
         self, images: Sequence[ImageInput], progress: Progress | None = None
     ) -> list[Result | Exception]:
@@ -107,7 +124,7 @@ class Compressor:
 
         For each its result, what `compress` would give but for rounding, or the error that ended it.
         """
-        limit = self.settings.limits.max_tuning_pixels
+        limit, progress = self.settings.limits.max_tuning_pixels, as_guest(progress)
         outcomes: dict[int, Result | Exception] = {}
         by_size: dict[tuple[int, ...], list[tuple[int, LoadedImage]]] = {}
         for number, image in enumerate(images):
@@ -129,10 +146,11 @@ class Compressor:
         xs = [image.x.to(self.device) for image in images]
         budget = self.settings.ttft.time_budget
         found: list[Result | Exception] = []
-        tuned = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
+        with named(f"codec {self.codec.name!r}, or its adapter, raised", PluginError, Exception):
+            tuned = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
         for one, x, image in zip(tuned, xs, images, strict=True):
-            notes = (*self.notes, *image.notes)
             if not isinstance(one, Exception):
+                notes = (*self.notes, *image.notes, *one.notes)
                 found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
             else:
                 found.append(one)
@@ -154,19 +172,27 @@ class Compressor:
 
 
 class Decompressor:
-    """Decompresses streams; codecs and adapters are loaded when a stream first needs them, and kept."""
+    """Decompresses streams; codecs and adapters are loaded when a stream first needs them, and kept.
+
+    Any number of threads may share it. For another process it is made anew from settings and registry, there.
+    """
 
     def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
         self.settings = settings or load_settings()
         self.registry = registry or default_registry()
         self.device = choose_device(self.settings.device)
         self._codecs: list[Codec] = []
+        self._loading = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sent(type(self), (self.settings, self.registry))
 
     @property
     def codecs(self) -> Sequence[Codec]:
         """Those that streams have needed so far."""
         return tuple(self._codecs)
 
+    @in_clean_state
     @torch.no_grad()
     def decompress(self, data: bytes, progress: Progress | None = None) -> Image.Image:
         """The picture of a stream; StreamError and its subclasses say why there is none.
@@ -176,7 +202,8 @@ class Decompressor:
         stream = Stream.from_bytes(data, max_pixels=self.settings.limits.max_pixels)
         codec = self._codec(stream.header)
         try:
-            return self._picture(stream, codec, progress)
+            with named(f"codec {codec.name!r}, or its adapter, raised", PluginError, Exception):
+                return self._picture(stream, codec, as_guest(progress))
         except StreamError:
             raise
         except ImageError as error:
@@ -189,8 +216,7 @@ class Decompressor:
         adapter = None
         if header.adapter_fingerprint is not None:
             adapter = adapter_for_stream(self.registry, header, codec, self.settings.adapter)
-            adapter.attach(codec)
-        try:
+        with inactive(), shared(codec) if adapter is None else adapter.applied(codec):
             y_hat, delta = read_latents(stream, codec, adapter)
             if adapter is not None:
                 adapter.set_delta(delta.tensor(y_hat) if delta else None)
@@ -198,18 +224,16 @@ class Decompressor:
             tiles = Tiles(self.settings.limits.tile).counted(progress, codec, full, analysis=False)
             x_hat = tiles.synthesis(codec, y_hat, header.quality, full)
             return to_pil(crop_to(x_hat, header.height, header.width))
-        finally:
-            if adapter is not None:
-                adapter.detach()
 
     def _codec(self, header: Header) -> Codec:
         """The stream's codec, loaded once for all the qualities it has."""
-        for kept in self._codecs:
-            if kept.name == header.codec and has_quality(kept, header.quality):
-                return kept
-        codec = codec_for_stream(self.registry, header, self.settings.codec).to(self.device).requires_grad_(False)
-        self._codecs.append(codec)
-        return codec
+        with self._loading:
+            for kept in self._codecs:
+                if kept.name == header.codec and has_quality(kept, header.quality):
+                    return kept
+            codec = codec_for_stream(self.registry, header, self.settings.codec).to(self.device).requires_grad_(False)
+            self._codecs.append(codec)
+            return codec
 
 
 def compress(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 
 from taskodec.adapters.files import at_quality
 from taskodec.contracts import Adapter, Codec
-from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError, WeightsError
+from taskodec.errors import MismatchError, PluginError, SettingsError, TaskodecError, UsageError, WeightsError
 from taskodec.files.inputs import expand_home
 from taskodec.hooks.objects import check_adapter, check_codec, try_codec
 from taskodec.hooks.registry import BUILTINS, Registry
+from taskodec.isolation.faults import named
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
 from taskodec.stream.bitstream import Header
 
@@ -119,11 +121,10 @@ def codec_for_stream(registry: Registry, header: Header, chosen: CodecSettings) 
     own = chosen.name in (name, CodecSettings().name)
     codec = chosen.model_copy(update={"name": name}) if own else CodecSettings(name=name)
     try:
-        return load_codec(registry, codec, quality)
-    except Exception as error:  # any plugin's code, at a quality that any stream may name
-        raise MismatchError(
-            f"codec {name!r} of the stream cannot be had at quality {quality:g}: {_reason(error)}"
-        ) from error
+        with _plugin():  # at a quality that any stream may name
+            return load_codec(registry, codec, quality)
+    except TaskodecError as error:
+        raise MismatchError(f"codec {name!r} of the stream cannot be had at quality {quality:g}: {error}") from error
 
 
 def choose_adapter(
@@ -141,9 +142,10 @@ def choose_adapter(
     for name, spec in specs:
         if (spec.codec, spec.task) == (codec.name, task) and spec.task_options.items() <= (task_options or {}).items():
             try:
-                _build_adapter(registry, name, codec, {})
-            except Exception as error:  # any plugin's code
-                notes.append(f"adapter {name!r}, trained for {task!r}, is left out: {_reason(error)}")
+                with _plugin():
+                    _build_adapter(registry, name, codec, {})
+            except TaskodecError as error:
+                notes.append(f"adapter {name!r}, trained for {task!r}, is left out: {error}")
             else:
                 return AdapterSettings(name=name), ()
     return untrained(chosen), tuple(notes)
@@ -193,10 +195,11 @@ def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen:
     tried = []
     for name, options in _candidates(registry, header.metadata, codec, chosen):
         try:
-            adapter = _build_adapter(registry, name, codec, options)
-            found = adapter.fingerprint()
-        except Exception as error:  # options of a stream, or any plugin's code: neither may end in a traceback
-            tried.append(f"{name!r} cannot be made: {_reason(error)}")
+            with _plugin():  # or options of a stream: neither may end in a traceback
+                adapter = _build_adapter(registry, name, codec, options)
+                found = adapter.fingerprint()
+        except TaskodecError as error:
+            tried.append(f"{name!r} cannot be made: {error}")
             continue
         if found == header.adapter_fingerprint:
             return adapter.requires_grad_(False)
@@ -232,5 +235,6 @@ def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping
     return check_adapter(made, name, registry.adapters.owner(name))
 
 
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, TaskodecError) else f"{type(error).__name__}: {error}"
+def _plugin() -> AbstractContextManager[None]:
+    """Around code of any plugin."""
+    return named("", PluginError, TaskodecError)

@@ -11,6 +11,7 @@ from torch import Tensor
 from taskodec.contracts import Task
 from taskodec.images.metrics import psnr
 from taskodec.images.tensors import to_pil
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.settings.model import Settings
 from taskodec.tuning.task_calls import metrics_of
 from taskodec.tuning.ttft import Tuned
@@ -33,10 +34,12 @@ class Result:
     notes: tuple[str, ...] = ()
 
     @property
+    @in_clean_state
     def image(self) -> Image.Image:
         """The picture that decoding the stream gives."""
         return to_pil(self.tuned.best.x_hat)
 
+    @in_clean_state
     def report(self) -> dict[str, Any]:
         """All figures by name. Rates are `8 * bytes / pixels` of the file; costs are `lmbda * loss + bpp`."""
         best, untuned = self.tuned.best, self.tuned.untuned

@@ -23,6 +23,7 @@ from taskodec.errors import PluginError, TaskodecError
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import Anchor
 from taskodec.images.tensors import load_image, pad_to
+from taskodec.isolation.faults import named
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings, TTFTSettings
 
 __all__ = ["AnchorEntry", "CodecEntry", "Coder", "Entry", "learned_entries", "with_codec"]
@@ -107,13 +108,8 @@ class AnchorEntry:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        try:
+        with named(f"anchor {self.name!r} of {self.owner} failed:", PluginError, TaskodecError):
             yield
-        except TaskodecError:
-            raise
-        except Exception as error:  # whatever a stranger's program does
-            message = f"anchor {self.name!r} of {self.owner} failed: {type(error).__name__}: {error}"
-            raise PluginError(message) from error
 
 
 class CodecEntry:

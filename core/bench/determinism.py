@@ -23,6 +23,7 @@ from taskodec.contracts import Codec
 from taskodec.errors import StreamError
 from taskodec.export.graphs import OnnxFunction, check_onnx, export_graph
 from taskodec.images.tensors import pad_to
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.tables import IntArray
 
@@ -193,6 +194,7 @@ def _replaced(network: nn.Module, function: Function) -> Iterator[None]:
         del network.forward
 
 
+@in_clean_state
 @torch.no_grad()
 def check_agreement(
     codec: Codec,

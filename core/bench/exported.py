@@ -25,6 +25,7 @@ from taskodec.coding.streams import StreamWriter, decoded_picture, quantize_qual
 from taskodec.contracts import Adapter, Codec
 from taskodec.export.graphs import OnnxFunction, export_graph
 from taskodec.images.tensors import pad_to, to_pil
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.runtime import Decoder
 from taskodec.stream.bitstream import Stream
 
@@ -39,7 +40,7 @@ LARGEST, STEP = 8, 8
 class Costs:
     """Medians of CPU seconds, loading left out, and sizes.
 
-    `decode` is by the runtime, `torch_decode` by the codec with its adapter attached; both are of the stages `latents`
+    `decode` is by the runtime, `torch_decode` by the codec with its adapter in use; both are of the stages `latents`
     and the rest, from the stream's bytes to 8-bit pixels. `synthesis` has singular values as its input, `merged` has
     them in its weights; None without an adapter. `sizes` are (bytes of the file, bytes of the numbers in it).
     """
@@ -63,6 +64,7 @@ class Costs:
         return {**vars(self), "sizes": sizes, **ratios}
 
 
+@in_clean_state
 @torch.no_grad()
 def measure_costs(codec: Codec, adapter: Adapter | None, folder: Path, x: Tensor, quality: float) -> Costs:
     """Decode one stream of x (1, 3, H, W), with a made-up delta if there is an adapter, by both."""
@@ -116,21 +118,17 @@ def _stream(codec: Codec, adapter: Adapter | None, x: Tensor, quality: float) ->
 
 @contextmanager
 def _tuned(codec: Codec, adapter: Adapter | None, delta: Delta | None) -> Iterator[None]:
-    """The adapter attached, with this delta."""
+    """The adapter in use, with this delta."""
     if adapter is None:
         yield
         return
-    adapter.attach(codec)
-    try:
+    with adapter.applied(codec):
         adapter.set_delta(None if delta is None else delta.tensor(next(codec.parameters())))
         yield
-    finally:
-        adapter.set_delta(None)
-        adapter.detach()
 
 
 def _by_torch(codec: Codec, adapter: Adapter | None, data: bytes) -> object:
-    """From bytes to pixels, with the adapter attached and set already."""
+    """From bytes to pixels, with the adapter in use and set already."""
     stream = Stream.from_bytes(data)
     y_hat, _ = read_latents(stream, codec, adapter)
     header = stream.header

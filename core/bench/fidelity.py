@@ -20,6 +20,7 @@ from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.images.metrics import Metric, ms_ssim_loss, psnr
 from taskodec.images.tensors import MAX_PIXELS, load_image, to_pil
+from taskodec.isolation.ambient import in_clean_state
 
 __all__ = ["Point", "PointFile", "Source", "check_once", "run_bench", "sources"]
 
@@ -93,6 +94,7 @@ def check_once(entries: Sequence[Entry]) -> None:
         raise UsageError(f"{', '.join(repeated)} would be measured twice: name every codec and anchor once")
 
 
+@in_clean_state
 def run_bench(
     images: Sequence[Source],
     entries: Sequence[Entry],

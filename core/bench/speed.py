@@ -25,6 +25,7 @@ from taskodec.coding.stages import Span, count_multiplications, record
 from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.images.tensors import MAX_PIXELS, load_image, to_pil
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.settings.model import Settings
 
 __all__ = ["Lap", "Side", "Speed", "SpeedSummary", "TimedImage", "on_cpu", "run_speed", "torch_threads"]
@@ -129,6 +130,7 @@ def on_cpu(settings: Settings) -> Settings:
     return settings.model_copy(update={"device": "cpu"})
 
 
+@in_clean_state
 def run_speed(
     images: Sequence[Source],
     entries: Sequence[Entry],

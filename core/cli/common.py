@@ -19,6 +19,7 @@ from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument
 from taskodec.files.plans import Job, Settled, check_choice, expand, make_folder, plan, settle
+from taskodec.isolation.faults import described
 
 if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
@@ -205,9 +206,11 @@ def _report(work: Callable[[Job], Mapping[str, Any]], job: Job) -> Mapping[str, 
         message = str(error)
     except OSError as error:
         message = reason(error)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a batch goes on whatever happens to one picture, sys.exit included
         traceback.print_exc()
-        message = f"{type(error).__name__}: {error}"
+        message = described(error)
     return {"input": str(job.source), "error": message}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,8 @@ from taskodec.cli.plugins import config, plugins
 from taskodec.cli.pretrain import pretrain
 from taskodec.cli.train import train
 from taskodec.console.frame import errors_as_lines, framed
+from taskodec.errors import PluginError
+from taskodec.isolation.faults import named
 
 __all__ = ["app", "main"]
 
@@ -63,6 +66,21 @@ for _command in (compress, decompress, info, plugins, config, train, pretrain, b
     app.command()(_command)
 app.command("eval")(evaluate)
 app.add_typer(models, name="models")
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which no code that it calls can end without a word, as `sys.exit` would."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with named("something that this command calls raised", PluginError, Exception):
+            command(*args, **kwargs)
+
+    return run
+
+
+for _registered in (*app.registered_commands, *models.registered_commands):
+    _registered.callback = _guarded(_registered.callback) if _registered.callback else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from taskodec.coding.bottleneck import FactorizedPrior
 from taskodec.contracts import Annealed, Rounding
 from taskodec.errors import WeightsError
+from taskodec.isolation.randomness import uniform_like
 from taskodec.stream.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables, gaussian_tables
 from taskodec.stream.guard import read_guard, write_guard
 
@@ -94,7 +95,7 @@ _SHARED: ContextVar[bool] = ContextVar("shared_noise", default=False)
 
 def _draw(v: Tensor) -> Tensor:
     """Uniform noise from 0 to 1, of the shape of v or, shared, of its first sample (1, …)."""
-    return torch.rand_like(v[:1] if _SHARED.get() else v)
+    return uniform_like(v[:1] if _SHARED.get() else v)
 
 
 def gaussian_likelihood(residual: Tensor, scales: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
 from taskodec.contracts.codec import Codec, Side
 from taskodec.errors import UsageError
+from taskodec.isolation.sharing import alone
 
 __all__ = ["Adapter"]
 
@@ -27,11 +29,28 @@ class Adapter(nn.Module, ABC):
 
     @abstractmethod
     def attach(self, codec: Codec) -> None:
-        """Make the codec's layers go through this adapter."""
+        """Make the codec's layers go through this adapter, whichever thread calls them."""
 
     @abstractmethod
     def detach(self) -> None:
         """Leave the codec exactly as it was before `attach`."""
+
+    @contextmanager
+    def applied(self, codec: Codec) -> Iterator[None]:
+        """Within, the codec's layers go through this adapter in this thread; what is set of it ends with the block.
+
+        All coding and tuning is done inside. By default the adapter is attached meanwhile, and other threads wait; one
+        that adds to outputs only can let them work (`taskodec.isolation.activation.active`). UsageError if the codec
+        is in use.
+        """
+        with alone(self, codec):
+            self.attach(codec)
+            try:
+                yield
+            finally:
+                self.detach()
+                self.set_delta(None)
+                self.set_values(None)
 
     @abstractmethod
     def adapter_params(self, side: Side) -> list[str]:

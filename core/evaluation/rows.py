@@ -28,6 +28,8 @@ from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.ways import AnchorWay, LearnedWay, OriginalWay, Way
 from taskodec.hooks.registry import Registry
 from taskodec.images.framing import WHOLE, Framing
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.faults import named
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import evaluator_of, on_device, prepared
@@ -119,6 +121,7 @@ class Lab:
     Everything that a call can get wrong - names, qualities, adapters, labels - is an error before the first row.
     """
 
+    @in_clean_state
     def __init__(self, plan: EvaluationPlan, registry: Registry) -> None:
         self.plan, self.registry = plan, registry
         settings = plan.settings
@@ -177,15 +180,15 @@ class Lab:
         firsts = {method.name: self.qualities(method, settings)[0] for method, settings in self.plan.methods}
         return {name: self.way(name, quality).about for name, quality in firsts.items()}
 
+    @in_clean_state
     def measure(self, job: Job) -> Row:
         """One row; errors say of what."""
         what = job.method if job.quality is None else f"{job.method}, quality {job.quality:g}"
         try:
-            return self._measure(job)
+            with named("", TaskError, TaskodecError):  # anybody's task, evaluator or codec
+                return self._measure(job)
         except TaskodecError as error:
             raise type(error)(f"{what}, {job.source.path}: {error}") from error
-        except Exception as error:  # anybody's task, evaluator or codec
-            raise TaskError(f"{what}, {job.source.path}: {type(error).__name__}: {error}") from error
 
     def _measure(self, job: Job) -> Row:
         x, reference = self._original(job.source)

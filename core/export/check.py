@@ -15,6 +15,7 @@ from taskodec.contracts import Adapter, Codec
 from taskodec.errors import StreamError
 from taskodec.images.metrics import psnr
 from taskodec.images.tensors import pad_to
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.runtime import Decoder, Encoder
 from taskodec.stream.bitstream import Stream
 from taskodec.stream.recipes import FLOAT_MEANS
@@ -62,6 +63,7 @@ class Parity:
         return not self.error and not self.wrong and same
 
 
+@in_clean_state
 @torch.no_grad()
 def check_parity(
     codec: Codec,
@@ -124,10 +126,6 @@ def _picture(codec: Codec, adapter: Adapter | None, y_hat: Tensor, delta: Travel
     size = (header.height, header.width)
     if adapter is None:
         return decoded_picture(codec, y_hat, header.quality, size)
-    adapter.attach(codec)
-    try:
+    with adapter.applied(codec):
         adapter.set_delta(delta.tensor(y_hat) if delta else None)
         return decoded_picture(codec, y_hat, header.quality, size)
-    finally:
-        adapter.set_delta(None)
-        adapter.detach()

@@ -25,6 +25,7 @@ from taskodec.contracts import Adapter, Codec, ExportParts, Network
 from taskodec.errors import UsageError
 from taskodec.export.graphs import check_onnx, export_graph
 from taskodec.export.precision import Precision, with_precision
+from taskodec.isolation.ambient import in_clean_state
 from taskodec.runtime.exported import Exported, Manifest, write_exported
 
 __all__ = ["Form", "TunedSynthesis", "export_codec"]
@@ -71,6 +72,7 @@ class Form:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@in_clean_state
 @torch.no_grad()
 def export_codec(codec: Codec, adapter: Adapter | None, folder: Path, form: Form = Form()) -> Manifest:
     """Write the decoder of this codec, for streams of this adapter too; returns the manifest.

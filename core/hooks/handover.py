@@ -7,17 +7,24 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError
 from taskodec.hooks.names import nearest
+from taskodec.hooks.specs import resolve
+from taskodec.isolation.faults import named
 
 if TYPE_CHECKING:
     from taskodec.contracts import Task
 
 __all__ = ["build", "check_task", "load_module", "make_task", "object_from", "reason_of"]
+
+
+_importing = RLock()
 
 
 def load_module(path: Path) -> ModuleType:
@@ -30,18 +37,29 @@ def load_module(path: Path) -> ModuleType:
         raise UsageError(f"cannot read the plugin file {path}: {error.strerror or error}") from error
     digest = hashlib.sha256(str(path.resolve()).encode() + source).hexdigest()[:16]
     name = f"taskodec_file_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is not a Python file: its name must end in .py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise PluginError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    return module
+    with _importing:  # or another thread would find half a module
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"{path} is not a Python file: its name must end in .py")
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            with named(f"{path} cannot be imported:", PluginError), _switches_kept():
+                spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+
+def _switches_kept() -> AbstractContextManager[None]:
+    """Around what may change PyTorch's switches, which nobody has set as long as it is not here."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from taskodec.isolation.ambient import kept
+
+    return kept()
 
 
 def object_from(spec: str) -> Any:
@@ -86,17 +104,30 @@ def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | N
     return what if isinstance(what, Task) else FunctionTask(name, what, lmbda)
 
 
-def build(what: str, target: Callable[..., Any], options: Mapping[str, Any], *positional: Any) -> Any:
-    """Call a loader with the user's options; UsageError names those that it does not take."""
+def build(what: str, load: Callable[..., Any] | str, options: Mapping[str, Any], *positional: Any) -> Any:
+    """Call a loader, or what `package.module:name` points to, with the user's options.
+
+    UsageError names those that it does not take. What it raises comes through, but what would end the program is a
+    PluginError.
+    """
+    with named(f"{what}: its import raised", PluginError, Exception):
+        target = resolve(load)
     try:
         signature = inspect.signature(target)
     except ValueError:  # of some functions in C there is none: they say themselves what they do not take
-        return target(*positional, **options)
+        return _made(what, target, options, *positional)
     try:
         signature.bind(*positional, **options)
     except TypeError as error:
         raise UsageError(f"{what}: {error}; options: {_options_of(signature)}") from error
-    return target(*positional, **options)
+    return _made(what, target, options, *positional)
+
+
+def _made(what: str, target: Callable[..., Any], options: Mapping[str, Any], *positional: Any) -> Any:
+    from taskodec.isolation.ambient import clean
+
+    with named(f"{what}: its loader raised", PluginError, Exception), clean():
+        return target(*positional, **options)
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from itertools import count
 from pathlib import Path
-from types import ModuleType
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
@@ -23,8 +23,10 @@ from taskodec.errors import PluginError, TaskodecError, UsageError
 from taskodec.hooks import specs as hookspecs
 from taskodec.hooks.handover import build, check_task, load_module, make_task, object_from, reason_of
 from taskodec.hooks.names import check_name, nearest
+from taskodec.hooks.sending import Call, Given, as_sent, registry_of
 from taskodec.hooks.spec_checks import check_fields
-from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl, resolve
+from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile
+from taskodec.isolation.faults import named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,7 +105,7 @@ class Shelf(Mapping[str, SpecT], Generic[SpecT]):
         spec, owner = self.usable(name), self.owner(name)
         what = f"{self.kind} {name!r}"
         try:
-            return build(what, resolve(getattr(spec, part)), options, *positional)
+            return build(what, getattr(spec, part), options, *positional)
         except TaskodecError:
             raise
         except (Exception, SystemExit) as error:
@@ -134,39 +136,56 @@ class Registry:
         self.anchors = Shelf("anchor", AnchorSpec)
         self.weights = Shelf("weights file", WeightsFile)
         self.failures: dict[str, str] = {}
+        self.given: list[Given] = []
         self._manager = pluggy.PluginManager("taskodec")
         self._manager.add_hookspecs(hookspecs)
+        self._registering = RLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return registry_of, (self is _default(), as_sent(self.given))
 
     def register(self, plugin: object, name: str) -> None:
         """Take a plugin's hooks, all or none; PluginError says what is wrong with it."""
-        try:
-            self._manager.register(plugin, name)
-            self._manager.check_pending()
-            found = self._call_hooks(plugin, name)
-        except (Exception, SystemExit) as error:
-            if self._manager.has_plugin(name) and self._manager.get_plugin(name) is plugin:
-                self._manager.unregister(plugin)
-            if isinstance(error, PluginError):
+        self._register(plugin, name)
+        self.given.append(("register", (plugin, name)))
+
+    def _register(self, plugin: object, name: str) -> None:
+        with self._registering:
+            try:
+                with named(f"{name}:", PluginError, PluginError):
+                    self._manager.register(plugin, name)
+                    self._manager.check_pending()
+                    found = self._call_hooks(plugin, name)
+            except BaseException:
+                if self._manager.has_plugin(name) and self._manager.get_plugin(name) is plugin:
+                    self._manager.unregister(plugin)
                 raise
-            raise PluginError(f"{name}: {_reason(error)}") from error
-        for shelf, spec in found:
-            shelf.add(spec, name)
+            for shelf, spec in found:
+                shelf.add(spec, name)
+
+    def has(self, hook: str, name: str) -> bool:
+        """Whether this name is registered, by whatever plugin, through this hook."""
+        return name in self._shelves[hook]
 
     def load_builtins(self, modules: Sequence[str] = BUILTINS) -> None:
         """Register the modules that ship with taskodec."""
         for module in modules:
             self._try(module, lambda module=module: importlib.import_module(module))  # type: ignore[misc]
+        self.given.append(("load_builtins", (tuple(modules),)))
 
     def load_entry_points(self, group: str = GROUP) -> None:
         """Register what installed packages offer, in the order of their names."""
+        self.given.append(("load_entry_points", (group,)))
         for point in sorted(entry_points(group=group), key=_owner):
             self._try(_owner(point), point.load)
 
     def load_plugin_file(self, path: str | Path) -> None:
         """Register the hooks in a Python file; loading the same file again changes nothing."""
         module = load_module(Path(path))
-        if not self._manager.is_registered(module):
-            self.register(module, str(path))
+        with self._registering:
+            if not self._manager.is_registered(module):
+                self._register(module, str(path))
+                self.given.append(("load_plugin_file", (str(Path(path).resolve()),)))
 
     def task_from(self, spec: str | Task | Callable[..., Tensor], **options: Any) -> Task:
         """The task that a name, a `FILE.py:OBJ`, a function `loss(x_hat, x)` or an instance stands for.
@@ -186,28 +205,32 @@ class Registry:
     def _try(self, name: str, load: Callable[[], object]) -> None:
         """Register what `load` returns; a failure is recorded by name."""
         try:
-            self.register(load(), name)
+            with named(f"{name}:", PluginError, PluginError):  # whatever a stranger's module does
+                plugin = load()
+            self._register(plugin, name)
         except PluginError as error:
             self.failures[name] = str(error).removeprefix(f"{name}: ")
-        except (Exception, SystemExit) as error:  # whatever a stranger's module does while it is imported
-            self.failures[name] = _reason(error)
 
-    def _call_hooks(self, plugin: object, name: str) -> list[tuple[Shelf[Any], Any]]:
-        """All specs of one plugin, checked."""
-        shelves = {
+    @property
+    def _shelves(self) -> Mapping[str, Shelf[Any]]:
+        """By the hooks that fill them."""
+        return {
             "register_codecs": self.codecs,
             "register_adapters": self.adapters,
             "register_tasks": self.tasks,
             "register_anchors": self.anchors,
             "register_weights": self.weights,
         }
+
+    def _call_hooks(self, plugin: object, name: str) -> list[tuple[Shelf[Any], Any]]:
+        """All specs of one plugin, checked."""
         others = [p for p in self._manager.get_plugins() if p is not plugin]
         callers = [c.name for c in self._manager.get_hookcallers(plugin) or []]
         if not callers:
             raise PluginError(f"{name}: no hooks found; mark its functions with @taskodec.hookimpl")
         found: list[tuple[Shelf[Any], Any]] = []
         for hook in callers:
-            shelf: Shelf[Any] = shelves[hook]  # type: ignore[assignment]
+            shelf = self._shelves[hook]
             results = self._manager.subset_hook_caller(hook, others)()
             for specs in results or [None]:
                 if not isinstance(specs, list | tuple):
@@ -221,9 +244,17 @@ class Registry:
         return found
 
 
-@cache
+_making = RLock()
+
+
 def default_registry() -> Registry:
     """The process-wide registry: built-ins and entry points, loaded at the first call."""
+    with _making:  # two threads that make it at once would each have one
+        return _default()
+
+
+@cache
+def _default() -> Registry:
     registry = Registry()
     registry.load_builtins()
     registry.load_entry_points()
@@ -277,14 +308,8 @@ def _owner(point: EntryPoint) -> str:
 def _at_run_time(hook: str, spec: CodecSpec | AdapterSpec | TaskSpec, what: object) -> None:
     """Register one spec through its hook; its owner is where the given object was written."""
     where = f"{getattr(what, '__module__', '?')}.{getattr(what, '__qualname__', type(what).__qualname__)}"
-    plugin = ModuleType(spec.name)
-    setattr(plugin, hook, hookimpl(lambda: [spec]))
-    default_registry().register(plugin, f"{where} (run time, {next(_calls)})")
+    default_registry().register(Call(hook, spec), f"{where} (run time, {next(_calls)})")
 
 
 def _load_task(name: str, what: object, lmbda: float | None, **options: Any) -> Task:
     return make_task(name, what, options, lmbda)
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

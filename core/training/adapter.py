@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from taskodec.adapters.files import save_adapter
-from taskodec.adapters.lora import LowRankAdapter, attached
+from taskodec.adapters.lora import LowRankAdapter
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.console.progress import Progress
 from taskodec.contracts import Adapter, Codec, Rounding, Task, total_bits
@@ -29,6 +29,8 @@ from taskodec.files.atomic import write_atomic
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.sets import list_images
 from taskodec.images.tensors import MAX_PIXELS
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.datasets import CropDataset, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
@@ -135,7 +137,7 @@ def task_cost(
     x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
     with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
         losses = torch.stack(
-            [checked_loss(task, made[None], _reference(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
+            [checked_loss(task, made[None], prepared(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
         )
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
@@ -173,6 +175,7 @@ def relative_cost(figures: Figures, untuned: Figures) -> float:
     return sum(ratios) / len(ratios)
 
 
+@in_clean_state
 def pretrain(
     codec: Codec,
     adapter: Adapter,
@@ -208,17 +211,18 @@ def pretrain(
     crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels)
     read = _read(crops, validation, settings)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
-    if resume:
-        run.load()
-    else:
-        _start(run, read, (lmbda, lmbda_scale), device)
-    if rank() == 0:
-        _write_settings(run, resolved or settings.model_dump(mode="json"))
-    if not run.ended:
-        steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
-        check = partial(_validate_average, run, read.held_out) if read.held_out else None
-        with attached(run.model, codec):
-            run_steps(run, steps, workers, partial(_advance, run), check, progress)
+    with numbers_kept(device):
+        if resume:
+            run.load()
+        else:
+            _start(run, read, (lmbda, lmbda_scale), device)
+        if rank() == 0:
+            _write_settings(run, resolved or settings.model_dump(mode="json"))
+        if not run.ended:
+            steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
+            check = partial(_validate_average, run, read.held_out) if read.held_out else None
+            with run.model.applied(codec):
+                run_steps(run, steps, workers, partial(_advance, run), check, progress)
     if rank() == 0:
         run.save()
     run.model.load_state_dict(run.best or run.ema)
@@ -278,11 +282,6 @@ def _validate_average(run: Pretraining, pictures: Sequence[Tensor]) -> Figures:
     run.model.load_state_dict(now)
     run.judge(figures)
     return figures
-
-
-@torch.no_grad()
-def _reference(task: Task, x: Tensor) -> Any:
-    return prepared(task, x)
 
 
 def _middle(x: Tensor, size: int) -> Tensor:

@@ -28,6 +28,9 @@ from taskodec.files.atomic import write_atomic
 from taskodec.images.metrics import psnr
 from taskodec.images.sets import list_images
 from taskodec.images.tensors import MAX_PIXELS, crop_to, load_image, pad_to
+from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.guests import as_guest
+from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.datasets import CropDataset, StepDataset, step_loader
 from taskodec.training.log import TrainLog
 from taskodec.training.parallel import (
@@ -89,6 +92,7 @@ def validate(
     return [{"quality": q, "bpp": bpp, "psnr": psnr} for q, (bpp, psnr) in zip(qualities, means, strict=True)]
 
 
+@in_clean_state
 def train(
     codec: Codec,
     data: Sequence[Path],
@@ -127,20 +131,22 @@ def train(
         dataset.check(largest_crop(settings))
     codec.train().to(memory_format=torch.channels_last)
     run = TrainingState[Codec](codec, settings, out)
-    if resume:
-        run.load()
-    else:
-        _start(run, dataset, device, fresh)
-    if rank() == 0:
-        write_atomic(out / "settings.json", json.dumps(resolved or settings.model_dump(mode="json"), indent=1).encode())
-    if not run.ended:
-        points = partial(_validate_average, run, held_out, max_pixels) if held_out else None
-        steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
-        run_steps(run, steps, workers, partial(_advance, run), points, progress)
-    if rank() == 0:
-        run.save()
-        _finish(run, dataset, device)
-    wait_for_all(device)
+    with numbers_kept(device):
+        if resume:
+            run.load()
+        else:
+            _start(run, dataset, device, fresh)
+        if rank() == 0:
+            used = resolved or settings.model_dump(mode="json")
+            write_atomic(out / "settings.json", json.dumps(used, indent=1).encode())
+        if not run.ended:
+            points = partial(_validate_average, run, held_out, max_pixels) if held_out else None
+            steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
+            run_steps(run, steps, workers, partial(_advance, run), points, progress)
+        if rank() == 0:
+            run.save()
+            _finish(run, dataset, device)
+        wait_for_all(device)
     return out / "weights.safetensors"
 
 
@@ -177,7 +183,7 @@ def run_steps(
     `advance` does one step on this process's crops (B, 3, S, S) in [0, 1] and their qualities (B,), and returns
     figures; `validation` gives figures at each quality.
     """
-    settings, device = run.settings, next(run.model.parameters()).device
+    settings, device, progress = run.settings, next(run.model.parameters()).device, as_guest(progress)
     batches = step_loader(steps, run.step, workers, pinned=device.type == "cuda")
     written = TrainLog(run.out, run.step) if rank() == 0 else nullcontext()
     saved = ticked = time.monotonic()

@@ -1,9 +1,14 @@
-"""Guards around a task's loss, which may be anybody's code."""
+"""Guards around a task, which may be anybody's code: what it raises, returns, and changes.
+
+It runs in the state of PyTorch that taskodec computes in, and leaves that state as it was
+(`taskodec.isolation.ambient.kept`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,8 +17,11 @@ from torch.autograd.graph import get_gradient_edge
 
 from taskodec.contracts import Task
 from taskodec.errors import TaskError
+from taskodec.isolation.ambient import kept
+from taskodec.isolation.faults import named
+from taskodec.isolation.randomness import reproducible
 
-__all__ = ["checked_loss", "checked_losses"]
+__all__ = ["checked_loss", "checked_losses", "guest"]
 
 
 def checked_loss(task: Task, x_hat: Tensor, reference: Any, *, connected: bool = False) -> Tensor:
@@ -31,6 +39,18 @@ def checked_losses(task: Task, x_hat: Tensor, references: Sequence[Any], *, conn
     return _checked(task, x_hat, references, lambda: task.batch_loss(x_hat, references), (len(references),), connected)
 
 
+@contextmanager
+def guest(task: Task, what: str, like: Tensor, *passing: type[Exception]) -> Iterator[None]:
+    """Around a call of the task's own code; errors of `passing` are the task's word for what is wrong."""
+    drawing = f"{what}, {'with' if torch.is_grad_enabled() else 'without'} gradients"
+    with (
+        named(f"task {task.name!r}: its {what} raised", TaskError, *passing),
+        kept(),
+        reproducible(drawing, like.device),
+    ):
+        yield
+
+
 def _checked(
     task: Task,
     x_hat: Tensor,
@@ -45,10 +65,8 @@ def _checked(
     source = get_gradient_edge(x_hat).node if tracked and not connected else None
     if tracked and not x_hat.is_leaf:
         x_hat.register_hook(lambda grad: _check_gradient(task, grad))  # type: ignore[no-untyped-call]
-    try:
+    with guest(task, "loss", x_hat):
         loss = compute()
-    except Exception as error:
-        raise TaskError(f"task {task.name!r}: its loss raised {type(error).__name__}: {error}") from error
     if versions != [value._version for value in given]:
         raise TaskError(
             f"task {task.name!r}: the loss changes its arguments in place; work on copies, as x_hat.clamp(0, 1) does "

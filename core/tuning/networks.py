@@ -9,17 +9,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from taskodec.coding.streams import padded
 from taskodec.coding.tiles import WHOLE, Tiles
 from taskodec.contracts import Codec, Latents, Quality, Task
 from taskodec.images.tensors import crop_to
+from taskodec.isolation.checkpointing import checkpointed
 from taskodec.tuning.compiling import compile_or_not
 
 if TYPE_CHECKING:
@@ -119,26 +118,3 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-
-
-@contextmanager
-def checkpointed(network: nn.Module) -> Iterator[None]:
-    """Within, blocks of a network keep their inputs only; what is inside is computed again in the backward pass."""
-    blocks = [block for block in _blocks(network) if "forward" not in vars(block)]
-    for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
-    try:
-        yield
-    finally:
-        for block in blocks:
-            del block.forward
-
-
-def _blocks(network: nn.Module) -> list[nn.Module]:
-    """The outermost modules in sequences that are made of several others and are no sequences of sequences."""
-    found: list[nn.Module] = []
-    for module in network.children():
-        inside = list(module.children())
-        plain = isinstance(network, nn.Sequential) and len(inside) > 1 and not isinstance(module, nn.Sequential)
-        found += [module] if plain else _blocks(module)
-    return found

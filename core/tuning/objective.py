@@ -14,6 +14,7 @@ from taskodec.contracts import Adapter, Latents, Rounding
 from taskodec.tuning.checks import checked_loss, checked_losses
 from taskodec.tuning.networks import TuningNetworks
 from taskodec.tuning.phases import Point
+from taskodec.tuning.slopes import SlopeWatch, watch
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.travel import Travel
 
@@ -54,6 +55,7 @@ class Objective:
         self.travel = travel or Travel(subject.adapter)
         self.networks = networks or TuningNetworks(subject.codec, subject.task)
         self._connected = False  # whether the loss was once seen to depend on the picture
+        self.slope = SlopeWatch()
 
     def losses(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The task's loss of each picture, (B,)."""
@@ -87,6 +89,7 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
     if sound:
         x_hat = x_hat if len(sound) == len(points) else x_hat[sound]
         x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
+        watch(x_hat, [objectives[i].slope for i in sound])
         losses = first.losses(x_hat, [subjects[i].reference for i in sound]).unbind()
         bits = coded.bits.unbind()
         for i, loss in zip(sound, losses, strict=True):

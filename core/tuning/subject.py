@@ -20,7 +20,7 @@ __all__ = ["Subject"]
 class Subject:
     """An image of `size` (height, width) for a codec at a quality and a task.
 
-    `adapter`, if there is one, is attached to the codec while a cost is computed; `reference` is what the task keeps of
+    `adapter`, if there is one, is applied to the codec while a cost is computed; `reference` is what the task keeps of
     the original, and `lmbda` the weight of its loss against bits per pixel. `area` is None, or where in the padded
     picture of the image this lies, as a patch with `share` of its pixels.
     """

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from taskodec.console.terminal import shown
-from taskodec.contracts import Evaluator
+from taskodec.contracts import Codec, Evaluator, Task
 from taskodec.errors import TaskError, TaskodecError
-from taskodec.hooks.handover import reason_of
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from taskodec.contracts import Codec, Task
+from taskodec.isolation.faults import named
+from taskodec.tuning.checks import guest
 
 __all__ = ["evaluator_of", "metrics_of", "on_device", "prepared", "weight_of"]
 
 
 def prepared(task: Task, x: Tensor) -> Any:
-    """`task.prepare(x)`, or a TaskError that names the task."""
-    with _named(task, "prepare"):
-        return task.prepare(x)
+    """`task.prepare(x)`, what the loss needs to know of the original, or a TaskError, also if that changes x."""
+    version = x._version
+    with torch.no_grad(), guest(task, "prepare", x, TaskodecError):
+        reference = task.prepare(x)
+    if x._version != version:
+        raise TaskError(f"task {task.name!r}: its `prepare` changes the picture in place; work on a copy")
+    return reference
 
 
 def weight_of(task: Task, codec: Codec, quality: float) -> float | None:
@@ -41,7 +43,7 @@ def weight_of(task: Task, codec: Codec, quality: float) -> float | None:
 
 def metrics_of(task: Task, x_hat: Tensor, x: Tensor) -> dict[str, float]:
     """`task.metrics(x_hat, x)`: numbers by name, or a TaskError that names the task."""
-    with _named(task, "metrics"):
+    with torch.no_grad(), guest(task, "metrics", x, TaskodecError):
         found = task.metrics(x_hat, x)
         if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
             raise TaskError(f"task {task.name!r}: metrics are {shown(found)}, expected numbers by name")
@@ -67,8 +69,6 @@ def evaluator_of(task: Task, labels: Path | None) -> Evaluator:
 
 def on_device(task: Task, device: torch.device) -> Task:
     """`task.to(device)`, or a TaskError that names the task."""
-    from taskodec.contracts import Task
-
     name: object = getattr(task, "name", None)
     if not isinstance(name, str) or not name:
         raise TaskError(f"{type(task).__name__} has the name {shown(name)}; a Task needs a `name`")
@@ -79,11 +79,5 @@ def on_device(task: Task, device: torch.device) -> Task:
         return moved
 
 
-@contextmanager
-def _named(task: Task, method: str) -> Iterator[None]:
-    try:
-        yield
-    except TaskodecError:
-        raise
-    except Exception as error:
-        raise TaskError(f"task {task.name!r}: its {method} raised {reason_of(error)}") from error
+def _named(task: Task, method: str) -> AbstractContextManager[None]:
+    return named(f"task {task.name!r}: its {method} raised", TaskError, TaskodecError)

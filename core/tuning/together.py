@@ -14,6 +14,7 @@ import torch
 
 from taskodec.contracts import Rounding
 from taskodec.errors import TaskError
+from taskodec.isolation.randomness import Noise
 from taskodec.tuning.objective import Estimate, Objective, estimate
 from taskodec.tuning.phases import Point, Variables, points
 
@@ -56,8 +57,19 @@ Tuning = Generator[Request, Estimate, Outcome]
 """Is thrown a FloatingPointError instead of the estimate where it has diverged, and whatever else goes wrong."""
 
 
-def run_together(tunings: Sequence[Tuning[Outcome]], seed: int) -> list[Outcome | Exception]:
-    """Run all to their ends: what each returned or raised. Sets torch's seed, for each step anew."""
+def run_together(
+    tunings: Sequence[Tuning[Outcome]], seed: int, draws: dict[str, bool] | None = None
+) -> list[Outcome | Exception]:
+    """Run all to their ends: what each returned or raised.
+
+    Noise is of the seed, and begins anew for each step; `draws` is that of `taskodec.isolation.randomness.Noise`.
+    """
+    noise = Noise(seed, draws)
+    with noise.used():
+        return _run(tunings, noise)
+
+
+def _run(tunings: Sequence[Tuning[Outcome]], noise: Noise) -> list[Outcome | Exception]:
     outcomes: dict[int, Outcome | Exception] = {}
     waiting: dict[int, Request] = {}
 
@@ -79,37 +91,32 @@ def run_together(tunings: Sequence[Tuning[Outcome]], seed: int) -> list[Outcome 
     while waiting:
         kind = next(iter(waiting.values())).kind
         group = [number for number, request in waiting.items() if request.kind == kind]
-        answers = _answers([waiting[number] for number in group], seed)
+        answers = _answers([waiting[number] for number in group], noise)
         for number, answer in zip(group, answers, strict=True):
             go_on(number, answer)
     return [outcomes[number] for number in range(len(tunings))]
 
 
-def _answers(requests: Sequence[Request], seed: int) -> list[Estimate | Exception]:
+def _answers(requests: Sequence[Request], noise: Noise) -> list[Estimate | Exception]:
     """One by one if that fails for all at once, so that the error goes where it belongs."""
     try:
-        found = _slopes(requests, seed) if isinstance(requests[0], Slope) else _looks(requests)
+        found = _slopes(requests, noise) if isinstance(requests[0], Slope) else _looks(requests)
     except TaskError as error:
         if len(requests) == 1:
             return [error]
-        return [_answers([request], seed)[0] for request in requests]
+        return [_answers([request], noise)[0] for request in requests]
     return [FloatingPointError("tuning diverged") if one is None else one for one in found]
 
 
-def _slopes(requests: Sequence[Request], seed: int) -> list[Estimate | None]:
+def _slopes(requests: Sequence[Request], noise: Noise) -> list[Estimate | None]:
     asked = [request for request in requests if isinstance(request, Slope)]
-    torch.manual_seed(_seed_of_step(seed, asked[0].step))  # the noise is the same whoever else is tuned
+    noise.at_step(asked[0].step)
     for request in asked:
         request.variables.optimizer.zero_grad(set_to_none=True)
     patches = list(zip(*(request.objectives for request in asked), strict=True))
     found = [_slope(objectives, asked) for objectives in patches]
     shares = [objectives[0].subject.share for objectives in patches]
     return [Estimate.mean(own, shares) for own in zip(*found, strict=True)]
-
-
-def _seed_of_step(seed: int, step: int) -> int:
-    """64 bits for a step; seeds of as many bits stay apart."""
-    return ((seed << 32 | seed >> 32) + step) % 2**64
 
 
 def _slope(objectives: Sequence[Objective], asked: Sequence[Slope]) -> list[Estimate | None]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,9 @@ from taskodec.console.progress import Progress
 from taskodec.contracts import Adapter, Codec, Latents, Task
 from taskodec.errors import TaskodecError
 from taskodec.images.tensors import pad_to
+from taskodec.isolation.activation import inactive
+from taskodec.isolation.randomness import Noise
+from taskodec.isolation.sharing import shared
 from taskodec.settings.ttft import TTFTSettings
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.calibration import calibrate_lmbda
@@ -32,6 +36,7 @@ from taskodec.tuning.objective import Estimate, Objective
 from taskodec.tuning.pace import STREAMS, Pace
 from taskodec.tuning.patches import at_once, check_side
 from taskodec.tuning.phases import Point, Variables, rounding_at
+from taskodec.tuning.slopes import no_slope
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import prepared, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning, run_together
@@ -52,6 +57,7 @@ class Tuned:
     lmbda: float
     steps: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 class Tuner:
@@ -81,6 +87,8 @@ class Tuner:
         self.adapter, self.task, self.quality = adapter, task, quality
         self.lmbda, self.lmbda_scale = lmbda, lmbda_scale
         self.seed, self.metadata, self.tiles = seed, metadata, tiles
+        self._draws: dict[str, bool] = {}
+        self._making = Lock()
         self.switches = switches or TTFTSettings()
         check_side(self.switches.patch, codec)
 
@@ -90,9 +98,14 @@ class Tuner:
         return codec_fingerprint(self.codec)
 
     @cached_property
-    def networks(self) -> TuningNetworks:
-        """How codec and task run while images are tuned."""
+    def _networks(self) -> TuningNetworks:
         return TuningNetworks.by(self.switches, self.codec, self.task, self.tiles)
+
+    @property
+    def networks(self) -> TuningNetworks:
+        """How codec and task run while images are tuned; made, and compiled, once for all threads."""
+        with self._making:
+            return self._networks
 
     def tune(
         self,
@@ -134,21 +147,16 @@ class Tuner:
         return [one for x in xs for one in self.tune_many([x], phases, time_budget=time_budget, progress=progress)]
 
     def _pass(self, xs: Sequence[Tensor], phases: Sequence[PhaseSettings], share: _Share) -> list[Tuned | Exception]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            runs = [_Run(self, x, share) for x in xs]
-            if self.adapter is None:
-                return run_together([run.through(phases) for run in runs], self.seed)
-            compared = share.steps > 0 and self.switches.send == "cheapest" and self.adapter.changes_decoder()
-            plain = [[run.plain()] if compared else [] for run in runs]
-            self.adapter.requires_grad_(False)
-            self.adapter.attach(self.codec)
-            try:
-                return run_together([run.through(phases, p) for run, p in zip(runs, plain, strict=True)], self.seed)
-            finally:
-                self.adapter.detach()
-                self.adapter.set_delta(None)
-                self.adapter.set_values(None)
+        adapter = self.adapter
+        with inactive():
+            with shared(self.codec), Noise(self.seed, self._draws).used():
+                runs = [_Run(self, x, share) for x in xs]
+                compared = share.steps > 0 and self.switches.send == "cheapest"
+                compared = compared and adapter is not None and adapter.changes_decoder()
+                plain = [[run.plain()] if compared else [] for run in runs]
+            with shared(self.codec) if adapter is None else adapter.requires_grad_(False).applied(self.codec):
+                tunings = [run.through(phases, p) for run, p in zip(runs, plain, strict=True)]
+                return run_together(tunings, self.seed, self._draws)
 
 
 class _Share:
@@ -171,12 +179,11 @@ class _Run:
 
     def __init__(self, tuner: Tuner, x: Tensor, share: _Share) -> None:
         self.budget, self.switches = share.budget, tuner.switches
-        self.codec, self.adapter = tuner.codec, tuner.adapter
+        self.codec, self.adapter, self.task = tuner.codec, tuner.adapter, tuner.task
         self.quality = tuner.quality
         size = (x.shape[2], x.shape[3])
         self.padded = pad_to(x, self.codec.stride)
-        with torch.no_grad():
-            reference = prepared(tuner.task, x)
+        reference = prepared(tuner.task, x)
         lmbda = tuner.lmbda if tuner.lmbda is not None else weight_of(tuner.task, self.codec, self.quality)
         if lmbda is None:
             lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
@@ -197,7 +204,7 @@ class _Run:
         self.share, self.done, self.planned = share, 0, 0
 
     def plain(self) -> Candidate:
-        """The codec's own stream, for an adapter that does not suit the image; before the adapter is attached."""
+        """The codec's own stream, for an adapter that does not suit the image; before the adapter is applied."""
         return self.without.one("plain", self.analysis())
 
     @torch.no_grad()
@@ -218,7 +225,9 @@ class _Run:
             best = tuned[-1]
         else:
             best = min([untuned, *others, *tuned], key=lambda candidate: candidate.cost)
-        return Tuned(best, untuned, self.lmbda, self.done, self.budget.spent / self.share.images)
+        note = no_slope(self.task.name, [one.slope for one in self.objectives], untuned.loss)
+        seconds = self.budget.spent / self.share.images
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, (note,) if note else ())
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""

@@ -1,0 +1,42 @@
+"""What goes wrong in somebody else's code, a plugin or a loss: it gets a name, and does not end the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from taskodec.errors import TaskodecError
+
+__all__ = ["callers_own", "described", "named"]
+
+
+@contextmanager
+def named(what: str, kind: type[TaskodecError], *passing: type[Exception]) -> Iterator[None]:
+    """Within, whatever is raised becomes `kind`, with a message that begins with `what`, but for what is `passing`.
+
+    `sys.exit` counts as an error, for a program that ends in the midst of its work says nothing of what is lost.
+    Ctrl-C stays Ctrl-C, and what `callers_own` code raised comes through as it is.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, *passing):
+        raise
+    except BaseException as error:
+        if getattr(error, "raised_by_caller", False):
+            raise
+        raise kind(f"{what} {described(error)}".lstrip()) from error
+
+
+@contextmanager
+def callers_own() -> Iterator[None]:
+    """Within, what is raised is the caller's own, in whose code it happens: no `named` block changes it."""
+    try:
+        yield
+    except BaseException as error:
+        error.raised_by_caller = True  # type: ignore[attr-defined]
+        raise
+
+
+def described(error: BaseException) -> str:
+    """An error in one line; one of taskodec's own needs no name."""
+    return str(error) if isinstance(error, TaskodecError) else f"{type(error).__name__}: {error}".removesuffix(": ")
