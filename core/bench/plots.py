@@ -6,15 +6,24 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taskodec.extras import require
 from taskodec.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURE_SIZE", "save_figure"]
+__all__ = ["FIGURE_SIZE", "new_figure", "save_figure"]
 
 FIGURE_SIZE = (8, 5.5)
 """Of a rate-distortion plot, in inches."""
+
+
+def new_figure() -> Figure:
+    """An empty figure, which needs no display; UsageError without matplotlib."""
+    require("eval", "plots", only=["matplotlib"])
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=FIGURE_SIZE, layout="constrained")
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

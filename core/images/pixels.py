@@ -5,7 +5,6 @@ Images are never resized. What cannot be kept, such as an alpha channel, is said
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import warnings
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taskodec.errors import ImageError, UsageError
+from taskodec.errors import ImageError
+from taskodec.extras import require
 from taskodec.stream.bitstream import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Pixels:
 
 def require_pillow() -> None:
     """UsageError if it is not here."""
-    if importlib.util.find_spec("PIL") is None:
-        raise UsageError("Pillow is missing, which reads pictures: install it with `pip install pillow`")
+    require("encode", "what reads pictures")
 
 
 def decode_image(opened: Callable[[], Image.Image], name: str, max_pixels: int = MAX_PIXELS) -> Pixels:

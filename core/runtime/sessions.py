@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from taskodec.errors import TaskodecError, UsageError, WeightsError
+from taskodec.extras import require
 from taskodec.runtime.exported import Exported, read_exported
 from taskodec.stream.prior_coding import Floats
 from taskodec.stream.recipes import RECIPES, Recipe
@@ -78,10 +79,9 @@ class Session:
 
 
 def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError("onnxruntime is missing: install it with `pip install onnxruntime`") from error
+    require("export", "exported codecs", only=["onnxruntime"])
+    import onnxruntime
+
     return onnxruntime
 
 
