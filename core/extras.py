@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 
 from taskodec.errors import UsageError
 
@@ -29,9 +30,10 @@ _DISTRIBUTIONS = {"encode": "taskodec-runtime"}
 _NAMES = {"PIL": "pillow"}
 
 
-def missing(extra: str) -> str:
-    """What of an extra is not installed and how to have it; empty if all of it is here."""
-    absent = [_NAMES.get(name, name) for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+def missing(extra: str, only: Sequence[str] = ()) -> str:
+    """What of an extra, or `only` of these packages, is not installed and how to have it; empty if all is here."""
+    names = only or EXTRAS[extra]
+    absent = [_NAMES.get(name, name) for name in names if importlib.util.find_spec(name) is None]
     if not absent:
         return ""
     found = f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"
@@ -43,7 +45,7 @@ def missing(extra: str) -> str:
     return f"{found}, and has no wheels for this Python ({own}): use one before {first}, and {command}"
 
 
-def require(extra: str, what: str) -> None:
-    """UsageError that `what` needs an extra, unless it is installed."""
-    if problem := missing(extra):
+def require(extra: str, what: str, only: Sequence[str] = ()) -> None:
+    """UsageError that `what` cannot be used, unless the extra, or `only` these packages, are installed."""
+    if problem := missing(extra, only):
         raise UsageError(f"{what} cannot be used here: {problem}")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from taskodec.contracts import Evaluator, Record
 from taskodec.errors import TaskError
+from taskodec.extras import require
 from taskodec.tasks.coco_ap import MAX_DETECTIONS, Kind, average_precision, match
 from taskodec.tasks.coco_labels import CocoLabels
 from taskodec.tasks.detections import Detections
@@ -28,7 +29,7 @@ _PREFIX: Mapping[Kind, str] = {"bbox": "", "segm": "mask_"}
 
 
 class CocoEvaluator(Evaluator):
-    """Average precision of a detector, by pycocotools, from 0 to 1, over all sizes of objects.
+    """Average precision of a detector, by pycocotools, from 0 to 1, over all sizes of objects; UsageError without it.
 
     `detect` gives the objects in a picture (1, 3, H, W) in [0, 1]; `kind` says whether boxes or masks are compared.
     With `labels` (a file that `CocoLabels` reads) come `ap` (mean over overlaps from 0.50 to 0.95) and `ap50`.
@@ -39,6 +40,7 @@ class CocoEvaluator(Evaluator):
     """
 
     def __init__(self, detect: Callable[[Tensor], Detections], labels: Path | None = None, kind: Kind = "bbox") -> None:
+        require("eval", "average precision", only=["pycocotools"])
         self.detect, self.kind = detect, kind
         self.labels = None if labels is None else CocoLabels(labels, kind)
         names = ("ap", "ap50", "self_ap", "self_ap50") if labels is not None else ("self_ap", "self_ap50")

@@ -2,12 +2,17 @@
 
 import hashlib
 import importlib.util
+import os
 import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many threads as there are processes would only slow each other down
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 from torch import nn
 
@@ -37,7 +42,7 @@ from taskodec.images.tensors import load_image, pad_to, to_pil
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 WITHOUT_COMPRESSAI = missing("compressai")
-"""Why tests that need CompressAI are skipped: those marked `compressai`, and files called `test_compressai_*.py`."""
+"""Why tests that need CompressAI are skipped: those marked `compressai`, and the files in folders called `compressai`."""
 
 
 class _SkippedModule(pytest.Module):
@@ -49,7 +54,7 @@ class _SkippedModule(pytest.Module):
 
 def pytest_pycollect_makemodule(module_path, parent):
     """Leave out the files that import CompressAI where it is not installed."""
-    if WITHOUT_COMPRESSAI and module_path.name.startswith("test_compressai_"):
+    if WITHOUT_COMPRESSAI and module_path.parent.name == "compressai":
         return _SkippedModule.from_parent(parent, path=module_path)
     return None
 

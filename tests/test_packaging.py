@@ -1,5 +1,6 @@
 """What is installed is what is in the folders."""
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -10,10 +11,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from taskodec.extras import EXTRAS, NO_WHEELS
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("core", "codecs", "configs", "plugins", "tasks")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ABOUT = PROJECT["project"]
+EXTRA_LISTS = ABOUT["optional-dependencies"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -136,13 +143,61 @@ def test_the_readme_leads_to_every_page():
     assert all((ROOT / link).is_file() for link in links)
 
 
-def test_the_python_versions_are_those_that_dependencies_have_wheels_for():
-    project = PROJECT["project"]
-    named = [name.rpartition(" ")[2] for name in project["classifiers"] if re.search(r":: 3\.\d+$", name)]
-    assert (project["requires-python"], named) == (">=3.11,<3.13", ["3.11", "3.12"])
-    assert f"Python {' or '.join(named)}." in README
-    (other,) = re.findall(r"PYTHON=python(\S+)", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    assert other in named
+def test_python_versions_have_a_lowest_one_and_no_highest():
+    named = [name.rpartition(" ")[2] for name in ABOUT["classifiers"] if re.search(r":: 3\.\d+$", name)]
+    assert (ABOUT["requires-python"], named) == (">=3.11", ["3.11", "3.12", "3.13", "3.14"])
+    assert f"Python {named[0]} to {named[-1]}." in README
+    runtime = tomllib.loads((ROOT / "scripts" / "runtime" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert runtime["project"]["requires-python"] == ABOUT["requires-python"]
+    for requirement in map(Requirement, [*ABOUT["dependencies"], *runtime["project"]["dependencies"]]):
+        assert not any(part.operator in {"<", "<=", "==", "~="} for part in requirement.specifier), requirement
+
+
+def test_what_extras_bring_is_what_the_code_asks_for():
+    assert {extra for extra in EXTRAS if extra != "encode"} <= EXTRA_LISTS.keys()
+    for extra, packages in EXTRAS.items():
+        if extra != "encode":  # of the runtime
+            assert sorted(Requirement(text).name for text in EXTRA_LISTS[extra]) == sorted(packages)
+    for extra, limit in NO_WHEELS.items():
+        for requirement in map(Requirement, EXTRA_LISTS[extra]):
+            assert str(requirement.marker) == f'python_version < "{".".join(map(str, limit))}"'
+    (everything, *_) = map(Requirement, EXTRA_LISTS["dev"])
+    assert everything.extras == {"compressai", "det", "eval", "export", "train"}
+
+
+def installed_for(requirements, without=frozenset()):
+    """The names of the installed packages that these requirements bring, themselves and all that they need."""
+    found, waiting = set(), [(Requirement(text), frozenset({""})) for text in requirements]
+    while waiting:
+        one, extras = waiting.pop()
+        name = canonicalize_name(one.name)
+        applies = one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras)
+        if applies and name not in without and (name, *sorted(one.extras)) not in found:
+            found.add((name, *sorted(one.extras)))
+            needed = importlib.metadata.distribution(name).requires or []
+            waiting += [(Requirement(text), {"", *one.extras}) for text in needed]
+    return {name for name, *_ in found}
+
+
+def test_a_plain_install_is_light():
+    """Beside PyTorch and what only PyTorch needs, among which are the packages of CUDA."""
+    beside = installed_for(ABOUT["dependencies"], without={"torch"})
+    assert "torchvision" in beside
+    assert len(beside) <= 40, sorted(beside)
+    assert not beside & {"aiohttp", "compressai", "matplotlib", "onnx", "pandas", "pycocotools", "scipy"}
+
+
+def test_every_dependency_is_in_the_table():
+    """With the extra that brings it, if one does."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    table = {name: row[1].strip() for row in rows if len(row) == 4 for name in re.findall(r"`([^`]+)`", row[0])}
+    for requirement in map(Requirement, ABOUT["dependencies"]):
+        assert table.get(requirement.name) == "", requirement.name
+    for extra, packages in EXTRA_LISTS.items():
+        if extra not in ("dev", "detectron2", "examples"):
+            for requirement in map(Requirement, packages):
+                assert f"`{extra}`" in table[requirement.name], (extra, requirement.name)
 
 
 def test_pictures_named_in_the_readme_exist():

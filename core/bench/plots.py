@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskodec.console.terminal import escaped
+from taskodec.extras import require
 from taskodec.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURE_SIZE", "plain", "save_figure"]
+__all__ = ["FIGURE_SIZE", "new_figure", "plain", "save_figure"]
 
 FIGURE_SIZE = (8, 5.5)
 """Of a rate-distortion plot, in inches."""
@@ -22,6 +23,14 @@ def plain(name: str) -> str:
     """A name as matplotlib draws it letter by letter: dollars are no formula, and one that begins with _ is shown."""
     text = escaped(name).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def new_figure() -> Figure:
+    """An empty figure, which needs no display; UsageError without matplotlib."""
+    require("eval", "plots", only=["matplotlib"])
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=FIGURE_SIZE, layout="constrained")
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

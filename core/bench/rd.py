@@ -9,6 +9,8 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from taskodec.extras import require
+
 if TYPE_CHECKING:
     from taskodec.bench.fidelity import Point
 
@@ -157,18 +159,22 @@ def pchip_bd_rate(
     rate_anchor: Sequence[float], value_anchor: Sequence[float], rate_test: Sequence[float], value_test: Sequence[float]
 ) -> float:
     """The BD-rate in percent of curves that ascend strictly, over the range that both have."""
-    import bjontegaard
-
-    return float(bjontegaard.bd_rate(rate_anchor, value_anchor, rate_test, value_test, **PCHIP))
+    return float(_bjontegaard().bd_rate(rate_anchor, value_anchor, rate_test, value_test, **PCHIP))
 
 
 def pchip_bd_value(
     rate_anchor: Sequence[float], value_anchor: Sequence[float], rate_test: Sequence[float], value_test: Sequence[float]
 ) -> float:
     """How much higher the test's values are at equal rates, on average over the log-rates that both curves have."""
+    return float(_bjontegaard().bd_psnr(rate_anchor, value_anchor, rate_test, value_test, **PCHIP))
+
+
+def _bjontegaard() -> Any:
+    """The library; UsageError without it."""
+    require("eval", "BD-rates", only=["bjontegaard"])
     import bjontegaard
 
-    return float(bjontegaard.bd_psnr(rate_anchor, value_anchor, rate_test, value_test, **PCHIP))
+    return bjontegaard
 
 
 def summarise(points: Iterable[Point]) -> Summary:

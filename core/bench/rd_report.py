@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import FIGURE_SIZE, plain, save_figure
+from taskodec.bench.plots import new_figure, plain, save_figure
 from taskodec.bench.rd import METRICS, Comparison, Curve, Summary
 from taskodec.bench.tables import Table, markdown_tables, print_report
 
@@ -127,11 +127,9 @@ def _short_range(each: Comparison, summary: Summary) -> str:
 
 def plot(curves: Sequence[Curve], folder: Path, published: Sequence[PublishedCurve] = ()) -> list[Path]:
     """One rate-distortion plot for each metric, as PNG and as SVG; needs no display."""
-    from matplotlib.figure import Figure
-
     written = []
     for metric in METRICS:
-        figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
+        figure = new_figure()
         _draw(figure.add_subplot(), metric, curves, published)
         written += save_figure(figure, folder / f"rd_{metric.lower().replace('-', '_')}")
     return written

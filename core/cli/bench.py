@@ -26,6 +26,7 @@ from taskodec.cli.bench_ttft import (
 )
 from taskodec.cli.progress import progress_bar
 from taskodec.errors import UsageError
+from taskodec.extras import require
 
 if TYPE_CHECKING:
     from taskodec.bench.coders import Entry
@@ -90,6 +91,10 @@ def bench(
     With --ttft, codecs are tuned in several ways, which are compared with each other: rows.jsonl and ablation.md.
     """
     kind = _kind(speed=speed, determinism=determinism, ttft=ttft)
+    if kind in ("", "ttft"):
+        require("eval", "`taskodec bench`")
+    if kind == "determinism":
+        require("export", "`taskodec bench --determinism`")
     alone = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
     resolve = _resolver(config, overrides, alone)
     levels = None if qualities is None else _numbers(qualities)

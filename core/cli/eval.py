@@ -11,6 +11,7 @@ import typer
 from taskodec.cli import common
 from taskodec.cli.progress import progress_bar
 from taskodec.errors import UsageError
+from taskodec.extras import require
 from taskodec.images.sets import list_images
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def evaluate(
     Every row goes to RESULTS/rows.jsonl as it is measured; a repeated call measures only what is missing. RESULTS gets
     summary.json, report.md and plots as well.
     """
+    require("eval", "`taskodec eval`")
     flags = {"task.name": task, "codec.name": codec, "adapter.name": adapter}
     paths = sorted(list_images(data, only), key=lambda path: path.name)
     judged = (labels, judge, judge_set or ())

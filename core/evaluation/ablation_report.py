@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import FIGURE_SIZE, plain, save_figure
+from taskodec.bench.plots import new_figure, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.ablation_summary import CaseSummary, Line
 from taskodec.evaluation.deltas import Estimate
@@ -54,11 +54,9 @@ def markdown(summaries: Sequence[CaseSummary], plots: Sequence[Path] = ()) -> st
 
 def plot(summaries: Sequence[CaseSummary], folder: Path) -> list[Path]:
     """For each case the costs of the variants over their seconds, as PNG and as SVG; needs no display."""
-    from matplotlib.figure import Figure
-
     written = []
     for summary in summaries:
-        figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
+        figure = new_figure()
         _draw(figure.add_subplot(), summary)
         stem = re.sub("[^a-z0-9]+", "_", f"{summary.codec} {summary.task}".lower())
         written += save_figure(figure, folder / f"cost_seconds_{stem}")

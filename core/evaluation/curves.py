@@ -16,6 +16,7 @@ from itertools import groupby
 from statistics import fmean
 
 from taskodec.bench.rd import MIN_OVERLAP, MIN_POINTS, common_range, pchip_bd_rate, pchip_bd_value
+from taskodec.extras import require
 
 __all__ = ["Delta", "MonotoneCurve", "bd_rate", "bd_value", "monotone", "rate_at_best"]
 
@@ -49,6 +50,7 @@ class Delta:
 
 def monotone(rates: Sequence[float], values: Sequence[float]) -> MonotoneCurve:
     """The curve through these points, if they ascend strictly, else their isotonic regression over the rate."""
+    require("eval", "curves over the rate", only=["scipy"])
     from scipy.optimize import isotonic_regression
 
     order = sorted(range(len(rates)), key=lambda i: (rates[i], values[i]))

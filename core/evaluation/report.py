@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import FIGURE_SIZE, plain, save_figure
+from taskodec.bench.plots import new_figure, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate
 from taskodec.evaluation.summary import EvaluationSummary, MethodPoint
@@ -53,11 +53,9 @@ def markdown(summary: EvaluationSummary, plots: Sequence[Path] = ()) -> str:
 
 def plot(summary: EvaluationSummary, folder: Path) -> list[Path]:
     """One plot of every metric over the rate, as PNG and as SVG; needs no display."""
-    from matplotlib.figure import Figure
-
     written = []
     for metric in summary.metrics:
-        figure = Figure(figsize=FIGURE_SIZE, layout="constrained")
+        figure = new_figure()
         _draw(figure.add_subplot(), metric, summary)
         written += save_figure(figure, folder / f"rate_{re.sub('[^a-z0-9]+', '_', metric.lower())}")
     return written

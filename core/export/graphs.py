@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import logging
 import warnings
@@ -13,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.errors import UsageError
+from taskodec.extras import require
 
 __all__ = ["OnnxFunction", "check_onnx", "export_graph"]
-
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 FOLDED = 1024
 """Constants of more elements are not computed beforehand: a gathered bias is larger than its table and index."""
@@ -24,8 +22,7 @@ FOLDED = 1024
 
 def check_onnx() -> None:
     """UsageError if a package is missing that exporting and running graphs needs."""
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise UsageError(f"{', '.join(missing)} missing: install them with `pip install 'taskodec[export]'`")
+    require("export", "ONNX graphs")
 
 
 def export_graph(

@@ -6,7 +6,6 @@ alpha channel, is said in notes. `docs/limits.md` has what is read, and how.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taskodec.errors import ImageError, UsageError
+from taskodec.errors import ImageError
+from taskodec.extras import require
 from taskodec.files.inputs import most_bytes, open_input
 from taskodec.pixels.colour import GRAYS, Conversion, ProfileError, conversion
 from taskodec.pixels.colour_tags import bits_a_channel, declared_profile
@@ -74,8 +74,7 @@ def picture_pixels(image: Image.Image, *, max_pixels: int = MAX_PIXELS) -> Pixel
 
 def require_pillow() -> None:
     """UsageError if it is not here."""
-    if importlib.util.find_spec("PIL") is None:
-        raise UsageError("Pillow is missing, which reads pictures: install it with `pip install pillow`")
+    require("encode", "what reads pictures")
 
 
 def unit_pixels(

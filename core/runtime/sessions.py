@@ -12,6 +12,7 @@ import numpy as np
 
 from taskodec.console.terminal import shown
 from taskodec.errors import TaskodecError, UsageError, WeightsError
+from taskodec.extras import require
 from taskodec.runtime.exported import Exported, read_exported
 from taskodec.stream.prior_coding import Floats
 from taskodec.stream.recipes import RECIPES, Recipe
@@ -120,10 +121,9 @@ class Session:
 
 
 def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError("onnxruntime is missing: install it with `pip install onnxruntime`") from error
+    require("export", "exported codecs", only=["onnxruntime"])
+    import onnxruntime
+
     return onnxruntime
 
 

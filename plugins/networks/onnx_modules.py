@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from taskodec.errors import UsageError, WeightsError
+from taskodec.errors import WeightsError
+from taskodec.extras import require
 from taskodec.files.atomic import pointer_to
 
 if TYPE_CHECKING:
@@ -22,11 +23,9 @@ __all__ = ["convert", "input_name", "output_name", "read_graph"]
 
 def read_graph(file: Path) -> ModelProto:
     """The checked graph in a file. UsageError without the converter, WeightsError if the file holds no graph."""
-    try:
-        import onnx
-        import onnx2torch  # noqa: F401, its absence is to be noticed before any work
-    except ImportError as error:
-        raise UsageError(f"networks from ONNX files need a converter ({error}): pip install taskodec[det]") from error
+    require("det", "networks from ONNX files")
+    import onnx
+
     if not file.is_file():
         raise WeightsError(f"no such weights file: {file}")
     if found := pointer_to("the network", file):

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 
@@ -22,11 +20,11 @@ def test_notes_are_kept():
     assert (pixels == 1).all()
 
 
-def test_without_pillow(monkeypatch, picture):
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(UsageError, match=r"Pillow is missing.*pip install pillow"):
+def test_without_pillow(without, picture):
+    without("PIL")
+    with pytest.raises(UsageError, match=r"pillow is not installed: `pip install 'taskodec-runtime\[encode\]'`"):
         require_pillow()
-    with pytest.raises(UsageError, match="Pillow is missing"):
+    with pytest.raises(UsageError, match="pillow is not installed"):
         read_image(picture)
 
 

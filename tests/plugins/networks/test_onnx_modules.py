@@ -1,5 +1,3 @@
-import sys
-
 import onnx
 import pytest
 import torch
@@ -87,7 +85,7 @@ def test_what_is_no_usable_graph_says_so(gated, tmp_path):
         convert(read_graph(odd), ["x"], ["y"], odd)
 
 
-def test_without_the_converter_the_error_says_what_to_install(gated, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx2torch", None)
-    with pytest.raises(UsageError, match=r"pip install taskodec\[det\]"):
+def test_without_the_converter_the_error_says_what_to_install(gated, without):
+    without("onnx2torch")
+    with pytest.raises(UsageError, match=r"onnx2torch is not installed: `pip install 'taskodec\[det\]'`"):
         read_graph(gated)
