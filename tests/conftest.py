@@ -42,7 +42,7 @@ from taskodec.images.tensors import load_image, pad_to, to_pil
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 WITHOUT_COMPRESSAI = missing("compressai")
-"""Why tests that need CompressAI are skipped: those marked `compressai`, and the files in folders called `compressai`."""
+"""Why tests are skipped that need CompressAI: those marked `compressai`, and those in folders of that name."""
 
 
 class _SkippedModule(pytest.Module):
