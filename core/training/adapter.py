@@ -195,6 +195,7 @@ def pretrain(
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
     check_batch(settings, world_size())
+    data, validation = list_images(data), list_images(validation) if validation else ()
     make_folder(out, resume)
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
@@ -223,12 +224,11 @@ def pretrain(
 def _read(
     data: Sequence[Path], validation: Sequence[Path], settings: PretrainSettings, workers: int, framing: Framing
 ) -> _Data:
-    crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers), framing)
+    crops = CropDataset(data, settings.cache_mb * 10**6 // max(1, workers), framing)
     size = largest_crop(settings)
     if rank() == 0:
         crops.check(size)
-    paths = list_images(validation) if validation else []
-    spread = paths[:: max(1, len(paths) // settings.validation_images)][: settings.validation_images]
+    spread = validation[:: max(1, len(validation) // settings.validation_images)][: settings.validation_images]
     return _Data(crops, [_middle(framing.load(path), size) for path in spread])
 
 
