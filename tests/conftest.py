@@ -14,6 +14,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many threads as there are processe
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from hypothesis import HealthCheck
+from hypothesis import settings as property_settings
 from torch import nn
 
 from taskodec.adapters.lora import build_svd_lora
@@ -38,6 +40,9 @@ from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import CodecSpec, hookimpl
 from taskodec.images.tensors import load_image, pad_to, to_pil
+
+property_settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_settings.load_profile("any-machine")
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
@@ -266,6 +271,8 @@ def written(small_lite, small_adapter):
 class FaultyServer(ThreadingHTTPServer):
     """Files over HTTP with ranges and ETags, and the faults that a test wants; `asked` has path and range of requests.
 
+    `came` is released for each of them, for those that a client does not wait for.
+
     `faults` has, for each coming request, `cut` (half of what is asked for, then the end), `stall` (half, then
     nothing), or a status; without an entry the request is answered. `ranges` False sends all files whole.
     """
@@ -275,7 +282,7 @@ class FaultyServer(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _FaultyHandler)
         self.files, self.faults, self.asked, self.ranges = {}, [], [], True
-        self.release = threading.Event()
+        self.release, self.came = threading.Event(), threading.Semaphore(0)
 
     @property
     def url(self):
@@ -289,6 +296,7 @@ class _FaultyHandler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.asked.append((self.path, self.headers.get("Range")))
+        server.came.release()
         fault = server.faults.pop(0) if server.faults else None
         data = server.files.get(self.path)
         if isinstance(fault, int) or data is None:
@@ -309,7 +317,7 @@ class _FaultyHandler(BaseHTTPRequestHandler):
         self.wfile.write(body[: len(body) // 2] if fault else body)
         if fault == "stall":
             self.wfile.flush()
-            server.release.wait(20)
+            server.release.wait()
 
     def _start(self, data, tag):
         wanted = self.headers.get("Range")

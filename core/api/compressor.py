@@ -13,6 +13,7 @@ from PIL import Image
 
 from taskodec.api.loading import (
     DEFAULT_ADAPTER,
+    FILE_ADAPTER,
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
@@ -84,6 +85,7 @@ class Compressor:
         )
         settings = settings.model_copy(update={"adapter": adapter})
         self.notes = [*_notes(settings, self.quality), *passed_over]
+        self.notes_on_adapter = _notes_on_adapter(adapter)
         self.phases = steps_of(settings.ttft.phases, settings.ttft.steps)
         self.adapter = self._adapter(registry, settings)
         used = settings.task.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
@@ -149,11 +151,12 @@ class Compressor:
         with named(f"codec {self.codec.name!r}, or its adapter, raised", PluginError, Exception):
             tuned = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
         for one, x, image in zip(tuned, xs, images, strict=True):
-            if not isinstance(one, Exception):
-                notes = (*self.notes, *image.notes, *one.notes)
-                found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
-            else:
+            if isinstance(one, Exception):
                 found.append(one)
+                continue
+            needed = self.notes_on_adapter if one.best.coded.adapter_fingerprint else ()
+            notes = (*self.notes, *image.notes, *one.notes, *needed)
+            found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
         return found
 
     def _adapter(self, registry: Registry, settings: Settings) -> Adapter | None:
@@ -275,10 +278,16 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
 
 def _notes(settings: Settings, quality: float) -> list[str]:
     """What a user should know of how the settings were taken."""
-    notes = []
-    if quality != settings.quality:
-        notes.append(f"quality {settings.quality:g} rounded to {quality:g}: streams hold multiples of 1/16")
-    if unsent := unsent_options(settings.adapter):
+    if quality == settings.quality:
+        return []
+    return [f"quality {settings.quality:g} rounded to {quality:g}: streams hold multiples of 1/16"]
+
+
+def _notes_on_adapter(chosen: AdapterSettings) -> list[str]:
+    """What decoding needs of a stream that was made with this adapter, and is in no stream."""
+    if chosen.name == FILE_ADAPTER:
+        return [f"decoding needs the adapter's file: --adapter {chosen.options.get('path', 'FILE')}"]
+    if unsent := unsent_options(chosen):
         named = ", ".join(f"adapter.options.{name}" for name in unsent)
-        notes.append(f"streams do not carry {named}: decoding may need adapter.name and these set to the same")
-    return notes
+        return [f"streams do not carry {named}: decoding may need adapter.name and these set to the same"]
+    return []

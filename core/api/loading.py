@@ -36,6 +36,7 @@ __all__ = [
     "has_quality",
     "is_trained",
     "load_codec",
+    "missing_adapter",
     "unsent_options",
     "untrained",
 ]
@@ -166,6 +167,18 @@ def untrained(chosen: AdapterSettings) -> AdapterSettings:
     return chosen.model_copy(update={"name": DEFAULT_ADAPTER}) if chosen.name == AUTO_ADAPTER else chosen
 
 
+def missing_adapter(registry: Registry, settings: Settings, codec: Codec, task: str) -> str:
+    """Why there is no adapter that was trained beforehand, and what to do; empty where there is one."""
+    chosen, passed_over = choose_adapter(registry, settings.adapter, codec, task, settings.task.options)
+    if is_trained(registry, chosen.name):
+        return ""
+    notes = "".join(f"; {note}" for note in passed_over)
+    return (
+        f"there is no adapter that was trained for codec {codec.name!r} and task {task!r}{notes}; train one with "
+        "`taskodec pretrain`, or give it with --adapter"
+    )
+
+
 def build_adapter(registry: Registry, chosen: AdapterSettings, codec: Codec) -> Adapter:
     """The adapter of the settings, not attached."""
     return _build_adapter(registry, chosen.name, codec, chosen.options)
@@ -183,8 +196,9 @@ def adapter_metadata(registry: Registry, chosen: AdapterSettings) -> dict[str, A
 
 
 def unsent_options(chosen: AdapterSettings) -> list[str]:
-    """The options that a decoder may need and no stream can carry."""
-    return sorted(chosen.options.keys() - {*SENT_OPTIONS, "encoder_layers"})
+    """The options that a decoder may need and no stream can carry; a file's path is none, any copy of it serves."""
+    known = {*SENT_OPTIONS, "encoder_layers"} | ({"path"} if chosen.name == FILE_ADAPTER else set())
+    return sorted(chosen.options.keys() - known)
 
 
 def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen: AdapterSettings) -> Adapter:

@@ -58,6 +58,8 @@ class Result:
             "bpp_adapter": 8 * best.coded.adapter_bytes / pixels,
             "bpp_header": 8 * best.coded.header_bytes / pixels,
             "bpp_before": untuned.bpp,
+            "adapter": _hex(best.coded.adapter_fingerprint),
+            "adapter_before": _hex(untuned.coded.adapter_fingerprint),
             "task_loss_before": untuned.loss,
             "task_loss_after": best.loss,
             "cost_before": untuned.cost,
@@ -73,3 +75,7 @@ class Result:
             **({"notes": list(self.notes)} if self.notes else {}),
             "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain"}),
         }
+
+
+def _hex(fingerprint: bytes | None) -> str | None:
+    return None if fingerprint is None else fingerprint.hex()

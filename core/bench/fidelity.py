@@ -81,6 +81,10 @@ def sources(paths: Sequence[Path]) -> list[Source]:
     names = [path.name for path in paths]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"several images are called {', '.join(repeated)}: tables name images, so rename all but one")
+    if special := [str(path) for path in paths if path.exists() and not path.is_file()]:
+        raise UsageError(
+            f"{', '.join(special)}: no regular file; images are read several times, so write them to files"
+        )
     try:
         return [Source(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16]) for path in paths]
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 ANCHORS = "jpeg,webp,avif,jpeg2000"
+POINTS = "points.jsonl"
 
 
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to measure on; repeatable.")]
@@ -64,6 +65,7 @@ def bench(
     output: Output,
     codec: Codecs = None,
     qualities: Qualities = None,
+    quality: common.QualityChoice = None,
     anchors: Anchors = None,
     published: Published = None,
     determinism: DeterminismFlag = False,
@@ -78,6 +80,10 @@ def bench(
     variants: VariantFile = None,
     only: Only = None,
     report_only: ReportOnly = False,
+    steps: common.StepsChoice = None,
+    seed: common.SeedChoice = None,
+    time_budget: common.TimeBudget = None,
+    adapter: common.AdapterChoice = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
@@ -88,7 +94,8 @@ def bench(
 
     Every point goes to OUTDIR/points.jsonl as it is measured; a repeated call measures only what is missing.
     OUTDIR gets summary.md and plots as well; with --speed or --determinism, a report and figures of that name only.
-    With --ttft, codecs are tuned in several ways, which are compared with each other: rows.jsonl and ablation.md.
+    With --ttft, codecs are tuned in several ways, which are compared with each other: rows.jsonl and ablation.md;
+    --steps, --seed, --time-budget and --adapter are then for all ways that do not set them themselves.
     """
     kind = _kind(speed=speed, determinism=determinism, ttft=ttft)
     if kind in ("", "ttft"):
@@ -96,15 +103,19 @@ def bench(
     if kind == "determinism":
         require("export", "`taskodec bench --determinism`")
     alone = codec[0].partition("=")[0] if codec and len(codec) == 1 else None
-    resolve = _resolver(config, overrides, alone)
-    levels = None if qualities is None else _numbers(qualities)
+    tuning = {"steps": steps, "seed": seed, "time_budget": time_budget, "adapter": adapter}
+    resolve = _resolver(config, overrides, common.tuning_flags(codec=alone, quality=quality, **tuning))
+    levels = _levels(qualities, quality)
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
     registry = common.load_registry(plugin)
     call = BenchCall(paths, codec or [], anchors, output, resolve("", ()), registry, as_json, quiet)
     own = TTFTCall(task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve)
     _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
-    _refuse("only with --ttft", {} if ttft else own.given())
-    _refuse("not with --speed, --determinism or --ttft, which draw no curves", {"--published": kind and published})
+    flags = {f"--{name.replace('_', '-')}": value for name, value in tuning.items()}
+    _refuse("only with --ttft", {} if ttft else {**own.given(), **flags})
+    _refuse(
+        "not with --speed, --determinism or --ttft, which draw no curves", {"--published": published} if kind else {}
+    )
     benches = {
         "determinism": lambda: bench_determinism(call, levels),
         "speed": lambda: bench_speed(call, levels, rounds, threads),
@@ -114,13 +125,12 @@ def bench(
 
 
 def _resolver(
-    config: Sequence[Path] | None, overrides: Sequence[str] | None, codec: str | None
+    config: Sequence[Path] | None, overrides: Sequence[str] | None, flags: Mapping[str, Any]
 ) -> Callable[[str, Sequence[str]], Settings]:
     """Settings for a task, "" for that of the settings, with further texts for `--set`."""
 
     def resolve(task: str, more: Sequence[str]) -> Settings:
-        flags = {"codec.name": codec, "task.name": task or None}
-        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
+        return common.resolve_settings(config, [*(overrides or ()), *more], {**flags, "task.name": task or None})
 
     return resolve
 
@@ -135,7 +145,7 @@ def _kind(**chosen: bool) -> str:
 
 def _refuse(why: str, options: Mapping[str, object]) -> None:
     """UsageError if any of these options of another kind of benchmark was given."""
-    if given := [name for name, value in options.items() if value]:
+    if given := [name for name, value in options.items() if not (value is None or value is False or value == ())]:
         raise UsageError(f"{', '.join(given)}: {why}; leave it out")
 
 
@@ -144,8 +154,9 @@ def _bench_rates(call: BenchCall, levels: Sequence[float] | None, published: Seq
     from taskodec.bench.published import read_published
 
     drawn = read_published(published)
-    images = call.images()
-    summary = _measure(images, call.entries(call.settings, levels, ANCHORS), call.output, call.settings, call.quiet)
+    images, entries = call.images(), call.entries(call.settings, levels, ANCHORS)
+    with common.resumable(call.output / POINTS):
+        summary = _measure(images, entries, call.output, call.settings, call.quiet)
     _write(summary, drawn, call.output)
     _show(summary, call.as_json, call.quiet)
 
@@ -158,7 +169,7 @@ def _measure(
     from taskodec.bench.rd import summarise
     from taskodec.images.metrics import load_lpips
 
-    file, limit = PointFile(output / "points.jsonl"), settings.limits.max_pixels
+    file, limit = PointFile(output / POINTS), settings.limits.max_pixels
     with progress_bar("bench", quiet) as progress:
         return summarise(run_bench(images, entries, file, lpips=load_lpips(), max_pixels=limit, progress=progress))
 
@@ -180,6 +191,13 @@ def _show(summary: Summary, as_json: bool, quiet: bool) -> None:
         common.print_json(rd_report.as_json(summary))
     elif not quiet:
         rd_report.print_tables(summary)
+
+
+def _levels(qualities: str | None, quality: float | None) -> list[float] | None:
+    """The qualities to measure; None for those that go with the kind of benchmark. UsageError if both are given."""
+    if quality is not None and qualities is not None:
+        raise UsageError("--quality is --qualities with one of them: give either")
+    return _numbers(qualities) if qualities is not None else None if quality is None else [quality]
 
 
 def _numbers(text: str) -> list[float]:

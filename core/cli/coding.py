@@ -247,11 +247,13 @@ def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str]
 def _compressed(report: Mapping[str, Any]) -> str:
     """The report of `compress` in a few lines."""
     r = report
+    before = "untuned, with the adapter" if r["adapter_before"] else "untuned"
+    chosen = "plain, the codec without adapter and tuning" if r["chosen"] == "plain" else r["chosen"]
     lines = [
-        f"{r['input']} -> {r['output']}: {r['bytes']} bytes, {r['bpp']:.4f} bpp (untuned {r['bpp_before']:.4f})",
+        f"{r['input']} -> {r['output']}: {r['bytes']} bytes, {r['bpp']:.4f} bpp ({before}: {r['bpp_before']:.4f})",
         f"  task loss {r['task_loss_before']:.5g} -> {r['task_loss_after']:.5g}, "
         f"cost {r['cost_before']:.5g} -> {r['cost_after']:.5g}, PSNR {r['psnr']:.2f} dB",
-        f"  sent: {r['chosen']}; {r['steps']} steps, {r['seconds']:.1f} s",
+        f"  sent: {chosen}; {r['steps']} steps, {r['seconds']:.1f} s",
     ]
     lines += [f"  note: {note}" for note in r.get("notes", ())]
     return "\n".join(lines)

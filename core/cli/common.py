@@ -66,6 +66,7 @@ __all__ = [
     "resumable",
     "run_batch",
     "settle",
+    "stopped_run",
     "tuning_flags",
 ]
 
@@ -223,6 +224,15 @@ def resumable(rows: Path) -> Iterator[None]:
         kept = f"{rows} has what was measured, the same call goes on" if rows.is_file() else "nothing was measured yet"
         print(f"stopped; {kept}", file=sys.stderr)
         raise typer.Exit(exit_code(stop)) from None
+
+
+def stopped_run(stop: KeyboardInterrupt, folder: Path) -> str:
+    """What to say of a training run in this folder that a signal has ended."""
+    if str(stop):
+        return str(stop)
+    if (folder / "checkpoint.pt").is_file():
+        return f"stopped; the same command with --resume goes on from the last checkpoint in {folder}"
+    return "stopped before the first checkpoint; nothing is kept"
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,24 +24,31 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-METHODS = "original,plain,pretrained,ttft"
+PRETRAINED = "pretrained"
+METHODS = f"original,plain,{PRETRAINED},ttft"
 
 
 def evaluate(
     *,
     data: Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images, or COCO's JSON; repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder of rows and summary.")],
-    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
+    task: common.TaskChoice = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE|DIR", help="What is in the images, as the task wants it.")
     ] = None,
     methods: Annotated[
-        str, typer.Option(metavar="NAMES", help="original, plain, pretrained[@ADAPTER], ttft[:PRESET][@ADAPTER], jpeg…")
-    ] = METHODS,
+        str | None,
+        typer.Option(metavar="NAMES", help="original, plain, pretrained[@ADAPTER], ttft[:PRESET][@ADAPTER], jpeg…"),
+    ] = None,
     qualities: Annotated[
         list[str] | None, typer.Option(metavar="[METHOD=]1,2,3", help="Qualities, of one method or all; repeatable.")
     ] = None,
-    codec: Annotated[str | None, typer.Option(help="Codec to use; see `taskodec plugins`.")] = None,
+    codec: common.CodecChoice = None,
+    quality: common.QualityChoice = None,
+    steps: common.StepsChoice = None,
+    preset: common.PresetChoice = None,
+    seed: common.SeedChoice = None,
+    time_budget: common.TimeBudget = None,
     adapter: common.AdapterChoice = None,
     judge: Annotated[
         str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="Task that judges, instead of the one sent for.")
@@ -62,19 +70,36 @@ def evaluate(
     """Measure what a task makes of decoded images, by the rate of real files, and compare ways to send them.
 
     Every row goes to RESULTS/rows.jsonl as it is measured; a repeated call measures only what is missing. RESULTS gets
-    summary.json, report.md and plots as well.
+    summary.json, report.md and plots as well. Without --methods, original, plain, ttft, and pretrained where there is
+    an adapter that was trained.
     """
     require("eval", "`taskodec eval`")
-    flags = {"task.name": task, "codec.name": codec, "adapter.name": adapter}
+    flags = common.tuning_flags(
+        task=task,
+        codec=codec,
+        quality=quality,
+        steps=steps,
+        preset=preset,
+        seed=seed,
+        time_budget=time_budget,
+        adapter=adapter,
+    )
+    if quality is not None:
+        if qualities:
+            raise UsageError("--quality is one quality for all methods of the codec: give it or --qualities")
+        qualities = [repr(quality)]
     paths = sorted(list_images(data, only), key=lambda path: path.name)
     judged = (labels, judge, judge_set or ())
-    plan, registry = _plan(methods, qualities or (), judged, plugin, config, overrides, flags)
+    plan, registry = _plan(methods or METHODS, qualities or (), judged, plugin, config, overrides, flags)
     from taskodec.bench.fidelity import sources
     from taskodec.evaluation.rows import Lab
 
     found = sources(paths[:images])
     with common.resumable(output / "rows.jsonl"):
-        summary = _run(Lab(plan, registry), found, output, jobs, resamples, report_only, quiet)
+        lab = Lab(plan, registry)
+        for note in lab.check_adapters(() if methods else (PRETRAINED,)):
+            print(f"note: {note}", file=sys.stderr)
+        summary = _run(lab, found, output, jobs, resamples, report_only, quiet)
     _write(summary, output)
     _show(summary, as_json, quiet)
 

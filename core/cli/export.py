@@ -25,7 +25,7 @@ __all__ = ["export"]
 def export(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for graphs, tables, manifest.")],
-    codec: Annotated[str | None, typer.Option(help="Codec to export; see `taskodec plugins`.")] = None,
+    codec: common.CodecChoice = None,
     quality: Annotated[float | None, typer.Option("--quality", "-q", help="For codecs with a model each.")] = None,
     task: Annotated[str | None, typer.Option(help="Use the adapter that was trained for this task.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Adapter of the streams to decode.")] = None,
@@ -63,10 +63,10 @@ def export(
     settings = common.resolve_settings(config, overrides, flags)
     images = [file for path in check or () for file in common.expand(path, common.IMAGE_SUFFIXES)]
     _check_files([*images, *([] if measure is None else [measure])])
-    _check_folder(output, force)
     from taskodec.export.folder import Form, export_codec
 
     model, tuned, metadata = _models(common.load_registry(plugin), settings, task, plain)
+    _check_folder(output, force)
     form = Form(opset, encoder, precision, metadata)
     _show(_about(output, export_codec(model, tuned, output, form)), as_json, quiet)
     if measure is not None:

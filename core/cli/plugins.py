@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from taskodec.cli import common
 
@@ -74,15 +72,29 @@ def _print_unavailable(listing: Mapping[str, Sequence[Mapping[str, Any]]]) -> No
 
 def config(
     *,
-    codec: Annotated[str | None, typer.Option(help="Codec to use.")] = None,
-    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the image is for.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Tuning preset.")] = None,
+    codec: common.CodecChoice = None,
+    quality: common.QualityChoice = None,
+    task: common.TaskChoice = None,
+    steps: common.StepsChoice = None,
+    preset: common.PresetChoice = None,
+    seed: common.SeedChoice = None,
+    time_budget: common.TimeBudget = None,
+    adapter: common.AdapterChoice = None,
     files: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     as_json: common.JsonFlag = False,
 ) -> None:
     """Print the configuration that these options resolve to."""
-    flags = {"codec.name": codec, "task.name": task, "ttft.preset": preset}
+    flags = common.tuning_flags(
+        codec=codec,
+        quality=quality,
+        task=task,
+        steps=steps,
+        preset=preset,
+        seed=seed,
+        time_budget=time_budget,
+        adapter=adapter,
+    )
     settings = common.resolve_settings(files, overrides, flags)
     if as_json:
         common.print_json(settings.model_dump(mode="json"))

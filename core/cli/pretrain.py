@@ -11,6 +11,7 @@ import typer
 
 from taskodec.cli import common
 from taskodec.cli.progress import progress_bar
+from taskodec.console.interrupt import exit_code
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +28,12 @@ def pretrain(
     *,
     data: common.TrainingData,
     output: common.RunFolder,
-    task: Annotated[str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="What the images are for.")] = None,
-    codec: Annotated[str | None, typer.Option(help="Codec whose adapter is trained.")] = None,
+    task: common.TaskChoice = None,
+    codec: common.CodecChoice = None,
+    quality: common.QualityChoice = None,
+    adapter: common.AdapterChoice = None,
+    steps: common.TrainingSteps = None,
+    seed: common.TrainingSeed = None,
     only: common.OnlyThese = None,
     validation: common.HeldOut = None,
     init: Annotated[
@@ -44,7 +49,8 @@ def pretrain(
 
     RUNDIR/adapter.safetensors is the result, for `taskodec compress --adapter`.
     """
-    settings = common.resolve_settings(config, overrides, {"task.name": task, "codec.name": codec})
+    flags = common.tuning_flags(task=task, codec=codec, quality=quality, adapter=adapter)
+    settings = common.resolve_settings(config, overrides, {**flags, "pretrain.steps": steps, "pretrain.seed": seed})
     registry = common.load_registry(plugin)
     from taskodec.images.sets import list_images
     from taskodec.training.parallel import process_group, rank, training_device
@@ -60,8 +66,8 @@ def pretrain(
             )
         except KeyboardInterrupt as stop:
             if rank() == 0:
-                print(str(stop) or "stopped; what is not in a checkpoint is lost", file=sys.stderr)
-            raise typer.Exit(130) from None
+                print(common.stopped_run(stop, output), file=sys.stderr)
+            raise typer.Exit(exit_code(stop)) from None
     if not quiet:
         print(_summary(done))
 

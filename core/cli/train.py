@@ -10,6 +10,7 @@ import typer
 
 from taskodec.cli import common
 from taskodec.cli.progress import progress_bar
+from taskodec.console.interrupt import exit_code
 from taskodec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ def train(
     *,
     data: common.TrainingData,
     output: common.RunFolder,
-    codec: Annotated[str | None, typer.Option(help="Codec to train.")] = None,
+    codec: common.CodecChoice = None,
+    quality: common.QualityChoice = None,
+    steps: common.TrainingSteps = None,
+    seed: common.TrainingSeed = None,
     validation: common.HeldOut = None,
     init: Annotated[Path | None, typer.Option(metavar="CKPT", help="Weights to start from, not random ones.")] = None,
     resume: common.Resume = False,
@@ -34,7 +38,9 @@ def train(
     quiet: common.Quiet = False,
 ) -> None:
     """Train a codec on images; a run that was stopped goes on with --resume."""
-    settings = common.resolve_settings(config, overrides, {"codec.name": codec, "codec.checkpoint": init})
+    flags = common.tuning_flags(codec=codec, quality=quality)
+    flags |= {"codec.checkpoint": init, "train.steps": steps, "train.seed": seed}
+    settings = common.resolve_settings(config, overrides, flags)
     registry = common.load_registry(plugin)
     import torch
 
@@ -60,13 +66,13 @@ def train(
                     progress=progress,
                     resolved=settings.model_dump(mode="json"),
                 )
-                stopped = ""
+                stopped, code = "", 0
             except KeyboardInterrupt as stop:
-                stopped = str(stop) or "stopped; what is not in a checkpoint is lost"
+                stopped, code = common.stopped_run(stop, output), exit_code(stop)
     if first and (stopped or not quiet):
         print(stopped or weights, file=sys.stderr if stopped else sys.stdout)
     if stopped:
-        raise typer.Exit(130)
+        raise typer.Exit(code)
 
 
 def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:

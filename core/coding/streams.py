@@ -33,6 +33,8 @@ class Coded:
     """Share of the singular values in the file, the adapter's fingerprint in the header included, its metadata not."""
     header_bytes: float
     """Everything that is neither latents nor adapter."""
+    adapter_fingerprint: bytes | None = None
+    """Of the adapter that the stream names; None for one that the codec alone decodes."""
 
     @property
     def latent_bytes(self) -> float:
@@ -102,7 +104,7 @@ class StreamWriter:
         stream = Stream(header, coder.getvalue())
         adapter_bytes = adapter_bits / 8 + (4 if needs_adapter else 0)
         header_bytes = stream.header_bytes - (4 if needs_adapter else 0)
-        return Coded(stream.to_bytes(), y_hat, delta, adapter_bytes, header_bytes)
+        return Coded(stream.to_bytes(), y_hat, delta, adapter_bytes, header_bytes, header.adapter_fingerprint)
 
 
 @torch.no_grad()

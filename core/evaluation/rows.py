@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import taskodec
 from taskodec.api.compressor import Compressor, Decompressor
-from taskodec.api.loading import choose_device, codec_at, has_quality, is_trained, load_codec
+from taskodec.api.loading import choose_device, codec_at, has_quality, load_codec, missing_adapter
 from taskodec.bench.coders import AnchorEntry
 from taskodec.bench.fidelity import Source
 from taskodec.bench.rows import RowFile
@@ -25,6 +24,7 @@ from taskodec.coding.streams import quantize_quality
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.evaluation.methods import Method, Qualities
+from taskodec.evaluation.versions import digest_of, task_version
 from taskodec.evaluation.ways import AnchorWay, LearnedWay, OriginalWay, Way
 from taskodec.hooks.registry import Registry
 from taskodec.images.framing import WHOLE, Framing
@@ -130,16 +130,31 @@ class Lab:
         judge = self.task if plan.judge is None else self._load_task(plan.judge)
         self.evaluator = evaluator_of(judge, plan.labels)
         self.framing = Framing(**settings.data.model_dump())
-        labels = self.evaluator.labels_version or _digest_of(plan.labels)
-        self._judged = {"task": _task_version(settings.task, registry), "labels": labels}
+        labels = self.evaluator.labels_version or digest_of(plan.labels)
+        self._judged = {"task": task_version(settings.task, registry), "labels": labels}
         if self.framing != WHOLE:
             self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
-            self._judged["judge"] = _task_version(plan.judge, registry)
+            self._judged["judge"] = task_version(plan.judge, registry)
         self._codecs: list[tuple[CodecSettings, Codec]] = []
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}
         self._last: tuple[Source, Tensor, Any] | None = None
+
+    def check_adapters(self, leave_out: Collection[str] = ()) -> list[str]:
+        """UsageError for a method that needs an adapter trained beforehand where there is none, before any other work.
+
+        Methods of the names in `leave_out` are left out instead, and a note for each says why.
+        """
+        notes, kept = [], []
+        for method, settings in self.plan.methods:
+            why = self._without_adapter(method, settings, None)
+            if why and method.name not in leave_out:
+                raise UsageError(f"method {method.name!r}: {why}")
+            notes += [f"{method.name} is left out: {why}"] if why else []
+            kept += [] if why else [(method, settings)]
+        self.plan = replace(self.plan, methods=tuple(kept))
+        return notes
 
     def jobs(self, sources: Sequence[Source]) -> list[Job]:
         """All rows of these images, one image after the other."""
@@ -230,15 +245,20 @@ class Lab:
             return AnchorWay(self._anchor(method).at(quality))
         codec = codec_at(settings.codec, quality)
         settings = settings.model_copy(update={"codec": codec, "quality": quality})
+        if why := self._without_adapter(method, settings, quality):
+            raise UsageError(f"method {method.name!r}: {why}")
         compressor = Compressor(settings, self.registry, self.task, self._codec(codec, quality))
-        if method.kind == "pretrained" and not is_trained(self.registry, compressor.settings.adapter.name):
-            notes = "".join(f"; {note}" for note in compressor.notes)
-            raise UsageError(
-                f"method {method.name!r}: there is no adapter that was trained for codec {codec.name!r} and task "
-                f"{self.task.name!r}{notes}; train one with `taskodec pretrain`, give it with --adapter or as "
-                "pretrained@FILE.safetensors, or leave the method out"
-            )
         return LearnedWay(compressor, self._decompressor(settings))
+
+    def _without_adapter(self, method: Method, settings: Settings | None, quality: float | None) -> str:
+        """What `missing_adapter` says of a method that needs one, at its first quality if none is given."""
+        if method.kind != "pretrained" or settings is None:
+            return ""
+        quality = self.qualities(method, settings)[0] if quality is None else quality
+        assert quality is not None
+        codec = self._codec(codec_at(settings.codec, quality), quality)
+        why = missing_adapter(self.registry, settings, codec, self.task.name)
+        return why and f"{why} or as pretrained@FILE.safetensors"
 
     def _load_task(self, chosen: TaskSettings) -> Task:
         return on_device(self.registry.task_from(chosen.name, **chosen.options), self.device)
@@ -266,25 +286,3 @@ class Lab:
         if key not in self._decompressors:
             self._decompressors[key] = Decompressor(settings, self.registry)
         return self._decompressors[key]
-
-
-def _task_version(task: TaskSettings, registry: Registry) -> dict[str, Any]:
-    """The task, its options, and the file it is written in, if that is one of the user's."""
-    name = task.name
-    file = name.rpartition(":")[0] if ".py:" in name else registry.tasks.owner(name)
-    source = _digest_of(Path(file)) if file.endswith(".py") else None
-    label = name.rpartition(":")[2] if source and ".py:" in name else name
-    return {"taskodec": taskodec.__version__, "name": label, "options": task.options, "file": source}
-
-
-def _digest_of(path: Path | None) -> str | None:
-    """Of the bytes of a file, or of all files below a folder with their names; None if there is none."""
-    if path is None:
-        return None
-    digest = hashlib.sha256()
-    try:
-        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot open {error.filename}: {error.strerror or error}") from error
-    return digest.hexdigest()[:16]

@@ -42,7 +42,7 @@ def plan(inputs: Sequence[Path], output: str | None, suffix: str, *, suffixes: f
     out = argument(output) if output else None
     _check_standard(inputs, out, output)
     sources = [file for path in inputs for file in expand(path, suffixes)]
-    alone = len(inputs) == 1 and not inputs[0].is_dir()
+    alone = _is_alone(inputs)
     folder = str(output).endswith(("/", os.sep))
     if out is not None and out.is_file() and (folder or not alone):
         why = "its name ends in a slash" if alone else "there are several inputs"
@@ -115,6 +115,11 @@ def make_folder(job: Job) -> None:
         raise TaskodecError(f"cannot write to folder {folder}: no permission")
 
 
+def _is_alone(inputs: Sequence[Path]) -> bool:
+    """Whether they are one file, or standard input, and no folder."""
+    return len(inputs) == 1 and (inputs[0] == STANDARD or not inputs[0].is_dir())
+
+
 def _check_standard(inputs: Sequence[Path], out: Path | None, output: str | None) -> None:
     """Refuse what standard input and output cannot be."""
     if inputs.count(STANDARD) > 1:
@@ -126,7 +131,7 @@ def _check_standard(inputs: Sequence[Path], out: Path | None, output: str | None
         raise UsageError("standard input has no name for its output: give it alone, with -o FILE, or -o - for a pipe")
     if out != STANDARD:
         return
-    if len(inputs) != 1 or inputs[0].is_dir():
+    if not _is_alone(inputs):
         raise UsageError("-o - is standard output, which takes the result of one file: give a folder for several")
     if sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("-o - is standard output, which is a terminal here: redirect it, or give -o FILE")

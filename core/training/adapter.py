@@ -203,12 +203,13 @@ def pretrain(
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
     check_batch(settings, world_size())
+    data, validation = list_images(data), list_images(validation) if validation else ()
     make_folder(out, resume)
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
-    crops = CropDataset(list_images(data), settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels)
+    crops = CropDataset(data, settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels)
     read = _read(crops, validation, settings)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
     with numbers_kept(device):
@@ -234,8 +235,7 @@ def _read(crops: CropDataset, validation: Sequence[Path], settings: PretrainSett
     size = largest_crop(settings)
     if rank() == 0:
         crops.check(size)
-    paths = list_images(validation) if validation else []
-    spread = paths[:: max(1, len(paths) // settings.validation_images)][: settings.validation_images]
+    spread = validation[:: max(1, len(validation) // settings.validation_images)][: settings.validation_images]
     return _Data(crops, [_middle(crops.framing.load(path, crops.max_pixels), size) for path in spread])
 
 

@@ -121,12 +121,12 @@ def train(
     if not codec.continuous and len(codec.qualities) > 1:
         raise UsageError(f"codec {codec.name!r} has levels and nothing between them; training takes one, or a range")
     check_batch(settings, world_size())
-    make_folder(out, resume)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
     cache = settings.cache_mb * 10**6 // max(1, workers)
     dataset = CropDataset(list_images(data), cache, max_pixels=max_pixels)
     held_out = list_images(validation) if validation else []
+    make_folder(out, resume)
     if rank() == 0:
         dataset.check(largest_crop(settings))
     codec.train().to(memory_format=torch.channels_last)
@@ -152,7 +152,10 @@ def train(
 
 def make_folder(out: Path, resume: bool) -> None:
     """The folder of a run; a UsageError when it holds one that is not to be resumed."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TaskodecError(f"cannot make folder {out}: {error.strerror or error}") from error
     if (out / "checkpoint.pt").exists() and not resume:
         raise UsageError(f"{out} already holds a run; continue it with --resume or choose another folder")
 

@@ -170,7 +170,10 @@ def test_what_was_used_is_reported(tiny, photo):
     assert report["notes"] == ["quality 2.53 rounded to 2.5: streams hold multiples of 1/16"]
     again = Compressor(tiny_settings("adapter.options.path=x", "ttft.preset=latents"), tiny).compress(photo).report()
     assert (again["task"], again["settings"]["adapter"]["options"]) == ("human", {"path": "x"})
-    assert "adapter.options.path" in again["notes"][0]
+    assert (again["adapter"], again.get("notes")) == (
+        None,
+        None,
+    )  # no adapter is in the stream, so nothing of it is missing
 
 
 def test_a_function_has_no_options_whatever_the_preset_of_the_named_task_says(tiny, photo):

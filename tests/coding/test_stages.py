@@ -1,4 +1,4 @@
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,57 +9,67 @@ from taskodec.coding.stages import Stage, count_multiplications, record
 
 
 class Worker:
+    """Works without taking any time but that of a clock."""
+
+    def __init__(self, clock):
+        self.clock = clock
+
     def outer(self, seconds):
-        time.sleep(seconds)
+        self.clock.now += seconds
         return self.inner(seconds)
 
     def inner(self, seconds):
-        time.sleep(seconds)
+        if seconds < 0:
+            raise ValueError("no time to lose")
+        self.clock.now += seconds
         return "done"
+
+
+@pytest.fixture
+def worker(clock, monkeypatch):
+    monkeypatch.setattr("taskodec.coding.stages.time", SimpleNamespace(perf_counter=clock))
+    return Worker(clock)
 
 
 def both(worker):
     return [Stage("analysis", worker, "outer"), Stage("entropy", worker, "inner", "coder")]
 
 
-def test_calls_are_recorded_in_order_with_their_seconds():
-    worker = Worker()
+def test_calls_are_recorded_in_order_with_their_seconds(worker):
     with record(both(worker)) as spans:
-        assert worker.inner(0.002) == "done"
-        assert worker.outer(0.004) == "done"
+        assert worker.inner(2) == "done"
+        assert worker.outer(4) == "done"
     assert [span.stage.name for span in spans] == ["entropy", "analysis"]
-    assert spans[0].seconds >= 0.002
-    assert spans[1].seconds >= 0.008  # with the inner one, which is not counted again
+    assert spans[0].seconds == 2
+    assert spans[1].seconds == 8  # with the inner one, which is not counted again
     assert spans[0].end <= spans[1].begin
 
 
-def test_objects_are_left_as_they_were():
-    worker, layer = Worker(), nn.Conv2d(3, 4, 1)
+def test_objects_are_left_as_they_were(worker):
+    layer = nn.Conv2d(3, 4, 1)
     worker.inner = own = lambda seconds: "own"
     before = dict(vars(layer))
     with record([*both(worker), Stage("synthesis", layer, "forward")]) as spans:
         layer(torch.zeros(1, 3, 2, 2))
         assert worker.inner(0) == "own"
     assert [span.stage.name for span in spans] == ["synthesis", "entropy"]
-    assert vars(worker) == {"inner": own}
+    assert vars(worker) == {"clock": worker.clock, "inner": own}
     assert vars(layer) == before
 
 
-def test_an_error_passes_through_and_leaves_nothing_behind():
-    worker = Worker()
-    with pytest.raises(ValueError, match="non-negative"), record(both(worker)):
+def test_an_error_passes_through_and_leaves_nothing_behind(worker):
+    with pytest.raises(ValueError, match="no time to lose"), record(both(worker)):
         worker.outer(-1)
-    assert vars(worker) == {}
+    assert vars(worker) == {"clock": worker.clock}
     with record(both(worker)) as spans:
         worker.inner(0)
     assert len(spans) == 1
 
 
-def test_an_unknown_method_changes_nothing():
-    worker = Worker()
+def test_an_unknown_method_changes_nothing(worker):
     with pytest.raises(AttributeError), record([*both(worker), Stage("x", worker, "missing")]):
         pass
-    assert vars(worker) == {}
+    assert vars(worker) == {"clock": worker.clock}
 
 
 def test_multiplications_are_counted_by_stage():

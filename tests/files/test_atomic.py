@@ -1,10 +1,23 @@
 import os
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from taskodec.errors import TaskodecError
+from taskodec.files import atomic as files
+from taskodec.files.atomic import clean_leftovers, write_atomic
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
 from taskodec.files.atomic import write_atomic
+Path.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+write_atomic(Path(sys.argv[1]), b"new")
+"""
 
 
 def test_writes_replaces_and_leaves_nothing_else(tmp_path):
@@ -55,3 +68,78 @@ def test_impossible_places_are_named(place, tmp_path):
 def test_devices_are_not_replaced():
     with pytest.raises(TaskodecError, match="not a regular file"):
         write_atomic(Path(os.devnull), b"")
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(f"/dev/fd/{os.pipe()[1]}")):
+        with pytest.raises(TaskodecError, match="not a regular file"):
+            write_atomic(path, b"")
+
+
+def test_a_killed_write_leaves_what_the_next_run_removes_and_nothing_else(tmp_path):
+    path = tmp_path / "out.tkd"
+    path.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "mine.tmp").touch()
+    (tmp_path / ".hidden.tmp").touch()
+    clean_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden.tmp", "mine.tmp", "out.tkd"]
+    clean_leftovers(tmp_path / "nowhere")
+
+
+def test_what_is_being_written_is_no_leftover(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def cleaned(self, target):
+        clean_leftovers(tmp_path)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", cleaned)
+    write_atomic(tmp_path / "out.tkd", b"content")
+    assert [p.name for p in tmp_path.iterdir()] == ["out.tkd"]
+
+
+def test_a_file_that_is_cleaned_away_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    flock, cleaned = files.fcntl.flock, []
+
+    def late(file, operation):
+        if not cleaned:
+            cleaned.append(Path(file.name))
+            cleaned[0].unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
+    write_atomic(tmp_path / "out.tkd", b"content")
+    assert (tmp_path / "out.tkd").read_bytes() == b"content"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.tkd"]
+
+
+def test_a_limit_of_file_sizes_is_a_typed_error(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(TaskodecError, match="File too large"):
+            write_atomic(tmp_path / "out.tkd", b"content")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_vanishes_is_a_typed_error(tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    opened = Path.open
+
+    def vanish(self, *mode):
+        file = opened(self, *mode)
+        self.unlink()
+        folder.rmdir()
+        return file
+
+    monkeypatch.setattr(files, "_locked", lambda path: vanish(path, "xb"))
+    with pytest.raises(TaskodecError, match=r"cannot write .*a\.tkd: No such file or directory"):
+        write_atomic(folder / "a.tkd", b"content")

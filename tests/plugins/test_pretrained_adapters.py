@@ -108,3 +108,31 @@ def test_tuning_goes_on_from_a_trained_adapter(registry, tiny_codec, photo, tmp_
     assert result.tuned.best.coded.delta is not None
     assert result.tuned.best.cost < result.tuned.untuned.cost
     assert Decompressor(load_settings(), registry).decompress(result.stream).tobytes() == result.image.tobytes()
+
+
+def test_notes_on_an_adapter_are_about_streams_that_need_it(registry, tiny_codec, photo, tmp_path):
+    path = trained(tiny_codec, tmp_path / "dark.safetensors")
+    _, result = untuned(registry, photo, f"adapter.name={path}")
+    assert result.notes == (f"decoding needs the adapter's file: --adapter {path}",)
+    assert result.report()["adapter"] == Stream.from_bytes(result.stream).header.adapter_fingerprint.hex()
+
+    class Mine:
+        @hookimpl
+        def register_adapters(self):
+            return [AdapterSpec("mine", lambda codec, strength: load_adapter(path, codec))]
+
+    registry.register(Mine(), "mine")
+    settings = load_settings(overrides=["codec.name=tiny", "ttft.steps=1", "ttft.send=tuned", "adapter.name=mine"])
+    settings = settings.model_copy(update={"adapter": settings.adapter.model_copy(update={"options": {"strength": 2}})})
+    result = Compressor(settings, registry, task=TASK).compress(photo)
+    assert "streams do not carry adapter.options.strength" in result.notes[0]
+
+
+def test_a_plain_stream_in_place_of_one_with_the_adapter_is_called_that(run, tiny_codec, picture, tmp_path, capsys):
+    """With an adapter that spoils pictures the codec's own stream is sent, and no figure is taken for its own."""
+    path = trained(tiny_codec, tmp_path / "bad.safetensors", scale=30.0)
+    code, out, _ = run("compress", picture, "--codec", "tiny", "--adapter", path, "--steps", "1")
+    assert code == 0
+    assert "bpp (untuned, with the adapter: " in out
+    assert "sent: plain, the codec without adapter and tuning; 1 steps" in out
+    assert "note" not in out
