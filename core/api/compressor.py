@@ -40,9 +40,9 @@ from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image
 from taskodec.progress import Progress
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import Header, Stream
-from taskodec.task_calls import on_device
 from taskodec.tuning.memory import check_tunable
 from taskodec.tuning.phases import steps_of
+from taskodec.tuning.task_calls import on_device
 from taskodec.tuning.ttft import Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]

@@ -10,8 +10,8 @@ import torch
 from taskodec.adapters.files import at_quality
 from taskodec.contracts import Adapter, Codec
 from taskodec.errors import MismatchError, SettingsError, TaskodecError, UsageError
+from taskodec.hooks.objects import check_adapter, check_codec, try_codec
 from taskodec.hooks.registry import BUILTINS, Registry
-from taskodec.plugin_objects import check_adapter, check_codec, try_codec
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings
 from taskodec.stream.bitstream import Header
 

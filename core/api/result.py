@@ -12,7 +12,7 @@ from taskodec.contracts import Task
 from taskodec.images.metrics import psnr
 from taskodec.images.tensors import to_pil
 from taskodec.settings.model import Settings
-from taskodec.task_calls import metrics_of
+from taskodec.tuning.task_calls import metrics_of
 from taskodec.tuning.ttft import Tuned
 
 __all__ = ["Result"]

@@ -80,8 +80,8 @@ def _run(
     from taskodec.api.loading import load_codec
     from taskodec.coding.streams import quantize_quality
     from taskodec.images.framing import Framing
-    from taskodec.task_calls import on_device
     from taskodec.training.adapter import pretrain as run
+    from taskodec.tuning.task_calls import on_device
 
     codec = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
     task = on_device(registry.task_from(settings.task.name, **settings.task.options), device)

@@ -71,7 +71,7 @@ def train(
 def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
     """The codec with random weights, or with those of its checkpoint."""
     from taskodec.api.loading import load_codec
-    from taskodec.plugin_objects import check_codec
+    from taskodec.hooks.objects import check_codec
 
     if registry.codecs[chosen.name].create is None:
         able = ", ".join(repr(name) for name, spec in registry.codecs.items() if spec.create is not None)

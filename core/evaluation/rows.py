@@ -29,8 +29,8 @@ from taskodec.files.rows import RowFile
 from taskodec.hooks.registry import Registry
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings
-from taskodec.task_calls import evaluator_of, on_device, prepared
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import evaluator_of, on_device, prepared
 
 __all__ = ["EvaluationPlan", "Job", "Lab", "Row", "row_file"]
 

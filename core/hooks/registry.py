@@ -22,8 +22,8 @@ from taskodec.errors import PluginError, TaskodecError, UsageError
 from taskodec.hooks import specs as hookspecs
 from taskodec.hooks.handover import build, check_task, load_module, make_task, object_from, reason_of
 from taskodec.hooks.names import check_name, nearest
+from taskodec.hooks.spec_checks import check_fields
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile, hookimpl, resolve
-from taskodec.spec_checks import check_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,7 +169,7 @@ class Registry:
             return make_task(spec.rpartition(":")[2], object_from(spec), options)
         if spec.endswith(".py"):
             raise UsageError(f"task {spec!r} names no object: write {spec}:NAME_OF_THE_LOSS")
-        from taskodec.plugin_objects import check_task_object
+        from taskodec.hooks.objects import check_task_object
 
         return check_task_object(self.tasks.make(spec, options), f"{self.tasks.owner(spec)}: task {spec!r}")
 

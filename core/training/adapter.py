@@ -28,7 +28,6 @@ from taskodec.files.atomic import write_atomic
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.sets import list_images
 from taskodec.progress import Progress
-from taskodec.task_calls import prepared
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.datasets import CropDataset, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
@@ -36,6 +35,7 @@ from taskodec.training.schedule import check_batch, crops_of, largest_crop, lear
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import prepared
 
 if TYPE_CHECKING:
     from taskodec.settings.model import PretrainSettings

@@ -16,8 +16,8 @@ from taskodec.coding.tiles import WHOLE, Tiles
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError
 from taskodec.images.tensors import pad_to, to_8bit
-from taskodec.task_calls import prepared, weight_of
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import prepared, weight_of
 
 __all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss", "smooth_slopes"]
 

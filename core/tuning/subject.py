@@ -10,8 +10,8 @@ from torch import Tensor
 
 from taskodec.coding.streams import padded
 from taskodec.contracts import Adapter, Codec, Task
-from taskodec.task_calls import prepared
 from taskodec.tuning.patches import Area, areas
+from taskodec.tuning.task_calls import prepared
 
 __all__ = ["Subject"]
 

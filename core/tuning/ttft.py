@@ -24,7 +24,6 @@ from taskodec.errors import TaskodecError
 from taskodec.images.tensors import pad_to
 from taskodec.progress import Progress
 from taskodec.settings.ttft import TTFTSettings
-from taskodec.task_calls import prepared, weight_of
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.calibration import calibrate_lmbda
 from taskodec.tuning.candidates import Candidate, Candidates
@@ -34,6 +33,7 @@ from taskodec.tuning.pace import STREAMS, Pace
 from taskodec.tuning.patches import at_once, check_side
 from taskodec.tuning.phases import Point, Variables, rounding_at
 from taskodec.tuning.subject import Subject
+from taskodec.tuning.task_calls import prepared, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning, run_together
 from taskodec.tuning.travel import Travel
 
