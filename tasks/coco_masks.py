@@ -86,7 +86,10 @@ def _polygon(one: Any, size: tuple[int, int]) -> Points:
     """The points (n, 2); those far outside are cut off at a picture's side from its edge, which changes no mask."""
     if not isinstance(one, list) or len(one) < 6 or len(one) % 2 or not set(map(type, one)) <= {int, float}:
         raise ValueError(f"polygon {shown(one)} is not an even number of coordinates, of three points at least")
-    points: Points = np.array(one, dtype=np.float64).reshape(-1, 2)  # (2 n,) -> (n, 2)
+    try:
+        points: Points = np.array(one, dtype=np.float64).reshape(-1, 2)  # (2 n,) -> (n, 2)
+    except OverflowError:  # whole numbers may be larger than any float
+        points = np.full((1, 2), np.inf)
     if not (np.abs(points) <= FARTHEST).all():  # false for NaN too
         raise ValueError(f"polygon {shown(one)} has coordinates that are not finite, or beyond any picture")
     corner = _corner(size)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from taskodec.console.terminal import shown
@@ -20,6 +19,7 @@ from taskodec.hooks.names import nearest
 from taskodec.settings.base import Count, Model, Number, Options, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
+from taskodec.settings.yaml_text import dump_yaml
 from taskodec.stream.bitstream import MAX_PIXELS
 
 __all__ = [
@@ -224,8 +224,7 @@ class Settings(Model):
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML that `load_settings` reads back."""
-        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        return text
+        return dump_yaml(self.model_dump(mode="json"))
 
 
 def load_settings(

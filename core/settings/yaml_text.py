@@ -17,7 +17,7 @@ import yaml
 from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "parse_yaml"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "dump_yaml", "parse_yaml"]
 
 MAX_BYTES = 2**18
 """Of a file; the largest that comes with taskodec has 3 thousand."""
@@ -97,6 +97,12 @@ def parse_yaml(text: str, origin: str) -> Any:
         return None if node is None else _value(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"{origin} is not valid YAML{_reason(error)[:500]}") from error
+
+
+def dump_yaml(value: Any) -> str:
+    """Plain values as YAML that `parse_yaml` reads back."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _reason(error: Exception) -> str:
@@ -209,9 +215,14 @@ _SCALARS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts text in quotes that is something else here, or anywhere else where YAML is read."""
+
+
 def _resolve(kind: str, pattern: str, first: str) -> None:
     """Plain scalars of this form are of this kind; what is added first is tried first."""
-    _Composer.add_implicit_resolver(PREFIX + kind, re.compile(rf"(?:{pattern})\Z"), list(first) or [""])
+    for each in (_Composer, _Dumper):
+        each.add_implicit_resolver(PREFIX + kind, re.compile(rf"(?:{pattern})\Z"), list(first) or [""])
 
 
 _WORDS = "|".join(form for word in TRUTHS for form in (word, word.capitalize(), word.upper()))
