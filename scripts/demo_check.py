@@ -46,6 +46,12 @@ FLAGS = (
 ).split()
 SIZES = ((64, 64), (1, 1), (33, 190), (128, 192), (65, 64), (256, 256), (17, 3))
 QUALITIES = (1.0, 2.0, 2.5625, 3.0, 4.25, 5.0, 6.9375, 7.0)
+TUNED = {"ttft.send": "tuned", "ttft.keep": "last", "ttft.adapter_rate": False, "ttft.search": ()}
+"""So few steps gain nothing: what they change is sent all the same, and large steps change much."""
+
+PHASE = {"train": ["latents", "decoder"], "lr": 0.1, "lr_latents": 0.1}
+
+WAYS = ("change", "change", "change", "absolute")
 KINDS = (None, "lite-cls", None, "lite-human", "svd-lora")
 
 
@@ -141,25 +147,37 @@ def decoders(site: Path, threads: int = 1) -> dict[str | None, Decoder]:
     return found
 
 
-def edges(x_hat: Tensor, x: Tensor) -> Tensor:
-    """A loss that needs no network."""
-    return (x_hat.diff(dim=-1) - x.diff(dim=-1)).square().mean()
+def grey(x_hat: Tensor, x: Tensor) -> Tensor:
+    """A loss that needs no network, and no more than one pixel."""
+    return (x_hat.mean(dim=1) - x.mean(dim=1)).square().mean()
 
 
-def make_streams(images: Sequence[Path], count: int, steps: int) -> Iterator[tuple[str, bytes]]:
+def make_streams(images: Sequence[Path], count: int, steps: int, keep: Path | None) -> Iterator[tuple[str, bytes]]:
     """Crops of all sizes at all qualities, of all kinds; names say what they are."""
-    rng = np.random.default_rng(0)
-    for n in range(count):
-        image, kind = images[n % len(images)], KINDS[n % len(KINDS)]
-        quality = QUALITIES[n % len(QUALITIES)]
-        x = load_image(image).x
-        height, width = (min(a, b) for a, b in zip(SIZES[n % len(SIZES)], x.shape[2:], strict=True))
-        top, left = (int(rng.integers(0, b - a + 1)) for a, b in zip((height, width), x.shape[2:], strict=True))
-        crop = x[:, :, top : top + height, left : left + width]
-        flags: dict[str, Any] = {"quality": quality, "ttft.steps": steps if kind else 0, "threads": 1}
-        flags |= {"adapter.name": kind} if kind else {}
-        compressor = taskodec.Compressor(load_settings(flags=flags), task=edges)
-        yield f"{n:03d}-{image.stem}-{height}x{width}-q{quality:g}-{kind or 'untuned'}.tkd", compressor.compress(crop).stream
+    with tempfile.TemporaryDirectory() as folder:
+        kept = keep or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(0)
+        for n in range(count):
+            image, kind, quality = images[n % len(images)], KINDS[n % len(KINDS)], QUALITIES[n % len(QUALITIES)]
+            crop = cropped(load_image(image).x, SIZES[n % len(SIZES)], rng)
+            size = f"{crop.shape[2]}x{crop.shape[3]}"
+            path = kept / f"{n:03d}-{image.stem}-{size}-q{quality:g}-{kind or 'untuned'}.tkd"
+            if not path.exists():
+                flags: dict[str, Any] = {"quality": quality, "ttft.steps": 0}
+                if kind:
+                    phases = [{**PHASE, "steps": steps}]
+                    tuned = {**TUNED, "ttft.phases": phases, "task.lmbda": 1000.0, "ttft.singular_values": WAYS[n % len(WAYS)]}
+                    flags = {"quality": quality, "adapter.name": kind, **tuned}
+                path.write_bytes(taskodec.Compressor(load_settings(flags=flags), task=grey).compress(crop).stream)
+            yield path.name, path.read_bytes()
+
+
+def cropped(x: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """A random piece of (1, 3, H, W) of this size, or as much as there is."""
+    height, width = (min(pair) for pair in zip(size, x.shape[2:], strict=True))
+    top, left = (int(rng.integers(0, all_ - part + 1)) for part, all_ in zip((height, width), x.shape[2:], strict=True))
+    return x[:, :, top : top + height, left : left + width]
 
 
 def run_browser(chromium: str, site: Path, check: Check, limit: float) -> None:
@@ -186,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=Path, action="append", default=[], help="folder of pictures; may be repeated")
     parser.add_argument("--streams", type=int, default=100, help="how many to make")
     parser.add_argument("--steps", type=int, default=3, help="of tuning")
+    parser.add_argument("--keep", type=Path, help="folder of streams: those in it are taken, others put there")
     parser.add_argument("--measure", type=Path, help="a picture, decoded in turn with the Python runtime")
     parser.add_argument("--rounds", type=int, default=11, help="of --measure")
     parser.add_argument("--quality", type=float, default=3, help="of --measure")
@@ -194,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     images = [path for folder in chosen.images for path in spread(folder)]
-    streams = dict(make_streams(images, chosen.streams if images else 0, chosen.steps))
+    streams = dict(make_streams(images, chosen.streams if images else 0, chosen.steps, chosen.keep))
     times = {}
     if chosen.measure:
         flags = {"quality": chosen.quality, "ttft.steps": 0}
@@ -216,6 +235,8 @@ def report(check: Check) -> int:
     wrong = sum(line["wrong"] for line in check.lines)
     lowest = min((line["psnr"] for line in check.lines), default=0.0)
     latents = sum(line["latents"] for line in check.lines)
+    tuned = sum(Stream.from_bytes(data).header.has_delta for data in check.streams.values())
+    print(f"{tuned} of the streams have singular values")
     print(f"{len(check.lines)} of {len(check.streams)} streams, {latents} latents, {wrong} differ, from {lowest:.1f} dB")
     for name, turns in check.turns.items():
         if len(turns) > 2:

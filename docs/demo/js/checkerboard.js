@@ -36,7 +36,7 @@ export class IntegerCheckerboard {
     this.fill(latents, black, level, coder);
     const y = { data: this.contextInput(latents, black, level), dims };
     const { correction } = await this.graphs.context({ y, features });
-    latents.base = latents.base.map((value, i) => value + correction.data[i]);
+    for (let i = 0; i < latents.base.length; i++) latents.base[i] += correction.data[i]; // only white ones are read
     this.fill(latents, white, level, coder);
     return { data: latents.yHat, dims };
   }
@@ -108,5 +108,5 @@ function readPrior([h, w], tables, coder) {
 function fields(h, w) {
   const colours = [[], []];
   for (let i = 0; i < h * w; i++) colours[(Math.floor(i / w) + (i % w)) % 2].push(i);
-  return colours;
+  return colours.map((colour) => Uint32Array.from(colour));
 }

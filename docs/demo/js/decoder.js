@@ -35,7 +35,7 @@ export class Decoder {
   async latents(bytes) {
     const { header, payload } = readStream(bytes, this.maxPixels);
     checkHeader(header, this.manifest);
-    const coder = new SymbolDecoder(payload, await escapeTable());
+    const coder = new SymbolDecoder(payload, await once(escapeTable));
     const singularValues = await this.singularValues(header, coder);
     const yHat = await this.recipe.read(this.padded(header), header.quality, coder);
     if (coder.checksum !== header.indexChecksum) {
@@ -87,13 +87,21 @@ export class Decoder {
     if (!header.adapterFingerprint) return new Float32Array(own.length);
     if (!header.hasDelta) return own;
     if (header.absolute) {
-      const values = decodeAbsolute(own.length, coder, await spikeSlabTables());
+      const values = decodeAbsolute(own.length, coder, await once(spikeSlabTables));
       const step = fround(ABSOLUTE_STEP);
       return own.map((value, i) => value + fround(fround(values[i] * step) - value));
     }
-    const { values, step } = decodeDelta(this.manifest.groups, coder, await deltaTables());
+    const { values, step } = decodeDelta(this.manifest.groups, coder, await once(deltaTables));
     return own.map((value, i) => value + fround(values[i] * fround(step)));
   }
+}
+
+const made = new Map();
+
+/** Tables of the format, made when they are first needed. */
+function once(make) {
+  if (!made.has(make)) made.set(make, make());
+  return made.get(make);
 }
 
 /** MismatchError unless the stream is for this codec, these weights and this adapter. */

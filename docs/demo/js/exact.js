@@ -69,7 +69,7 @@ function expRatio(x) {
 
 /** x times 2^BITS; exact for |x| >= 2^-100. */
 function fixedPoint(x) {
-  const exponent = Math.max(Math.floor(Math.log2(Math.abs(x) || 1)), -1000) - 54;
+  const exponent = Math.max(Math.floor(Math.log2(Math.abs(x) || 1)), -300) - 54;
   const mantissa = BigInt(Math.trunc(x * 2 ** -exponent));
   const shift = BITS + BigInt(exponent);
   return shift < 0n ? mantissa >> -shift : mantissa << shift;

@@ -78,7 +78,7 @@ export async function fetchBytes(url, integrity) {
 }
 
 /** Arrays as they are, and tables that lie in three arrays each: lengths, counts and offsets. */
-async function unpack(bytes) {
+export async function unpack(bytes) {
   const arrays = await readNpz(bytes);
   const tables = {};
   for (const name of Object.keys(arrays).filter((key) => /^tables\/.*\/lengths$/.test(key))) {

@@ -29,12 +29,13 @@ export class RangeDecoder {
     this.widthHigh = this.widthLow = WORD - 1;
     this.high = this.word(); // of what is called `offset` there
     this.low = this.word();
+    this.productHigh = this.productLow = 0;
   }
 
   /** The next entry number by the edges of a row. */
   entry(edges) {
     const unit = this.unit();
-    const part = (this.high * WORD + this.low) / unit; // rounded: at a bound the guess may be one off
+    const part = (this.high * WORD + this.low) / unit; // rounded, so that the guess may be one off at a bound
     let low = 0;
     let high = edges.length - 2;
     while (low < high) {
@@ -43,11 +44,12 @@ export class RangeDecoder {
       else high = middle - 1;
     }
     while (!this.reaches(unit, edges[low])) low--;
-    while (this.reaches(unit, edges[low + 1])) {
-      low++;
-      if (low === edges.length - 1) throw new DamagedStreamError(DAMAGED);
+    this.subtract();
+    while (this.reaches(unit, edges[low + 1] - edges[low])) {
+      this.subtract();
+      if (++low === edges.length - 1) throw new DamagedStreamError(DAMAGED);
     }
-    this.narrow(unit, edges[low], edges[low + 1]);
+    this.narrow();
     return low;
   }
 
@@ -58,11 +60,12 @@ export class RangeDecoder {
     const unit = this.unit();
     let value = Math.min(Math.floor((this.high * WORD + this.low) / unit / size), 2 ** bits - 1);
     while (!this.reaches(unit, value * size)) value--;
-    while (this.reaches(unit, (value + 1) * size)) {
-      value++;
-      if (value === 2 ** bits) throw new DamagedStreamError(DAMAGED);
+    this.subtract();
+    while (this.reaches(unit, size)) {
+      this.subtract();
+      if (++value === 2 ** bits) throw new DamagedStreamError(DAMAGED);
     }
-    this.narrow(unit, value * size, (value + 1) * size);
+    this.narrow();
     return value;
   }
 
@@ -71,21 +74,32 @@ export class RangeDecoder {
     return this.widthHigh * 256 + Math.floor(this.widthLow / WHOLE);
   }
 
-  /** Whether `offset >= unit * edge`. */
+  /** Whether `offset >= unit * edge`, of up to 40 and 25 bits; keeps the product. Every step stays below 2^53. */
   reaches(unit, edge) {
-    const [high, low] = product(unit, edge);
-    return this.high > high || (this.high === high && this.low >= low);
+    const top = Math.floor(unit / 65536);
+    const upper = top * edge;
+    const upperRest = upper % 65536;
+    const lower = (unit - top * 65536) * edge + upperRest * 65536;
+    const carry = Math.floor(lower / WORD);
+    this.productHigh = (upper - upperRest) / 65536 + carry;
+    this.productLow = lower - carry * WORD;
+    return this.high > this.productHigh || (this.high === this.productHigh && this.low >= this.productLow);
   }
 
-  narrow(unit, left, right) {
-    const [high, low] = product(unit, left);
-    this.high -= high;
-    this.low -= low;
+  /** Take the last product from the offset. */
+  subtract() {
+    this.high -= this.productHigh;
+    this.low -= this.productLow;
     if (this.low < 0) {
       this.low += WORD;
       this.high--;
     }
-    [this.widthHigh, this.widthLow] = product(unit, right - left);
+  }
+
+  /** The last product, which the offset does not reach, is the width now. */
+  narrow() {
+    this.widthHigh = this.productHigh;
+    this.widthLow = this.productLow;
     if (this.widthHigh === 0) {
       this.widthHigh = this.widthLow;
       this.widthLow = 0;
@@ -101,13 +115,4 @@ export class RangeDecoder {
     const byte = (i) => this.data[at + i] ?? 0;
     return byte(0) * 2 ** 24 + byte(1) * 2 ** 16 + byte(2) * 2 ** 8 + byte(3);
   }
-}
-
-/** `unit * edge` of up to 40 and 25 bits, in two words; every step stays below 2^53. */
-function product(unit, edge) {
-  const top = Math.floor(unit / 65536);
-  const upper = top * edge;
-  const lower = (unit - top * 65536) * edge + (upper % 65536) * 65536;
-  const carry = Math.floor(lower / WORD);
-  return [Math.floor(upper / 65536) + carry, lower - carry * WORD];
 }

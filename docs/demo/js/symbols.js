@@ -28,7 +28,8 @@ export class SymbolDecoder {
       const edges = tables.model(row);
       const last = edges.length - 2;
       const offset = tables.offsets[row];
-      for (const i of where) {
+      for (let k = 0; k < where.length; k++) {
+        const i = where[k];
         const entry = this.range.entry(edges);
         symbols[i] = offset + entry;
         if (entry === last) {
@@ -88,20 +89,23 @@ export class SymbolDecoder {
       this.crc = crc32(tables.fingerprint, this.crc);
     }
     const bytes = new Uint8Array(2 * indexes.length); // little-endian on every machine
-    indexes.forEach((index, i) => {
-      bytes[2 * i] = index & 0xff;
-      bytes[2 * i + 1] = index >> 8;
-    });
+    for (let i = 0; i < indexes.length; i++) {
+      bytes[2 * i] = indexes[i] & 0xff;
+      bytes[2 * i + 1] = indexes[i] >> 8;
+    }
     this.crc = crc32(bytes, this.crc);
   }
 }
 
 /** Each value that occurs, ascending, with the positions where it does. */
-function groups(values) {
-  const found = new Map();
-  values.forEach((value, i) => {
-    if (!found.has(value)) found.set(value, []);
-    found.get(value).push(i);
-  });
-  return [...found].sort(([a], [b]) => a - b);
+function* groups(values) {
+  const starts = new Uint32Array(values.reduce((a, b) => Math.max(a, b), 0) + 2);
+  for (let i = 0; i < values.length; i++) starts[values[i] + 1]++;
+  for (let value = 1; value < starts.length; value++) starts[value] += starts[value - 1];
+  const order = new Uint32Array(values.length);
+  const next = starts.slice();
+  for (let i = 0; i < values.length; i++) order[next[values[i]]++] = i;
+  for (let value = 0; value + 1 < starts.length; value++) {
+    if (starts[value] < starts[value + 1]) yield [value, order.subarray(starts[value], starts[value + 1])];
+  }
 }
