@@ -31,7 +31,7 @@ NOT_SERVED = ("README.md", "package.json")
 GALLERY = (
     ("parrots-q1", "kodim23.png", None, 1.0, "Parrots, smallest"),
     ("parrots-q3", "kodim23.png", None, 3.0, "Parrots"),
-    ("parrots-human-q3", "kodim23.png", "human", 3.0, "Parrots, tuned for the eye (MS-SSIM)"),
+    ("parrots-human-q3", "kodim23.png", "human", 3.0, "Parrots, tuned for the eye"),
     ("parrots-cls-q2", "kodim23.png", "cls", 2.0, "Parrots, tuned for classification"),
     ("plane-q2.5", "kodim20.png", None, 2.5, "Plane, between two qualities"),
     ("plane-cls-q1", "kodim20.png", "cls", 1.0, "Plane, tuned for classification"),
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the site")
     parser.add_argument("--ort", type=Path, metavar="DIR", help="dist of npm's onnxruntime-web, to be part of the site")
     parser.add_argument("--adapter", action="append", metavar="NAME", help="only these; may be repeated")
-    parser.add_argument("--steps", type=int, default=20, help="of tuning, for the gallery's tuned streams")
+    parser.add_argument("--steps", type=int, default=20, help="of tuning, for some streams of the gallery")
     parser.add_argument("--streams", type=Path, metavar="DIR", help="a gallery made before, instead of a new one")
     parser.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help="on loopback, when it is made")
     chosen = parser.parse_args(arguments)
@@ -90,7 +90,6 @@ def add_models(out: Path, names: Sequence[str] | None) -> None:
     from taskodec.api.loading import build_adapter, load_codec
     from taskodec.export.folder import export_codec
     from taskodec.hooks.registry import default_registry
-    from taskodec.runtime.exported import MANIFEST
     from taskodec.settings.model import AdapterSettings, CodecSettings
 
     torch.set_num_threads(1)
@@ -101,14 +100,25 @@ def add_models(out: Path, names: Sequence[str] | None) -> None:
     for name in names or ["svd-lora", *(name for name, spec in registry.adapters.items() if spec.codec == CODEC)]:
         adapter = build_adapter(registry, AdapterSettings(name=name), codec)
         with tempfile.TemporaryDirectory() as folder:
-            manifest = export_codec(codec, adapter, Path(folder))
-            for file, about in manifest.files.items():
-                stem, _, suffix = file.rpartition(".")
-                shutil.copyfile(Path(folder) / file, out / f"{stem}-{about['sha256'][:16]}.{suffix}")
-            shutil.copyfile(Path(folder) / MANIFEST, out / f"{name}.json")
-        fingerprints = {key: getattr(manifest, key) for key in ("codec_fingerprint", "adapter_fingerprint")}
-        listed.append({"name": name, "codec": manifest.codec, **fingerprints, "about": registry.adapters[name].description})
-        print(f"{out / name}.json: adapter {manifest.adapter_fingerprint}", flush=True)
+            export_codec(codec, adapter, Path(folder))
+            listed.append(lay_out(Path(folder), out, name, registry.adapters[name].description))
+        print(f"{out / name}.json: adapter {adapter.fingerprint().hex()}", flush=True)
+    write_index(out, listed)
+
+
+def lay_out(folder: Path, out: Path, name: str, about: str) -> dict[str, Any]:
+    """Copy an exported codec's folder, files named by their content; what the page's list says of it."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for file, content in manifest["files"].items():
+        stem, _, suffix = file.rpartition(".")
+        shutil.copyfile(folder / file, out / f"{stem}-{content['sha256'][:16]}.{suffix}")
+    shutil.copyfile(folder / "manifest.json", out / f"{name}.json")
+    told = {key: manifest[key] for key in ("codec", "codec_fingerprint", "adapter_fingerprint")}
+    return {"name": name, **told, "about": about}
+
+
+def write_index(out: Path, listed: Sequence[dict[str, Any]]) -> None:
+    """The list of models, and the tables that all share."""
     shutil.copyfile(ROOT / "core" / "stream" / "data" / "gaussian_tables.npz", out / "gaussian_tables.npz")
     write_json(out / "index.json", listed)
 
@@ -129,14 +139,17 @@ def gallery(out: Path, steps: int) -> Iterator[dict[str, Any]]:
     from taskodec.stream.bitstream import Stream
 
     for name, image, task, quality, title in GALLERY:
+        path = ROOT / "docs" / "images" / image
         try:
-            data = taskodec.compress(ROOT / "docs" / "images" / image, task=task, quality=quality, steps=steps if task else 0)
+            data = taskodec.compress(path, task=task, quality=quality, steps=steps if task else 0)
+            if task and data == taskodec.compress(path, quality=quality, steps=0):
+                raise TaskodecError(f"{steps} steps of tuning for {task} found nothing better than the untuned stream")
         except TaskodecError as error:
             print(f"note: {name} is left out: {error}", file=sys.stderr)
             continue
         (out / f"{name}.tkd").write_bytes(data)
         header = Stream.from_bytes(data).header
-        about = {"bytes": len(data), "quality": quality, "tuned": header.has_delta, "pixels": header.width * header.height}
+        about = {"bytes": len(data), "quality": quality, "pixels": header.width * header.height}
         print(f"{out / name}.tkd: {len(data)} bytes", flush=True)
         yield {"file": f"{name}.tkd", "title": title, **about}
 
@@ -170,6 +183,7 @@ def serve(out: Path, port: int) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """For the page, and for people."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

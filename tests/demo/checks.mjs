@@ -38,7 +38,9 @@ async function latents({ data, manifest, npz, gaussian, graphs, options }) {
   const { arrays, tables } = await unpack(bytes(npz));
   tables.gaussian = await gaussianTables({ lengths: lengths.data, counts: counts.data });
   const asked = [];
-  const played = Object.fromEntries(Object.entries(graphs).map(([name, calls]) => [name, play(name, [...calls], asked)]));
+  const played = Object.fromEntries(
+    Object.entries(graphs).map(([name, calls]) => [name, play(name, [...calls], asked)]),
+  );
   const decoder = new Decoder({ manifest, graphs: played, tables, arrays }, options);
   const decoded = await decoder.latents(bytes(data));
   const pixels = graphs.synthesis ? text(await decoder.picture(decoded)) : null;
@@ -66,7 +68,9 @@ const CHECKS = {
   },
   npz: async ({ data }) => {
     const arrays = Object.entries(await readNpz(bytes(data)));
-    return Object.fromEntries(arrays.map(([name, { data, shape }]) => [name, { shape, data: Array.from(data, Number) }]));
+    return Object.fromEntries(
+      arrays.map(([name, { data, shape }]) => [name, { shape, data: Array.from(data, Number) }]),
+    );
   },
   delta: async ({ data, groups }) => {
     const { values, step } = decodeDelta(groups, await coder(data), await deltaTables());

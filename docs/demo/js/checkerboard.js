@@ -7,7 +7,16 @@ import { ACTIVATIONS, LOG_FIRST, LOG_UNIT, MEAN_UNIT, between, clip, exactExp, r
 const { fround } = Math;
 const STEPS = 16; // from one table to the next
 const LAST = STEPS * 63;
-const NEEDED = ['bias_real', 'bias_unit', 'bias_shift', 'bias_room', 'embedding', 'log_gain', 'y_exponents', 'z_stride'];
+const NEEDED = [
+  'bias_real',
+  'bias_unit',
+  'bias_shift',
+  'bias_room',
+  'embedding',
+  'log_gain',
+  'y_exponents',
+  'z_stride',
+];
 
 /**
  * `graphs.hyper` and `graphs.context` are async functions from inputs by name to outputs by name, each
@@ -16,7 +25,8 @@ const NEEDED = ['bias_real', 'bias_unit', 'bias_shift', 'bias_room', 'embedding'
 export class IntegerCheckerboard {
   constructor(graphs, tables, arrays) {
     const missing = NEEDED.filter((name) => !arrays[name]);
-    if (missing.length || !tables.z) throw new WeightsError(`the exported folder has no ${missing[0] ?? 'tables of z'}`);
+    if (missing.length || !tables.z)
+      throw new WeightsError(`the exported folder has no ${missing[0] ?? 'tables of z'}`);
     Object.assign(this, { graphs, tables, arrays });
     this.stride = Number(arrays.z_stride.data[0]);
     this.yScale = Float64Array.from(arrays.y_exponents.data, (exponent) => 2 ** -exponent);

@@ -31,7 +31,9 @@ export function between({ data, shape: [levels, channels] }, quality) {
 
 /** The integers, within ±`room`, that stand for a real bias in units of `unit / 2^shift`. */
 export function wholeBias(real, unit, shift, room) {
-  return Float64Array.from(real, (value, i) => clip(rint((value / unit[i]) * 2 ** Number(shift[i])), -room[i], room[i]));
+  return Float64Array.from(real, (value, i) =>
+    clip(rint((value / unit[i]) * 2 ** Number(shift[i])), -room[i], room[i]),
+  );
 }
 
 /** exp(x), |x| < 700, rounded to 25 digits and then to the nearest double. */
@@ -43,7 +45,10 @@ export function exactExp(x) {
     return [divided(value * p, scale * q), p, q];
   };
   let [whole, p, q] = decimal();
-  for (const [wrong, by] of [[whole >= 10n ** BigInt(DIGITS), -1], [whole < 10n ** BigInt(DIGITS - 1), 1]]) {
+  for (const [wrong, by] of [
+    [whole >= 10n ** BigInt(DIGITS), -1],
+    [whole < 10n ** BigInt(DIGITS - 1), 1],
+  ]) {
     if (wrong) {
       digits += by;
       [whole, p, q] = decimal();

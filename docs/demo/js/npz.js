@@ -71,7 +71,11 @@ function readNpy(bytes) {
   const start = (wide ? 12 : 10) + (wide ? view.getUint32(8, true) : view.getUint16(8, true));
   const header = new TextDecoder('latin1').decode(bytes.subarray(wide ? 12 : 10, start));
   const type = /'descr': *'([^']*)'/.exec(header)?.[1];
-  const shape = /'shape': *\(([^)]*)\)/.exec(header)?.[1].split(',').filter((side) => side.trim()).map(Number);
+  const shape = /'shape': *\(([^)]*)\)/
+    .exec(header)?.[1]
+    .split(',')
+    .filter((side) => side.trim())
+    .map(Number);
   const order = /'fortran_order': *(True|False)/.exec(header)?.[1];
   if (!TYPES[type] || !shape || (order !== 'False' && shape.length > 1)) {
     throw new WeightsError(`a table has the header ${header.trim()}, which is not read here`);

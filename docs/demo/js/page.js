@@ -23,7 +23,9 @@ function start() {
     if (done) shown(made.current, done);
     if (failed) fail(failed);
   };
-  made.onerror = ({ message }) => fail({ title: 'No decoder', message: message ?? 'it could not be loaded', fatal: true });
+  made.onerror = ({ message }) => {
+    fail({ title: 'No decoder', message: message ?? 'it cannot be loaded by this browser', fatal: true });
+  };
   return made;
 }
 
@@ -32,11 +34,18 @@ function show(text, busy = false) {
   status.classList.toggle('busy', busy);
 }
 
+/** Scroll there, if it is out of sight. */
+function bring(element) {
+  const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  element.scrollIntoView({ block: 'nearest', behavior: still ? 'auto' : 'smooth' });
+}
+
 function fail({ title, message, fatal = false }) {
   show('');
   error.querySelector('strong').textContent = `${title}:`;
   error.querySelector('span').textContent = `${message.replace(/\.$/, '')}.`;
   error.hidden = false;
+  bring(error);
   if (fatal) {
     worker?.terminate();
     worker = null;
@@ -59,24 +68,29 @@ function shown(name, { header, seconds, png, adapter, size }) {
   download.download = `${name.replace(/\.tkd$/i, '')}.png`;
   figure.hidden = false;
   show(`${name} is decoded, in ${seconds.toFixed(2)} seconds`);
+  bring(figure);
 }
 
 function facts({ width, height, quality, codec, codecFingerprint, hasDelta }, seconds, adapter, size) {
   const raw = (3 * width * height) / size;
   return [
-    ['File', `${size.toLocaleString('en')} bytes${raw >= 2 ? `, 1/${Math.round(raw)} of its pixels` : ''}`],
+    ['File', `${size.toLocaleString('en')} bytes${raw >= 2 ? `, 1/${Math.round(raw)} of the raw pixels` : ''}`],
     ['Rate', `${((8 * size) / (width * height)).toFixed(3)} bits a pixel`],
     ['Size', `${width} × ${height} pixels`],
     ['Codec', `${codec} (weights ${codecFingerprint})`],
     ['Quality', `${quality}`],
     ['Adapter', adapter ? `${adapter.name}${adapter.about ? `: ${adapter.about}` : ''}` : 'none'],
-    ['Tuned', hasDelta ? 'yes, with singular values of its own' : adapter ? 'with the adapter’s singular values' : 'decoder unchanged'],
+    ['Decoder', hasDelta ? 'with singular values of the file’s own' : adapter ? 'as the adapter has it' : 'as it is'],
     ['Decoded in', `${seconds.toFixed(2)} seconds`],
   ];
 }
 
+function element(tag, textContent) {
+  return Object.assign(document.createElement(tag), { textContent });
+}
+
 function row(term, value) {
-  return [Object.assign(document.createElement('dt'), { textContent: term }), Object.assign(document.createElement('dd'), { textContent: value })];
+  return [element('dt', term), element('dd', value)];
 }
 
 /** A file of the user's, or one of the gallery; `read` gives its bytes. */
@@ -113,10 +127,9 @@ async function fillGallery() {
   const response = await fetch(new URL('index.json', base)).catch(() => null);
   if (!response?.ok) return; // a page without a gallery is fine
   for (const { file, title, bytes, quality, pixels } of await response.json()) {
-    const button = Object.assign(document.createElement('button'), { type: 'button' });
+    const button = Object.assign(element('button', ''), { type: 'button' });
     const about = `${bytes.toLocaleString('en')} bytes · quality ${quality} · ${((8 * bytes) / pixels).toFixed(2)} bpp`;
-    button.append(Object.assign(document.createElement('span'), { textContent: title }));
-    button.append(Object.assign(document.createElement('small'), { textContent: about }));
+    button.append(element('span', title), element('small', about));
     button.addEventListener('click', () => open(file, () => openUrl(new URL(file, base)), button));
     const item = document.createElement('li');
     item.append(button);

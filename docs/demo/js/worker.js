@@ -27,10 +27,12 @@ async function session(model) {
 /** The decoder of the site that this stream needs, and what the list says of it. Throws MismatchError. */
 async function decoderFor(header) {
   const all = await models.list();
-  const same = all.filter(({ codec, codec_fingerprint: weights }) => codec === header.codec && weights === header.codecFingerprint);
+  const named = (codec, weights) => `codec ${codec} with weights ${weights}`;
+  const own = named(header.codec, header.codecFingerprint);
+  const names = all.map((model) => named(model.codec, model.codec_fingerprint));
+  const same = all.filter((_, i) => names[i] === own);
   if (!same.length) {
-    const here = [...new Set(all.map(({ codec, codec_fingerprint: weights }) => `${codec} ${weights}`))].join(', ');
-    throw new MismatchError(`the stream was made by codec ${header.codec} with weights ${header.codecFingerprint}; this page has ${here}`);
+    throw new MismatchError(`the stream was made by ${own}; this page has ${[...new Set(names)].join(', ')}`);
   }
   const wanted = header.adapterFingerprint;
   const fitting = wanted ? same.filter((model) => model.adapter_fingerprint === wanted) : same;
@@ -66,7 +68,8 @@ onmessage = ({ data: { id, bytes } }) => {
       postMessage({ id, done }, [done.png.buffer]);
     } catch (error) {
       // An error that is none of ours may have broken the runtime, such as one of memory.
-      postMessage({ id, failed: { title: error.title ?? 'Not decoded', message: error.message, fatal: !error.title } });
+      const { title, message } = error;
+      postMessage({ id, failed: { title: title ?? 'Not decoded', message: message ?? `${error}`, fatal: !title } });
     }
   });
 };
