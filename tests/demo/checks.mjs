@@ -1,7 +1,8 @@
 // Runs the modules of docs/demo/js on vectors that Python made: a list of [name of a check, its input] on standard
 // input, the results as a list on standard output.
 
-import { readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { Buffer } from 'node:buffer';
 
 const load = (name) => import(new URL(`../../docs/demo/js/${name}.js`, import.meta.url));
@@ -59,7 +60,33 @@ function play(name, calls, asked) {
   };
 }
 
+/** Opens models of a site in a folder, by names, one after the other; what was fetched, and how many sessions made. */
+async function site({ base, names }) {
+  const { Models } = await load('exported');
+  const fetched = [];
+  globalThis.fetch = async (url, { integrity }) => {
+    fetched.push(url.pathname.split('/').at(-1));
+    if (!existsSync(url)) return new Response(null, { status: 404 });
+    const body = readFileSync(url);
+    const [kind, digest] = integrity.split(/-(.*)/);
+    if (kind && createHash(kind).update(body).digest('base64') !== digest) throw new TypeError('Failed to fetch');
+    return new Response(body);
+  };
+  let sessions = 0;
+  const models = new Models(new URL(base), async () => ++sessions);
+  const opened = [];
+  for (const name of names) opened.push(await models.open((await models.list()).find((model) => model.name === name)));
+  const about = opened.map(({ manifest, arrays, tables, graphs }) => ({
+    adapter: manifest.adapter_fingerprint,
+    arrays: Object.keys(arrays).length,
+    tables: Object.fromEntries(Object.entries(tables).map(([name, table]) => [name, text(table.fingerprint)])),
+    graphs,
+  }));
+  return { about, fetched, sessions };
+}
+
 const CHECKS = {
+  site,
   symbols,
   latents,
   stream: ({ data, maxPixels }) => {
