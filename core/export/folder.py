@@ -30,6 +30,9 @@ from taskodec.runtime.exported import Exported, Manifest, write_exported
 
 __all__ = ["Form", "TunedSynthesis", "export_codec"]
 
+ADAPTED = ("synthesis", "analysis")
+"""The graphs that an adapter changes; all others are the same files whatever the adapter."""
+
 
 class TunedSynthesis(nn.Module):
     """A synthesis whose adapted layers get their weights from packed singular values (n,), the last input.
@@ -176,8 +179,9 @@ def _graph(name: str, network: Network, manifest: Manifest, opset: int | None) -
         "codec_fingerprint": manifest.codec_fingerprint,
         "part": name,
         "licence": manifest.licence,
-        **({"adapter_fingerprint": manifest.adapter_fingerprint} if manifest.adapter_fingerprint else {}),
     }
+    if manifest.adapter_fingerprint and name in ADAPTED:
+        about["adapter_fingerprint"] = manifest.adapter_fingerprint
     inputs: Mapping[str, Any] = network.inputs
     names = (tuple(inputs), tuple(network.outputs))
     return export_graph(network.module.eval(), tuple(inputs.values()), names, opset=opset, metadata=about)
