@@ -40,6 +40,7 @@ from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image
 from taskodec.progress import Progress
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import Header, Stream
+from taskodec.tuning.gains import why_untuned
 from taskodec.tuning.memory import check_tunable
 from taskodec.tuning.phases import steps_of
 from taskodec.tuning.ttft import Tuner
@@ -131,6 +132,8 @@ class Compressor:
         for one, x, image in zip(tuned, xs, images, strict=True):
             notes = (*self.notes, *image.notes)
             if not isinstance(one, Exception):
+                if why := why_untuned(one, sum(phase.steps for phase in self.phases)):
+                    notes = (*notes, why)
                 found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
             else:
                 found.append(one)
