@@ -50,6 +50,7 @@ from taskodec.isolation.guests import as_guest
 from taskodec.isolation.sharing import shared
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
+from taskodec.tuning.gains import why_untuned
 from taskodec.tuning.memory import check_tunable
 from taskodec.tuning.phases import steps_of
 from taskodec.tuning.task_calls import on_device
@@ -155,7 +156,8 @@ class Compressor:
                 found.append(one)
                 continue
             needed = self.notes_on_adapter if one.best.coded.adapter_fingerprint else ()
-            notes = (*self.notes, *image.notes, *one.notes, *needed)
+            why = why_untuned(one, sum(phase.steps for phase in self.phases))
+            notes = (*self.notes, *image.notes, *one.notes, *needed, *([why] if why and not one.notes else []))
             found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
         return found
 

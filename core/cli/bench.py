@@ -12,6 +12,7 @@ from taskodec.cli import common
 from taskodec.cli.bench_call import BenchCall
 from taskodec.cli.bench_determinism import DeterminismFlag, bench_determinism
 from taskodec.cli.bench_speed import Rounds, SpeedFlag, Threads, bench_speed
+from taskodec.cli.bench_suite import SuiteFlag, WeightFiles, bench_suite
 from taskodec.cli.bench_ttft import (
     Images,
     Jobs,
@@ -73,6 +74,8 @@ def bench(
     rounds: Rounds = None,
     threads: Threads = None,
     ttft: TTFTFlag = False,
+    suite: SuiteFlag = False,
+    weights: WeightFiles = None,
     task: Tasks = None,
     labels: Labels = None,
     images: Images = None,
@@ -96,6 +99,7 @@ def bench(
     OUTDIR gets summary.md and plots as well; with --speed or --determinism, a report and figures of that name only.
     With --ttft, codecs are tuned in several ways, which are compared with each other: rows.jsonl and ablation.md;
     --steps, --seed, --time-budget and --adapter are then for all ways that do not set them themselves.
+    With --suite as well, many losses, the default against a grid of settings: suite.md.
     """
     kind = _kind(speed=speed, determinism=determinism, ttft=ttft)
     if kind in ("", "ttft"):
@@ -109,17 +113,20 @@ def bench(
     paths = [file for path in data for file in common.expand(path, common.IMAGE_SUFFIXES)]
     registry = common.load_registry(plugin)
     call = BenchCall(paths, codec or [], anchors, output, resolve("", ()), registry, as_json, quiet)
-    own = TTFTCall(task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve)
+    own = TTFTCall(
+        task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve, weights or ()
+    )
     _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
     flags = {f"--{name.replace('_', '-')}": value for name, value in tuning.items()}
-    _refuse("only with --ttft", {} if ttft else {**own.given(), **flags})
+    _refuse("only with --ttft", {} if ttft else {**own.given(), **flags, "--suite": suite})
+    _refuse("only with --suite", {} if suite else {"--weights": weights})
     _refuse(
         "not with --speed, --determinism or --ttft, which draw no curves", {"--published": published} if kind else {}
     )
     benches = {
         "determinism": lambda: bench_determinism(call, levels),
         "speed": lambda: bench_speed(call, levels, rounds, threads),
-        "ttft": lambda: bench_ttft(call, own, levels),
+        "ttft": lambda: (bench_suite if suite else bench_ttft)(call, own, levels),
     }
     benches.get(kind, lambda: _bench_rates(call, levels, published or ()))()
 

@@ -70,6 +70,7 @@ class TTFTCall:
     report_only: bool
     plugins: Sequence[Path]
     resolve: Callable[[str, Sequence[str]], Settings]
+    weights: Sequence[str] = ()
 
     def given(self) -> dict[str, object]:
         """The options, for an error where they do not apply."""
@@ -81,6 +82,7 @@ class TTFTCall:
             "--variants": self.variants,
             "--only": self.only,
             "--report-only": self.report_only,
+            "--weights": self.weights,
         }
 
     def read_variants(self) -> Variants:

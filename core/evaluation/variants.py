@@ -14,7 +14,7 @@ from taskodec.errors import SettingsError, UsageError
 from taskodec.hooks.names import nearest
 from taskodec.settings.layers import preset, read_yaml
 
-__all__ = ["Variant", "Variants", "read_variants"]
+__all__ = ["Name", "Variant", "VariantModel", "Variants", "read_variants", "variants_from"]
 
 SECTIONS = ("ttft", "adapter", "limits")
 """What a variant may set: how tuning is done. The costs of variants that code or judge otherwise do not compare."""
@@ -23,11 +23,13 @@ Name = Annotated[str, Field(pattern=r"^[^|\s]([^|\n]*[^|\s])?$")]
 """Stands in tables, Markdown's among them."""
 
 
-class _Model(BaseModel):
+class VariantModel(BaseModel):
+    """What is read from a file of variants: without other keys, and fixed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Variant(_Model):
+class Variant(VariantModel):
     """One row: what it is about, and settings by dotted key, on top of those of the earlier variant that `like` names.
 
     Once read, `set` has those of `like` too.
@@ -43,7 +45,7 @@ class Variant(_Model):
         return [f"{key}={json.dumps(value)}" for key, value in self.set.items()]
 
 
-class Variants(_Model):
+class Variants(VariantModel):
     """The rows in their order; all are compared with the `baseline` and with `ours`, which are two of them."""
 
     baseline: str
@@ -65,6 +67,11 @@ def read_variants(path: Path | None = None) -> Variants:
     """The variants of a file, of `configs/bench/ttft.yaml` without one; SettingsError says where it is wrong."""
     origin = "bench/ttft.yaml" if path is None else str(path)
     values = preset("bench", "ttft", needed=True) if path is None else read_yaml(path)
+    return variants_from(values, origin)
+
+
+def variants_from(values: Any, origin: str) -> Variants:
+    """The variants of what a file holds; `origin` names it in a SettingsError."""
     try:
         read = Variants.model_validate(values)
     except ValidationError as error:

@@ -20,6 +20,9 @@ class PhaseSettings(Model):
     `lr` is for adapters and all that has no rate of its own, `lr_latents` for y, `lr_z` for z, which else has that of
     y. With `latent_steps: local` they are multiplied by the square root of the size that y has around each element, and
     by the size of z. `betas` are Adam's.
+
+    With `average` it is not the last values that are looked at and kept but their average over about so many steps; a
+    look that finds it dearer than the best one has the phase go on from there, with rates times `backtrack`.
     """
 
     train: tuple[Literal["encoder", "decoder", "latents"], ...] = Field(min_length=1)
@@ -33,6 +36,8 @@ class PhaseSettings(Model):
     milestones: tuple[Count, ...] = ()
     gamma: Annotated[Number, Field(gt=0, le=1)] = 0.5
     rounding: Literal["noise", "ste", "mixed", "sga"] = "sga"
+    average: Count = 0
+    backtrack: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _check(self) -> PhaseSettings:
@@ -42,6 +47,8 @@ class PhaseSettings(Model):
             raise ValueError(f"milestones must ascend, found {list(self.milestones)}")
         if self.milestones and self.schedule != "step":
             raise ValueError(f"milestones need schedule: step, found {self.schedule}")
+        if self.backtrack < 1 and not self.average:
+            raise ValueError(f"backtrack goes back to averages: set average as well, found backtrack {self.backtrack}")
         return self
 
 

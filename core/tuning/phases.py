@@ -14,6 +14,7 @@ from torch.nn.functional import avg_pool2d
 
 from taskodec.contracts import Adapter, Annealed, Latents, Rounding
 from taskodec.errors import UsageError
+from taskodec.tuning.averages import Averages
 
 if TYPE_CHECKING:
     from taskodec.settings.model import PhaseSettings
@@ -91,9 +92,32 @@ class Variables:
             )
         self.optimizer = torch.optim.Adam(groups, betas=phase.betas, fused=True)
         self.phase, self.rates = phase, [float(group["lr"]) for group in self.optimizer.param_groups]
+        everything = [v for parameters, _ in trained for v in parameters]
+        self.averages = Averages(everything, phase.average) if phase.average else None
 
     def kept(self) -> Point:
-        """The state as it is now, as a copy that later steps do not change."""
+        """The state as it is now, or its average, as a copy that later steps do not change."""
+        if self.averages is None:
+            return self._kept()
+        with self.averages.applied():
+            return self._kept()
+
+    def mark(self) -> None:
+        """What is kept now is the best so far."""
+        if self.averages is not None:
+            self.averages.mark()
+
+    def back(self, *, afresh: bool = False) -> bool:
+        """Go on from the best so far in smaller steps; False where the phase does not. `afresh`: Adam begins anew."""
+        if self.averages is None or self.phase.backtrack == 1:
+            return False
+        self.averages.back()
+        self.rates = [rate * self.phase.backtrack for rate in self.rates]
+        if afresh:
+            self.optimizer.state.clear()
+        return True
+
+    def _kept(self) -> Point:
         with torch.no_grad():
             point = points([self])[0].kept()
         values = {name: value.detach().clone() for name, value in self.encoder.items()}
@@ -108,6 +132,8 @@ class Variables:
         with torch.no_grad():
             for (v, scale), old in zip(self.scaled, before, strict=True):
                 v.copy_(torch.lerp(old, v, scale))
+        if self.averages is not None:
+            self.averages.stepped()
 
 
 def _scaled(trained: Latents, start: Latents) -> list[tuple[Tensor, Tensor]]:

@@ -50,7 +50,7 @@ __all__ = ["Tuned", "Tuner"]
 
 @dataclass(frozen=True)
 class Tuned:
-    """The outcome of tuning one image."""
+    """The outcome of tuning one image; `diverged` if a step left the finite numbers."""
 
     best: Candidate
     untuned: Candidate
@@ -58,6 +58,7 @@ class Tuned:
     steps: int
     seconds: float
     notes: tuple[str, ...] = ()
+    diverged: bool = False
 
 
 class Tuner:
@@ -166,11 +167,11 @@ class _Share:
         self.budget = Budget(time_budget, images=images)
         self.steps, self.images, self.progress, self.done = steps, images, progress, 0
 
-    def report(self, estimate: Estimate) -> None:
-        """An image has made a step."""
+    def report(self, estimate: Estimate | None) -> None:
+        """An image has made a step; None where it came to nothing."""
         self.done += 1
         if self.progress is not None:
-            figures = {name: float(value.detach()) for name, value in vars(estimate).items()}
+            figures = {name: float(value.detach()) for name, value in vars(estimate).items()} if estimate else {}
             self.progress(self.done, self.steps * self.images, figures)
 
 
@@ -201,7 +202,7 @@ class _Run:
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
         self.candidates = write(subject, patches, metadata=tuner.metadata)
         self.without = write(replace(subject, adapter=None))
-        self.share, self.done, self.planned = share, 0, 0
+        self.share, self.done, self.planned, self.diverged = share, 0, 0, False
 
     def plain(self) -> Candidate:
         """The codec's own stream, for an adapter that does not suit the image; before the adapter is applied."""
@@ -227,7 +228,7 @@ class _Run:
             best = min([untuned, *others, *tuned], key=lambda candidate: candidate.cost)
         note = no_slope(self.task.name, [one.slope for one in self.objectives], untuned.loss)
         seconds = self.budget.spent / self.share.images
-        return Tuned(best, untuned, self.lmbda, self.done, seconds, (note,) if note else ())
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, (note,) if note else (), self.diverged)
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
@@ -238,28 +239,39 @@ class _Run:
         pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
         pace.reached(best_cost)
         # Then a step's cost is already that of the file at the point where it begins.
-        whole = len(self.objectives) == 1
-        known = whole and phase.rounding == "ste" and self.objective.travel.as_sent and not variables.encoder
+        known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
+        known = known and len(self.objectives) == 1
         while not pace.over:
             try:
                 with self.budget.timed("step"):
                     estimate = yield Slope(self.objectives, variables, rounding_at(phase, pace.progress), self.done)
             except FloatingPointError:  # too high a learning rate; what was found before stays
-                break
+                self.diverged = True
+                if not variables.back(afresh=True):
+                    break
+                self.stepped(pace, None)
+                continue
             if known and not last and (cost := float(estimate.cost.detach())) < best_cost:
                 best, best_cost = variables.kept(), cost
             variables.step(pace.progress)
-            pace.stepped()
-            self.done += 1
-            self.share.report(estimate)
+            self.stepped(pace, estimate)
             if pace.over or (pace.at_check and not last and not known):
                 point = variables.kept()
                 cost = yield from self.rounded(point)
                 if cost < best_cost or (last and cost < float("inf")):
                     best, best_cost = point, cost
+                    variables.mark()
+                elif not last:
+                    variables.back(afresh=cost == float("inf"))
             if pace.at_check and not last:
                 pace.reached(best_cost)
         return best
+
+    def stepped(self, pace: Pace, estimate: Estimate | None) -> None:
+        """A step has been made, or, without an estimate, come to nothing."""
+        pace.stepped()
+        self.done += 1
+        self.share.report(estimate)
 
     def rounded(self, point: Point) -> Tuning[float]:
         """The cost of a state as it would be sent; infinite where tuning has diverged."""

@@ -3,7 +3,7 @@ import yaml
 from pydantic import ValidationError
 
 from taskodec.errors import SettingsError
-from taskodec.settings.layers import preset_names
+from taskodec.settings.layers import preset, preset_names
 from taskodec.settings.model import PhaseSettings, PretrainSettings, Settings, load_settings
 
 
@@ -15,8 +15,7 @@ def write(path, text):
 def test_the_defaults_resolve():
     settings = load_settings()
     assert (settings.codec.name, settings.task.name, settings.quality) == ("lite", "human", 3)
-    assert settings.ttft.preset == "fidelity"
-    assert load_settings(overrides=["task.name=cls"]).ttft.preset == "default"
+    assert settings.ttft.preset == "default"
     assert "latents" in settings.ttft.phases[0].train
     assert settings.adapter.name == "auto"
 
@@ -24,6 +23,24 @@ def test_the_defaults_resolve():
 @pytest.mark.parametrize("name", preset_names("ttft"))
 def test_every_tuning_preset_has_phases(name):
     assert load_settings(flags={"ttft.preset": name}).ttft.phases
+
+
+@pytest.mark.parametrize("name", ["quick", "thorough"])
+def test_quick_and_thorough_differ_from_the_default_in_steps_only(name):
+    other, default = (load_settings(flags={"ttft.preset": each}).ttft for each in (name, "default"))
+    assert [p.steps for p in other.phases] != [p.steps for p in default.phases]
+    same = [[p.model_copy(update={"steps": 1}) for p in each.phases] for each in (other, default)]
+    assert same[0] == same[1]
+
+
+@pytest.mark.parametrize("name", preset_names("task"))
+def test_no_task_has_an_optimiser_of_its_own(name):
+    assert "ttft" not in preset("task", name)
+
+
+def test_averages_are_needed_to_go_back_to():
+    with pytest.raises(SettingsError, match="set average as well"):
+        load_settings(overrides=["ttft.phases=[{train: [latents], steps: 1, backtrack: 0.5}]"])
 
 
 def test_the_paper_preset_is_the_published_schedule():
