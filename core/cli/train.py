@@ -74,12 +74,13 @@ def _model(registry: Registry, chosen: CodecSettings, quality: float) -> Codec:
     from taskodec.hooks.handover import build
     from taskodec.hooks.specs import resolve
 
-    create = registry.codecs.usable(chosen.name).create
-    if create is None:
+    create = registry.codecs[chosen.name].create
+    if create is None:  # whether it could be used or not
         able = ", ".join(repr(name) for name, spec in registry.codecs.items() if spec.create is not None)
         raise UsageError(
             f"codec {chosen.name!r} cannot be trained: it has no way to be made without weights; valid: {able}"
         )
+    registry.codecs.usable(chosen.name)
     if chosen.checkpoint is not None:
         return load_codec(registry, chosen, quality)
     codec: Codec = build(f"codec {chosen.name!r}", resolve(create), {"quality": quality, **chosen.options})
