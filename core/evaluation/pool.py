@@ -29,8 +29,10 @@ __all__ = ["Progress", "default_processes", "measure_rows"]
 
 
 def default_processes(lab: Lab) -> int:
-    """As many as there are cores for this process; one where a GPU computes."""
-    return len(os.sched_getaffinity(0)) if lab.device.type == "cpu" and hasattr(os, "sched_getaffinity") else 1
+    """As many as there are cores, for this process if the system says so; one where a GPU computes."""
+    if lab.device.type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure_rows(

@@ -92,6 +92,7 @@ def test_curves_of_four_qualities_have_bd_rates_and_go_on_where_they_were(run, p
     assert len(rows.read_text().splitlines()) == 31
 
 
+@pytest.mark.compressai
 def test_random_weights_are_named_in_the_report(run, picture, variants, tasks, tmp_path):
     out_dir = tmp_path / "out"
     call = ["bench", "--ttft", "--data", picture, "--codec", "bmshj2018-factorized", "--variants", variants]

@@ -136,6 +136,9 @@ def test_no_process_is_refused(lab, wanted, tmp_path):
 
 def test_as_many_processes_as_cores_unless_a_gpu_computes(lab, monkeypatch):
     assert default_processes(lab) == len(os.sched_getaffinity(0))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delattr(os, "sched_getaffinity")
+        assert default_processes(lab) == os.cpu_count()
     monkeypatch.setattr(lab, "device", torch.device("cuda"))
     assert default_processes(lab) == 1
 

@@ -281,9 +281,13 @@ def test_a_failure_names_image_method_and_quality(registry, picture, monkeypatch
         lab.measure(job)
 
 
-def test_anchors_for_timing_only_and_missing_labels_are_refused(registry, tmp_path):
+@pytest.mark.compressai
+def test_anchors_for_timing_only_are_refused(registry):
     with pytest.raises(UsageError, match="for timing only"):
         lab_of(registry, "compressai-mbt2018-mean").jobs([])
+
+
+def test_missing_labels_are_refused(registry, tmp_path):
     with pytest.raises(UsageError, match=r"cannot open .*nowhere"):
         lab_of(registry, "original", labels=tmp_path / "nowhere.tsv")
 

@@ -27,6 +27,7 @@ def test_objects_are_found_by_the_file_name(tmp_path):
     assert labels.of("b.jpg", (6, 8))[0] == []
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0.11, with numpy 2
 def test_masks_are_polygons_or_run_lengths(tmp_path):
     mask = np.zeros((6, 8), np.uint8, order="F")
     mask[2:5, 1:5] = 1

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -144,6 +146,14 @@ def test_the_loader_begins_at_a_step_and_hands_errors_on(folder, settings):
     large = settings.model_copy(update={"stages": (StageSettings(until=1, crop=500),)})
     (error,) = step_loader(StepDataset(crops, large, (1.0, 7.0)), 5, 0)
     assert isinstance(error, UsageError)
+
+
+def test_what_workers_get_can_be_sent_to_them(folder, settings):
+    """Other systems, and Python from 3.14 on, start them anew instead of copying this process."""
+    loader = step_loader(StepDataset(CropDataset(list_images([folder]), 10**6), settings, (1.0, 7.0)), 0, 2)
+    dataset, start = pickle.loads(pickle.dumps((loader.dataset, loader.worker_init_fn)))
+    assert callable(start)
+    assert all(torch.equal(a, b) for a, b in zip(dataset[3], loader.dataset[3], strict=True))
 
 
 def test_framed_pictures_are_drawn_and_counted_as_they_become(folder):
