@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.bench.stress import WAYS, Coders, Outcome, Picture, kinds_of_streams, mixed
 from taskodec.settings.model import load_settings
-from taskodec.stress import WAYS, Coders, Outcome, Picture, kinds_of_streams, mixed
 
 
 def noisy(x_hat: Tensor, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def make_coders(steps: int) -> Coders:
     """The compressors, by name, and a decompressor."""
-    tuned = [f"ttft.steps={steps}", "ttft.send=tuned", "ttft.search=[]", "quality=2"]
+    tuned = [f"ttft.steps={steps}", "ttft.keep=last", "ttft.send=tuned", "ttft.search=[]", "quality=2"]
     changes = "ttft.phases=[{train: [encoder, decoder, latents], steps: 4, lr: 0.05, lr_latents: 0.1, rounding: mixed}]"
     settings = {
         "untuned": ["ttft.steps=0", "quality=3"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,6 @@ from taskodec.api.loading import (
     unsent_options,
 )
 from taskodec.api.result import Result
-from taskodec.api.sending import sent
 from taskodec.coding.streams import padded, quantize_quality, read_latents
 from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Adapter, Codec, Task
@@ -39,11 +39,12 @@ from taskodec.errors import (
     UsageError,
 )
 from taskodec.hooks.registry import Registry, default_registry
+from taskodec.hooks.sending import sent
 from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image, to_pil
 from taskodec.isolation.activation import inactive
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.faults import named
-from taskodec.isolation.sharing import shared
+from taskodec.isolation.sharing import InUseError, shared
 from taskodec.progress import Progress, as_guest
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import Header, Stream
@@ -69,7 +70,7 @@ class Compressor:
         self._made_of = (settings, registry, task, codec)
         self.device = choose_device(settings.device)
         self.quality = quantize_quality(settings.quality)
-        self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
+        self.codec = _trainable(codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
         self.codec.check_quality(self.quality)
         given = task or settings.task.name
         if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
@@ -201,7 +202,7 @@ class Decompressor:
         try:
             with named(f"codec {codec.name!r}, or its adapter, raised", PluginError, Exception):
                 return self._picture(stream, codec, as_guest(progress))
-        except StreamError:
+        except (StreamError, InUseError):
             raise
         except ImageError as error:
             raise DamagedStreamError(f"the stream gives no picture: {error}") from error
@@ -267,6 +268,11 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
         except OSError as error:
             raise StreamError(f"{path} cannot be read: {error.strerror or error}") from error
     return Decompressor(settings).decompress(stream)
+
+
+def _trainable(codec: Codec) -> Codec:
+    """The codec or, if it was made in inference mode, whose tensors no gradient can go through, a copy that was not."""
+    return copy.deepcopy(codec) if any(value.is_inference() for value in codec.state_dict().values()) else codec
 
 
 def _notes(settings: Settings, quality: float) -> list[str]:

@@ -109,8 +109,9 @@ def build(what: str, load: Callable[..., Any] | str, options: Mapping[str, Any],
     except TypeError as error:
         raise UsageError(f"{what}: {error}; options: {_options_of(target)}") from error
     from taskodec.isolation.ambient import clean
+    from taskodec.isolation.randomness import drawn_alone
 
-    with named(f"{what}: its loader raised", PluginError, Exception), clean():
+    with named(f"{what}: its loader raised", PluginError, Exception), clean(), drawn_alone():
         return target(*positional, **options)
 
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
-from taskodec.api.sending import Call, Given, as_sent, registry_of
 from taskodec.errors import PluginError, UsageError
 from taskodec.hooks import specs as hookspecs
 from taskodec.hooks.handover import build, check_task, load_module, make_task, object_from
 from taskodec.hooks.names import check_name, nearest
+from taskodec.hooks.sending import Call, Given, as_sent, registry_of
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile
 from taskodec.isolation.faults import named
 
