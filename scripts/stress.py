@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def make_coders(steps: int) -> Coders:
     """The compressors, by name, and a decompressor."""
-    tuned = [f"ttft.steps={steps}", "ttft.send=tuned", "ttft.search=[]", "quality=2"]
+    tuned = [f"ttft.steps={steps}", "ttft.keep=last", "ttft.send=tuned", "ttft.search=[]", "quality=2"]
     changes = "ttft.phases=[{train: [encoder, decoder, latents], steps: 4, lr: 0.05, lr_latents: 0.1, rounding: mixed}]"
     settings = {
         "untuned": ["ttft.steps=0", "quality=3"],

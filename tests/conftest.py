@@ -19,6 +19,7 @@ from hypothesis import settings as property_settings
 from torch import nn
 
 from taskodec.adapters.lora import build_svd_lora
+from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.cli.main import main
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.lite.codec import Lite
@@ -38,8 +39,9 @@ from taskodec.export.folder import Form, export_codec
 from taskodec.extras import missing
 from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
-from taskodec.hooks.specs import CodecSpec, hookimpl
+from taskodec.hooks.specs import AdapterSpec, CodecSpec, hookimpl
 from taskodec.images.tensors import load_image, pad_to, to_pil
+from taskodec.settings.model import load_settings
 
 property_settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 property_settings.load_profile("any-machine")
@@ -173,6 +175,57 @@ def tiny_codec():
 def photo():
     """A 64x96 piece of a photograph, (1, 3, 64, 96)."""
     return load_image(IMAGES / "kodim23.png").x[:, :, 128:192, 192:288].clone()
+
+
+@pytest.fixture
+def tiny_registry(tiny_codec):
+    """What ships, the tiny codec, which is one for all, and an adapter that is attached and can nothing else."""
+    path = Path(__file__).parent / "third_party" / "taskodec_blocks" / "adapter.py"
+    spec = importlib.util.spec_from_file_location("colour_gain", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    class Plugin:
+        @hookimpl
+        def register_codecs(self):
+            return [CodecSpec("tiny", lambda quality=3.0: tiny_codec)]
+
+        @hookimpl
+        def register_adapters(self):
+            return [AdapterSpec("colour-gain", module.build)]
+
+    found = Registry()
+    found.load_builtins()
+    found.register(Plugin(), "tests")
+    return found
+
+
+@pytest.fixture
+def make_compressor(tiny_registry):
+    """A function from settings and a task to a Compressor of the tiny codec that always sends what it has tuned."""
+    phases = "ttft.phases=[{train: [encoder, decoder, latents], steps: 4, lr: 0.1, lr_latents: 0.1, rounding: mixed}]"
+    sent = ["ttft.keep=last", "ttft.send=tuned", "ttft.search=[]", "quality=2", "task.lmbda=300", "codec=tiny"]
+
+    def darker(x_hat, x):
+        return (x_hat - 0.8 * x).square().mean()
+
+    def make(*overrides, task=darker, codec=None):
+        return Compressor(load_settings(overrides=[*sent, phases, *overrides]), tiny_registry, task, codec)
+
+    return make
+
+
+@pytest.fixture
+def tiny_decompressor(tiny_registry):
+    """A Decompressor that knows the tiny codec."""
+    return Decompressor(load_settings(overrides=["codec=tiny"]), tiny_registry)
+
+
+@pytest.fixture
+def pieces():
+    """Two pieces of a photograph, (32, 48, 3) in 8 bits."""
+    pixels = (load_image(IMAGES / "kodim23.png").x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    return [pixels[128:160, left : left + 48].copy() for left in (150, 300)]
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ class LowRankAdapter(Adapter):
 
         What is set inside is in effect inside. UsageError as for `attach`.
         """
-        use = replace(self._use)
+        use = replace(self.for_all)  # and not what is in effect around this block
         with shared(codec), active(self._pairs(codec, use)):
             token = _USES.set({**_USES.get(), self: use})
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ from taskodec.isolation.activation import inactive
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.faults import named
 from taskodec.isolation.guests import as_guest
-from taskodec.isolation.sharing import shared
+from taskodec.isolation.sharing import InUseError, shared
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.tuning.gains import why_untuned
@@ -74,7 +75,7 @@ class Compressor:
         self._made_of = (settings, registry, task, codec)
         self.device = choose_device(settings.device)
         self.quality = quantize_quality(settings.quality)
-        self.codec = (codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
+        self.codec = _trainable(codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
         self.codec.check_quality(self.quality)
         given = task or settings.task.name
         if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
@@ -209,7 +210,7 @@ class Decompressor:
         try:
             with named(f"codec {codec.name!r}, or its adapter, raised", PluginError, Exception):
                 return self._picture(stream, codec, as_guest(progress))
-        except StreamError:
+        except (StreamError, InUseError):
             raise
         except ImageError as error:
             raise DamagedStreamError(f"the stream gives no picture: {error}") from error
@@ -276,6 +277,11 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
         except OSError as error:
             raise StreamError(f"{path} cannot be read: {error.strerror or error}") from error
     return Decompressor(settings).decompress(stream)
+
+
+def _trainable(codec: Codec) -> Codec:
+    """The codec or, if it was made in inference mode, whose tensors no gradient can go through, a copy that was not."""
+    return copy.deepcopy(codec) if any(value.is_inference() for value in codec.state_dict().values()) else codec
 
 
 def _notes(settings: Settings, quality: float) -> list[str]:

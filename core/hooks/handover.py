@@ -125,8 +125,9 @@ def build(what: str, load: Callable[..., Any] | str, options: Mapping[str, Any],
 
 def _made(what: str, target: Callable[..., Any], options: Mapping[str, Any], *positional: Any) -> Any:
     from taskodec.isolation.ambient import clean
+    from taskodec.isolation.randomness import drawn_alone
 
-    with named(f"{what}: its loader raised", PluginError, Exception), clean():
+    with named(f"{what}: its loader raised", PluginError, Exception), clean(), drawn_alone():
         return target(*positional, **options)
 
 

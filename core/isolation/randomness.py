@@ -15,10 +15,16 @@ from threading import RLock
 import torch
 from torch import Tensor
 
-__all__ = ["Noise", "numbers_kept", "reproducible", "seeded", "uniform_like"]
+__all__ = ["Noise", "drawn_alone", "numbers_kept", "reproducible", "seeded", "uniform_like"]
 
 
 Drawn = Callable[[], bool]
+
+APART = 0x9E3779B1
+"""How far the seeds of a pass are from those of the next seed's pass: odd, and near 2^32 over the golden ratio."""
+
+OTHER = 0x7F4A7C15
+"""Makes of a seed one that nobody else takes: or code that seeds for itself would seem to draw nothing."""
 
 _alone = RLock()
 
@@ -37,7 +43,8 @@ class Noise:
 
     def at_step(self, step: int) -> None:
         """Begin anew: the noise of a step is the same, whoever else is tuned and whatever was drawn before."""
-        self.seed = ((self._first << 32 | self._first >> 32) + step) % 2**64  # seeds of 64 bits stay apart too
+        folded = self._first ^ self._first >> 32
+        self.seed = (folded * APART + step) % 2**32  # all that the CPU's generator takes of a seed
         self._generators.clear()
 
     def generator(self, device: torch.device) -> torch.Generator:
@@ -75,7 +82,7 @@ def reproducible(name: str, device: torch.device) -> Iterator[None]:
     if noise is None or not noise.draws.get(name, True):
         yield
         return
-    with seeded(noise.seed, device) as drawn:
+    with seeded(noise.seed ^ OTHER, device) as drawn:
         yield
         noise.draws[name] = drawn() or noise.draws.get(name, False)
 
@@ -98,6 +105,13 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[Drawn]:
             torch.set_rng_state(before[0])
             for state in before[1:]:
                 torch.cuda.set_rng_state(state, device or "cuda")
+
+
+@contextmanager
+def drawn_alone() -> Iterator[None]:
+    """Within, what is made draws from PyTorch's generator of the CPU as it is, alone, and leaves it as it was."""
+    with _alone, torch.random.fork_rng([]):
+        yield
 
 
 @contextmanager

@@ -15,14 +15,18 @@ from weakref import WeakKeyDictionary
 
 from taskodec.errors import UsageError
 
-__all__ = ["alone", "shared"]
+__all__ = ["InUseError", "alone", "shared"]
+
+
+class InUseError(UsageError):
+    """What a thread wants to use is in use in this very thread, so that to wait would be for ever."""
 
 
 @contextmanager
 def shared(owner: object) -> Iterator[None]:
     """Within, `owner` may be used by this thread, and by others that leave it as it is.
 
-    UsageError inside `alone` of the same thread: the owner is not as it should be there.
+    InUseError inside `alone` of the same thread: the owner is not as it should be there.
     """
     with _gate(owner).shared():
         yield
@@ -30,7 +34,7 @@ def shared(owner: object) -> Iterator[None]:
 
 @contextmanager
 def alone(*owners: object) -> Iterator[None]:
-    """Within, no other thread uses any of `owners`. UsageError if this one does already."""
+    """Within, no other thread uses any of `owners`. InUseError if this one does already."""
     with ExitStack() as stack:
         for owner in owners:
             stack.enter_context(_gate(owner).alone())
@@ -51,7 +55,7 @@ class _Gate:
         me = get_ident()
         with self.changed:
             if self.owner == me:
-                raise UsageError(_BUSY)
+                raise InUseError(_IN_USE)
             if not self.sharing[me]:  # who is inside may go in again
                 self.changed.wait_for(lambda: self.owner is None and not self.waiting)
             self.sharing[me] += 1
@@ -69,7 +73,7 @@ class _Gate:
         me = get_ident()
         with self.changed:
             if self.owner == me or self.sharing[me]:
-                raise UsageError(_BUSY)
+                raise InUseError(_IN_USE)
             self.waiting += 1
             try:
                 self.changed.wait_for(lambda: self.owner is None and not self.sharing)
@@ -85,7 +89,7 @@ class _Gate:
                 self.changed.notify_all()
 
 
-_BUSY = (
+_IN_USE = (
     "this codec is in use in this thread already, with an adapter that is attached to it: a loss or a progress "
     "callback cannot compress or decompress with the same codec; use another Compressor or Decompressor there"
 )

@@ -146,7 +146,8 @@ def _fp32() -> Precisions:
 
 def _set_fp32(value: Precisions) -> None:
     for where, kind, precision in value:
-        torch._C._set_fp32_precision_setter(where, kind, precision)
+        if torch._C._get_fp32_precision_getter(where, kind) != precision:  # else it may be what one above says
+            torch._C._set_fp32_precision_setter(where, kind, precision)
 
 
 class ThreadSwitches:

@@ -35,9 +35,7 @@ def no_slope(task: str, watches: Sequence[SlopeWatch], loss: float) -> str | Non
     if not seen or any(one.found for one in watches):
         return None
     if loss == 0:
-        return (
-            f"the loss of task {task!r} is 0 before tuning: there was nothing to gain for the task, only bits to save"
-        )
+        return f"the loss of task {task!r} is 0 before tuning: there was nothing to gain for it, only bits to save"
     return (
         f"the loss of task {task!r} has no slope: its gradient was zero in all {seen} steps, at a loss of {loss:.5g}, "
         "so that nothing was tuned for the task, only bits were saved; round, sign, argmax, comparisons, and clamp "

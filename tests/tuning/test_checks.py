@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from taskodec.contracts import Task
 from taskodec.contracts.function_task import FunctionTask
-from taskodec.errors import TaskError
-from taskodec.tuning.checks import checked_loss
+from taskodec.errors import TaskError, UsageError
+from taskodec.tuning.checks import checked_loss, checked_metrics, own_lmbda, prepared
 
 
 def tracked(size=4):
@@ -48,6 +49,69 @@ def test_an_exception_inside_the_loss_is_the_cause():
     with pytest.raises(TaskError, match="task 'mine': its loss raised TypeError") as caught:
         check(function)
     assert isinstance(caught.value.__cause__, TypeError)
+
+
+class Stop(BaseException):
+    """No error of Python's, and none of ours."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit("enough"), GeneratorExit(), Stop("now"), StopIteration()])
+def test_what_would_end_the_program_is_an_error_of_the_task(error):
+    def function(x_hat, x):
+        raise error
+
+    with pytest.raises(TaskError, match=f"task 'mine': its loss raised {type(error).__name__}") as caught:
+        check(function)
+    assert caught.value.__cause__ is error
+
+
+def test_ctrl_c_stays_ctrl_c():
+    def function(x_hat, x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(function)
+
+
+class Broken(Task):
+    """A task whose every method does as it is told."""
+
+    name = "broken"
+
+    def __init__(self, act):
+        self.prepare = self.metrics = self.lmbda = act
+
+    def prepare(self, x): ...
+
+    def loss(self, x_hat, reference): ...
+
+
+def stop(*_):
+    raise SystemExit(0)
+
+
+def test_other_methods_of_a_task_are_guarded_as_well(tiny_codec):
+    task, x = Broken(stop), torch.zeros(1, 3, 4, 4)
+    for call in (
+        lambda: prepared(task, x),
+        lambda: checked_metrics(task, x, x),
+        lambda: own_lmbda(task, tiny_codec, 2.0),
+    ):
+        with pytest.raises(TaskError, match=r"task 'broken': its (prepare|metrics|lmbda) raised SystemExit: 0"):
+            call()
+
+
+def test_what_a_task_says_is_wrong_is_passed_on():
+    def refuse(x):
+        raise UsageError("give two layers")
+
+    with pytest.raises(UsageError, match=r"^give two layers$"):
+        prepared(Broken(refuse), torch.zeros(1, 3, 4, 4))
+
+
+def test_a_picture_is_not_changed_by_what_prepares_it():
+    with pytest.raises(TaskError, match="task 'broken': its `prepare` changes the picture in place"):
+        prepared(Broken(lambda x: x.mul_(0.5)), torch.ones(1, 3, 4, 4))
 
 
 def test_a_gradient_that_is_not_finite_raises_in_the_backward_pass():
