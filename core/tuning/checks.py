@@ -47,14 +47,14 @@ def _checked(
         x_hat.register_hook(lambda grad: _check_gradient(task, grad))  # type: ignore[no-untyped-call]
     try:
         loss = compute()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskError(f"task {task.name!r}: its loss raised {type(error).__name__}: {error}") from error
     if versions != [value._version for value in given]:
         raise TaskError(
             f"task {task.name!r}: the loss changes its arguments in place; work on copies, as x_hat.clamp(0, 1) does "
             "and x_hat.clamp_(0, 1) does not"
         )
-    _check_value(task, loss, shape)
+    _check_value(task, loss, shape, x_hat.device)
     if source is not None and not _reaches(loss.grad_fn, source):
         raise TaskError(
             f"task {task.name!r}: the loss does not depend on x_hat through differentiable operations; "
@@ -63,9 +63,14 @@ def _checked(
     return loss
 
 
-def _check_value(task: Task, loss: object, shape: tuple[int, ...]) -> None:
+def _check_value(task: Task, loss: object, shape: tuple[int, ...], device: torch.device) -> None:
     if not isinstance(loss, Tensor):
         raise TaskError(f"task {task.name!r}: the loss must return a scalar tensor, found {type(loss).__name__}")
+    if loss.device != device or loss.layout != torch.strided:
+        raise TaskError(
+            f"task {task.name!r}: the loss is a {loss.layout} tensor on {loss.device}, expected a plain one on "
+            f"{device}, where the pictures are; move the network there in `to`"
+        )
     if shape and loss.shape != shape:
         raise TaskError(
             f"task {task.name!r}: its losses have shape {tuple(loss.shape)}, needed: {shape}, one a picture"

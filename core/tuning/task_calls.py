@@ -85,5 +85,5 @@ def _named(task: Task, method: str) -> Iterator[None]:
         yield
     except TaskodecError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskError(f"task {task.name!r}: its {method} raised {reason_of(error)}") from error
