@@ -34,7 +34,7 @@ def escaped(text: str, keep_lines: bool = False) -> str:
 
 def shown(value: object) -> str:
     """A value that was found, for an error message: on one line of at most 200 characters, whatever it is."""
-    text = _SHORT.repr(value)
+    text = escaped(" ".join(line.strip() for line in _SHORT.repr(value).splitlines()))
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 

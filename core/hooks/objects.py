@@ -139,7 +139,7 @@ def _blamed(who: str) -> Iterator[None]:
         yield
     except TaskodecError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{who}: {reason_of(error)}") from error
 
 

@@ -72,7 +72,7 @@ def _checked(
             f"task {task.name!r}: the loss changes its arguments in place; work on copies, as x_hat.clamp(0, 1) does "
             "and x_hat.clamp_(0, 1) does not"
         )
-    _check_value(task, loss, shape)
+    _check_value(task, loss, shape, x_hat.device)
     if source is not None and not _reaches(loss.grad_fn, source):
         raise TaskError(
             f"task {task.name!r}: the loss does not depend on x_hat through differentiable operations; "
@@ -81,9 +81,14 @@ def _checked(
     return loss
 
 
-def _check_value(task: Task, loss: object, shape: tuple[int, ...]) -> None:
+def _check_value(task: Task, loss: object, shape: tuple[int, ...], device: torch.device) -> None:
     if not isinstance(loss, Tensor):
         raise TaskError(f"task {task.name!r}: the loss must return a scalar tensor, found {type(loss).__name__}")
+    if loss.device != device or loss.layout != torch.strided:
+        raise TaskError(
+            f"task {task.name!r}: the loss is a {loss.layout} tensor on {loss.device}, expected a plain one on "
+            f"{device}, where the pictures are; move the network there in `to`"
+        )
     if shape and loss.shape != shape:
         raise TaskError(
             f"task {task.name!r}: its losses have shape {tuple(loss.shape)}, needed: {shape}, one a picture"
