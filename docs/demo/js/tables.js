@@ -24,6 +24,9 @@ export class Tables {
         throw new WeightsError('a table row needs two or more counts of at least 1 that sum to 65536');
       }
     }
+    if (!globalThis.crypto?.subtle) {
+      throw new WeightsError('browsers compute checksums on HTTPS and localhost only: open the page from there');
+    }
     const digest = await crypto.subtle.digest('SHA-256', content(rows, offsets));
     return new Tables(rows, offsets, new Uint8Array(digest).slice(0, 8));
   }
