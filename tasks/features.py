@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from taskodec.tasks.views import AS_IS, Pixels, Place, View
 from taskodec.tuning.compiling import compile_or_not
 
 __all__ = ["FeatureNetwork", "FeatureReference", "FeatureTask"]
+
+OWN_SIDE = 1333
+"""About the most that networks which scale pictures themselves make of a side."""
 
 
 class FeatureNetwork(nn.Module, ABC):
@@ -111,6 +114,23 @@ class FeatureTask(Task):
                 f"{len(features)} levels; give one for each"
             )
         return FeatureReference(features)
+
+    def sees(self, height: int, width: int) -> tuple[int, int] | None:
+        if self.network.scales_itself:
+            return min(height, OWN_SIDE), min(width, OWN_SIDE)
+        place = self.network.view.place(height, width, self.network.stride, self.network.min_side)
+        return None if place.scaled == place.size and self.kind == "features" else place.seen
+
+    @torch.no_grad()
+    def seen(self, x: Tensor) -> Tensor | None:
+        """Scaled to what the network sees of it, nothing cut off, and back."""
+        view = replace(self.network.view, crop=None)
+        place = view.place(x.shape[2], x.shape[3])
+        if place.scaled[0] >= place.size[0] or place.scaled[1] >= place.size[1]:
+            return None
+        rows, columns = place.inside
+        reduced = view.show(x, place)[..., rows, columns]
+        return F.interpolate(reduced, place.size, mode="bicubic", align_corners=False).clamp(0, 1)
 
     def loss(self, x_hat: Tensor, reference: FeatureReference) -> Tensor:
         x_hat = self.look(x_hat)
