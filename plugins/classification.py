@@ -15,7 +15,9 @@ __all__ = ["register_adapters", "register_tasks", "register_weights"]
 @hookimpl
 def register_tasks() -> Sequence[TaskSpec]:
     """`cls`."""
-    description = "image classification (options: network, weights, loss=features|outputs, layers, offline, onnx)"
+    description = (
+        "image classification (options: network, weights, loss=features|outputs, layers, offline, input, onnx)"
+    )
     return [TaskSpec("cls", "taskodec.plugins.networks.imagenet:load_cls", description)]
 
 

@@ -38,9 +38,9 @@ class Classification(FeatureTask):
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         """`top1_agreement` with the prediction on the original (0 or 1 for one image) and `feature_distance`."""
-        shown, original = self._fit(x_hat.clamp(0, 1)), self._fit(x)
+        shown, original = self.look(x_hat.clamp(0, 1)), self.look(x)
         same = self.network.outputs(shown).argmax(1) == self.network.outputs(original).argmax(1)
         return {"top1_agreement": float(same.float().mean()), **super().metrics(x_hat, x)}
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
-        return ClassificationEvaluator(lambda x: self.network.outputs(self._fit(x)), labels)
+        return ClassificationEvaluator(lambda x: self.network.outputs(self.look(x)), labels)

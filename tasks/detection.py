@@ -105,12 +105,17 @@ class Detection(FeatureTask):
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         """`objects_kept`, the share of the original's objects that are found again, and `feature_distance`."""
-        shown, original = self._fit(x_hat.clamp(0, 1)), self._fit(x)
-        kept = objects_kept(self.network.detect(shown), self.network.detect(original))
+        kept = objects_kept(self.detect(x_hat.clamp(0, 1)), self.detect(x))
         return {"objects_kept": kept, **super().metrics(x_hat, x)}
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
-        return CocoEvaluator(lambda x: self.network.detect(self._fit(x)), labels)
+        return CocoEvaluator(self.detect, labels)
+
+    def detect(self, x: Tensor) -> Detections:
+        """The objects in one picture (1, 3, H, W) in [0, 1], in its own pixels."""
+        place, found = self.place(x), self.network.detect(self.look(x))
+        masks = None if found.masks is None else place.masks(found.masks)
+        return replace(found, boxes=place.boxes(found.boxes), masks=masks)
 
 
 class InstanceSegmentation(Detection):
@@ -134,13 +139,7 @@ class InstanceSegmentation(Detection):
         return detection_divergence(outputs, reference.outputs).mean() + of_masks
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
-        return CocoEvaluator(self._detect, labels, "segm")
-
-    def _detect(self, x: Tensor) -> Detections:
-        """With masks of the picture's size, also where it was continued for the network."""
-        found = self.network.detect(self._fit(x))
-        masks = None if found.masks is None else found.masks[:, : x.shape[2], : x.shape[3]]
-        return replace(found, masks=masks)
+        return CocoEvaluator(self.detect, labels, "segm")
 
 
 def detection_divergence(found: Tensor, wanted: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,20 +14,38 @@ from torch.nn import functional as F
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
 from taskodec.tasks.tradeoff import weight_at
+from taskodec.tasks.views import AS_IS, Pixels, Place, View
 from taskodec.tuning.compiling import compile_or_not
 
 __all__ = ["FeatureNetwork", "FeatureReference", "FeatureTask"]
 
+OWN_SIDE = 1333
+"""About the most that networks which scale pictures themselves make of a side."""
+
 
 class FeatureNetwork(nn.Module, ABC):
-    """A network to judge pictures with. It normalises its input itself and takes any size from `min_side`."""
+    """A network to judge pictures with. It normalises its input itself, and is shown pictures as `view` says."""
 
+    view: View = AS_IS
+    """How its owner shows it pictures; with the default, at their own size."""
+    pixels: Pixels | None = None
+    """The numbers that it takes, if it says; only they can be changed by an option."""
     min_side: int = 32
-    """Smaller pictures are padded to this by repeating the right column and the bottom row."""
+    """Smaller ones are continued to this at the right and at the bottom, as the view says."""
+    stride: int = 1
+    """Sides are continued to multiples of this."""
+    fixed: tuple[int, int] | None = None
+    """The only height and width that it takes, if it takes no others."""
+    scales_itself: bool = False
+    """Whether it scales what it is shown once more, as its owner does."""
     variances: Sequence[float] | None = None
     """Variance of each level's features within their channels, mean over channels, on photographs; None if unknown."""
     no_features: str = ""
     """Why there are no feature maps, and what to do; empty where there are."""
+
+    def unscaled(self) -> None:
+        """Take pictures from now on as they are shown; for networks that scale them themselves."""
+        self.scales_itself = False
 
     @abstractmethod
     def features(self, x: Tensor) -> list[Tensor]:
@@ -58,6 +76,7 @@ class FeatureTask(Task):
     network's `variances`, so that 1 is an error as large as the features vary, or all 1 where it knows none.
     `loss="outputs"`, for subclasses that define it, is a divergence of what the network says.
     `lmbdas` maps a codec's own trade-offs to weights of the loss; without it the tuning engine finds one.
+    Whatever it is asked, the network is shown pictures as its `view` says.
     """
 
     losses: Sequence[str] = ("features",)
@@ -89,7 +108,7 @@ class FeatureTask(Task):
 
     @torch.no_grad()
     def prepare(self, x: Tensor) -> FeatureReference:
-        x = self._fit(x)
+        x = self.look(x)
         if self.kind == "outputs":
             return FeatureReference(outputs=self.prepare_outputs(x))
         features = self.network.features(x)
@@ -100,14 +119,31 @@ class FeatureTask(Task):
             )
         return FeatureReference(features)
 
+    def sees(self, height: int, width: int) -> tuple[int, int] | None:
+        if self.network.scales_itself:
+            return min(height, OWN_SIDE), min(width, OWN_SIDE)
+        place = self.network.view.place(height, width, self.network.stride, self.network.min_side)
+        return None if place.scaled == place.size and self.kind == "features" else place.seen
+
+    @torch.no_grad()
+    def seen(self, x: Tensor) -> Tensor | None:
+        """Scaled to what the network sees of it, nothing cut off, and back."""
+        view = replace(self.network.view, crop=None)
+        place = view.place(x.shape[2], x.shape[3])
+        if place.scaled[0] >= place.size[0] or place.scaled[1] >= place.size[1]:
+            return None
+        rows, columns = place.inside
+        reduced = view.show(x, place)[..., rows, columns]
+        return F.interpolate(reduced, place.size, mode="bicubic", align_corners=False).clamp(0, 1)
+
     def loss(self, x_hat: Tensor, reference: FeatureReference) -> Tensor:
-        x_hat = self._fit(x_hat)
+        x_hat = self.look(x_hat)
         if self.kind == "outputs":
             return self.divergence(x_hat, reference.outputs)
         return self._distance(self.network.features(x_hat), reference.features)
 
     def batch_loss(self, x_hat: Tensor, references: Sequence[FeatureReference]) -> Tensor:
-        x_hat = self._fit(x_hat)
+        x_hat = self.look(x_hat)
         if self.kind == "outputs":
             return self.divergences(x_hat, [reference.outputs for reference in references])
         found = self.network.features(x_hat)
@@ -115,11 +151,11 @@ class FeatureTask(Task):
         return torch.stack([self._distance(f, r.features) for f, r in zip(own, references, strict=True)])
 
     def prepare_outputs(self, x: Tensor) -> Any:
-        """What `divergence` needs of the original (B, 3, H, W)."""
+        """What `divergence` needs of the original, as the network sees it (B, 3, h, w)."""
         return self.network.outputs(x)
 
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
-        """How far what the network says of `x_hat` is from what it says of the original; a scalar."""
+        """How far what the network says of what it sees, `x_hat`, is from what it says of the original; a scalar."""
         raise NotImplementedError(f"{type(self).__name__} lists the loss 'outputs' and does not define it")
 
     def divergences(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
@@ -134,7 +170,7 @@ class FeatureTask(Task):
         """`feature_distance`, the loss of the features, of a network that has some."""
         if self.network.no_features:
             return {}
-        x_hat, x = self._fit(x_hat.clamp(0, 1)), self._fit(x)
+        x_hat, x = self.look(x_hat.clamp(0, 1)), self.look(x)
         return {"feature_distance": float(self._distance(self.network.features(x_hat), self.network.features(x)))}
 
     def compile(self) -> FeatureTask:
@@ -150,8 +186,11 @@ class FeatureTask(Task):
         errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)])
         return errors.mean() if self.layers is None else (errors * errors.new_tensor(self.layers)).mean()
 
-    def _fit(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) with both sides at least the network's smallest."""
+    def place(self, x: Tensor) -> Place:
+        """Where pictures (B, 3, H, W) lie in what the network sees of them."""
         height, width = x.shape[-2:]
-        missing = (0, max(0, self.network.min_side - width), 0, max(0, self.network.min_side - height))
-        return F.pad(x, missing, mode="replicate") if any(missing) else x
+        return self.network.view.place(height, width, self.network.stride, self.network.min_side)
+
+    def look(self, x: Tensor) -> Tensor:
+        """What the network sees of pictures (B, 3, H, W): (B, 3, h, w)."""
+        return self.network.view.show(x, self.place(x))

@@ -24,8 +24,8 @@ class Semantic(FeatureTask):
     """Agreement of a network whose `outputs` are class scores of every pixel before the softmax (B, K, H, W).
 
     `loss="outputs"` is the Kullback-Leibler divergence, in nats, of the predicted from the original's class
-    probabilities, mean over pixels. `label_ids` says what the values in label files are: COCO's category ids, for
-    networks with Pascal VOC's classes, or the network's own classes.
+    probabilities, mean over the pixels that the network sees. `label_ids` says what the values in label files are:
+    COCO's category ids, for networks with Pascal VOC's classes, or the network's own classes.
     """
 
     losses = ("features", "outputs")
@@ -59,5 +59,21 @@ class Semantic(FeatureTask):
     @torch.no_grad()
     def classes(self, x: Tensor) -> Tensor:
         """The class of every pixel, (B, H, W)."""
-        height, width = x.shape[2:]
-        return self.network.outputs(self._fit(x)).argmax(1)[:, :height, :width]
+        rows, columns = self.place(x).inside
+        return _likeliest(self.network.outputs(self.look(x))[:, :, rows, columns], (x.shape[2], x.shape[3]))
+
+
+def _likeliest(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """The class of each pixel of a picture of this size (B, H, W), from scores of what is seen of it (B, K, h, w)."""
+    if scores.shape[2:] == size:
+        return scores.argmax(1)
+    best = classes = None
+    for number, own in enumerate(scores.float().split(1, 1)):  # one by one: a picture may be large
+        scaled = F.interpolate(own, size, mode="bilinear", align_corners=False)
+        if best is None or classes is None:
+            best, classes = scaled, torch.zeros_like(scaled, dtype=torch.long)
+        else:
+            classes = torch.where(scaled > best, number, classes)
+            best = torch.maximum(scaled, best)
+    assert classes is not None
+    return classes[:, 0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from taskodec.api.loading import (
     DEFAULT_ADAPTER,
@@ -52,7 +53,7 @@ from taskodec.isolation.sharing import InUseError, shared
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.tuning.gains import why_untuned
-from taskodec.tuning.memory import check_tunable
+from taskodec.tuning.memory import WHOLE_WAY, Way, way_of
 from taskodec.tuning.phases import steps_of
 from taskodec.tuning.task_calls import on_device
 from taskodec.tuning.ttft import Tuner
@@ -92,18 +93,9 @@ class Compressor:
         self.adapter = self._adapter(registry, settings)
         used = settings.task.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
         self.settings = settings.model_copy(update={"quality": self.quality, "task": used})
-        self.tuner = Tuner(
-            self.codec,
-            self.adapter,
-            self.task,
-            self.quality,
-            lmbda=settings.task.weight(settings.quality),
-            lmbda_scale=settings.task.lmbda_scale,
-            seed=settings.ttft.seed,
-            metadata=adapter_metadata(registry, settings.adapter),
-            tiles=Tiles(settings.limits.tile),
-            switches=settings.ttft,
-        )
+        self.metadata = adapter_metadata(registry, settings.adapter)
+        self.lmbda = settings.task.weight(settings.quality)
+        self.tuner = self._tuner(WHOLE_WAY)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return sent(type(self), self._made_of)
@@ -134,7 +126,7 @@ class Compressor:
         for number, image in enumerate(images):
             try:
                 loaded = load_image(image, max_pixels=self.settings.limits.max_pixels)
-                check_tunable(loaded.x, self.phases, limit, self.settings.ttft.patch)
+                self._way(loaded.x)
                 by_size.setdefault(tuple(loaded.x.shape), []).append((number, loaded))
             except TaskodecError as error:
                 outcomes[number] = error
@@ -145,22 +137,48 @@ class Compressor:
                 outcomes |= zip(numbers, self._tune(pictures, progress), strict=True)
         return [outcomes[number] for number in range(len(images))]
 
+    def _way(self, x: Tensor) -> Way:
+        """How an image (1, 3, H, W) is tuned; ImageError for one that is too large for every way."""
+        size, limit = (x.shape[2], x.shape[3]), self.settings.limits.max_tuning_pixels
+        return way_of(size, self.phases, self.settings.ttft, limit, self.task, self.codec)
+
     def _tune(self, images: Sequence[LoadedImage], progress: Progress | None) -> list[Result | Exception]:
         """Tune images of one size together."""
         xs = [image.x.to(self.device) for image in images]
+        way = self._way(xs[0])
+        tuner = self.tuner if way == WHOLE_WAY else self._tuner(way)
         budget = self.settings.ttft.time_budget
         found: list[Result | Exception] = []
+        phases = steps_of(self.phases, way.steps)
         with named(f"codec {self.codec.name!r}, or its adapter, raised", PluginError, Exception):
-            tuned = self.tuner.tune_many(xs, self.phases, time_budget=budget, progress=progress)
+            tuned = tuner.tune_many(xs, phases, time_budget=budget, progress=progress)
         for one, x, image in zip(tuned, xs, images, strict=True):
             if isinstance(one, Exception):
                 found.append(one)
                 continue
             needed = self.notes_on_adapter if one.best.coded.adapter_fingerprint else ()
-            why = why_untuned(one, sum(phase.steps for phase in self.phases))
-            notes = (*self.notes, *image.notes, *one.notes, *needed, *([why] if why and not one.notes else []))
+            why = why_untuned(one, sum(phase.steps for phase in phases))
+            said = [way.note, *one.notes, *needed, "" if one.notes else why]
+            notes = (*self.notes, *image.notes, *(note for note in said if note))
             found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
         return found
+
+    def _tuner(self, way: Way) -> Tuner:
+        """What tunes images in this way."""
+        settings = self.settings
+        return Tuner(
+            self.codec,
+            self.adapter,
+            self.task,
+            self.quality,
+            lmbda=self.lmbda,
+            lmbda_scale=settings.task.lmbda_scale,
+            seed=settings.ttft.seed,
+            metadata=self.metadata,
+            tiles=Tiles(settings.limits.tile),
+            step_tiles=Tiles(way.tile),
+            switches=way.switches(settings.ttft),
+        )
 
     def _adapter(self, registry: Registry, settings: Settings) -> Adapter | None:
         """The adapter, if a phase needs it; where the codec cannot have the default one, latents alone are tuned."""

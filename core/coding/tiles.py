@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Latents, Quality
@@ -25,9 +26,9 @@ __all__ = ["WHOLE", "Tiles"]
 class Tiles:
     """The most pixels that a transform works on at once, margins included; None for whole pictures.
 
-    Nothing here has a gradient. `run`, if given, transforms a piece in place of the codec's own method. `tick` is
-    called after each tile, and never for a picture in one piece. A codec without `tiling` is never tiled; a limit below
-    the codec's smallest tile means that one.
+    Nothing here but `differentiable` has a gradient. `run`, if given, transforms a piece in place of the codec's own
+    method. `tick` is called after each tile, and never for a picture in one piece. A codec without `tiling` is never
+    tiled; a limit below the codec's smallest tile means that one.
     """
 
     limit: int | None = None
@@ -51,6 +52,37 @@ class Tiles:
                 z.paste(part.z, row, column)
         assert y.whole is not None
         return Latents(y.whole, z.whole)
+
+    def differentiable(
+        self,
+        codec: Codec,
+        y_hat: Tensor,
+        quality: Quality,
+        size: tuple[int, int],
+        run: Callable[[Tensor, Quality], Tensor],
+    ) -> Tensor:
+        """`synthesis` with a gradient; what is inside a tile is not kept, but computed again when that is asked for.
+
+        The memory is that of the picture and of one tile.
+        """
+        rows, columns = self.grid(codec, size, synthesis=True)
+        if len(rows) * len(columns) == 1:
+            return run(y_hat, quality)
+        down, across = size[0] // y_hat.shape[2], size[1] // y_hat.shape[3]
+
+        def tile(piece: Tensor, row: Span, column: Span) -> Tensor:
+            found = checkpoint(run, piece, quality, use_reentrant=False, preserve_rng_state=False)
+            assert isinstance(found, Tensor)
+            rise, run_in = row.start - row.first, column.start - column.first
+            return found[:, :, rise : rise + row.stop - row.start, run_in : run_in + column.stop - column.start]
+
+        lines = []
+        for row in rows:
+            line = y_hat[:, :, row.first // down : row.last // down]
+            lines.append(
+                torch.cat([tile(line[..., c.first // across : c.last // across], row, c) for c in columns], dim=3)
+            )
+        return torch.cat(lines, dim=2)
 
     @torch.no_grad()
     def synthesis(

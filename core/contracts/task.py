@@ -37,6 +37,18 @@ class Task(ABC):
     def loss(self, x_hat: Tensor, reference: Any) -> Tensor:
         """A scalar that falls as the decoded image serves the task better. Differentiable in x_hat."""
 
+    def sees(self, height: int, width: int) -> tuple[int, int] | None:
+        """Height and width of what the loss looks at of a picture of this size.
+
+        None, by default, if it looks at every pixel, place by place, so that a large picture may be tuned in patches;
+        what it looks at otherwise, a reduced picture for example, is all shown to it at every step.
+        """
+        return None
+
+    def seen(self, x: Tensor) -> Tensor | None:
+        """The picture (1, 3, H, W) without the detail that the loss cannot see; None if it sees it all."""
+        return None
+
     def batch_loss(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The losses (B,) of several pictures (B, 3, H, W); those of a network can be had in one pass of it."""
         return torch.stack([self.loss(one[None], own) for one, own in zip(x_hat, references, strict=True)])

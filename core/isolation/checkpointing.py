@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["checkpointed"]
+from taskodec.isolation.randomness import replayed
+
+__all__ = ["checkpointed", "computed_twice"]
+
+T = TypeVar("T")
 
 _SPARED: ContextVar[frozenset[nn.Module]] = ContextVar("spared", default=frozenset())
 """The blocks whose activations this thread or task does not keep."""
@@ -38,6 +42,13 @@ def checkpointed(network: nn.Module) -> Iterator[None]:
                 block.forward.users -= 1
                 if not block.forward.users:
                     del block.forward
+
+
+def computed_twice(function: Callable[[], T], device: torch.device) -> T:
+    """What the function gives, of which nothing is kept for the gradient; the second time it draws the same noise."""
+    again = partial(copy_context().run, replayed(function, device))
+    found: T = checkpoint(again, use_reentrant=False, preserve_rng_state=False)
+    return found
 
 
 class _Sparing:

@@ -10,12 +10,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from threading import RLock
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Noise", "drawn_alone", "numbers_kept", "reproducible", "seeded", "uniform_like"]
+__all__ = ["Noise", "drawn_alone", "numbers_kept", "replayed", "reproducible", "seeded", "uniform_like"]
+
+T = TypeVar("T")
 
 
 Drawn = Callable[[], bool]
@@ -70,6 +74,30 @@ def uniform_like(v: Tensor) -> Tensor:
     """Uniform numbers from 0 to 1, of the shape, the type and the layout of v."""
     noise = _NOISE.get()
     return torch.empty_like(v).uniform_(generator=None if noise is None else noise.generator(v.device))
+
+
+def replayed(function: Callable[[], T], device: torch.device) -> Callable[[], T]:
+    """The function, whose second and later calls draw the numbers that its first one drew, and use up none.
+
+    For what is computed again in the backward pass, in whatever thread that is.
+    """
+    noise = _NOISE.get()
+    if noise is None:
+        return function
+    generator = noise.generator(device)
+    first, calls = generator.get_state(), count()
+
+    def call() -> T:
+        if not next(calls):
+            return function()
+        kept = generator.get_state()
+        generator.set_state(first)
+        try:
+            return function()
+        finally:
+            generator.set_state(kept)
+
+    return call
 
 
 @contextmanager

@@ -61,6 +61,8 @@ class TTFTSettings(Model):
 
     `patch` has steps see patches of so many pixels a side, a multiple of the codec's stride, in place of the whole
     picture: one after the other, so that they need the memory of one. What is kept and sent is judged on the whole.
+    `start` says where latents begin: at those of the picture, or, with `seen` and if that is cheaper, of the picture
+    without the detail that the task cannot see.
 
     The rest are the differences to the published algorithm (Park et al., CVPR 2025), which `paper` sets otherwise:
     `singular_values` says what of them travels, their change at a signalled step, or themselves under the published
@@ -83,6 +85,7 @@ class TTFTSettings(Model):
     time_budget: Positive | None = None
     min_gain_per_second: Annotated[Number, Field(ge=0)] = 0.0
     patch: Size | None = None
+    start: Literal["seen", "picture"] = "seen"
     singular_values: Literal["change", "absolute"] = "change"
     adapter_rate: bool = True
     adapter_rounding: Literal["ste", "after"] = "ste"

@@ -37,7 +37,7 @@ CODEC_IDS: Mapping[str, int] = {
 }
 """The number that stands for a built-in codec, 1 to 255. Numbers are never given to another name."""
 
-MAX_PIXELS = 2**25
+MAX_PIXELS = 2**26
 """Larger images are refused, by encoder and decoder, unless the caller says otherwise (`limits.max_pixels`)."""
 
 MAX_METADATA = 4096

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from taskodec.coding.priors import shared_noise
 from taskodec.coding.streams import padded
 from taskodec.coding.tiles import WHOLE, Tiles
-from taskodec.contracts import Codec, Latents, Quality, Task
+from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Task
 from taskodec.images.tensors import crop_to
-from taskodec.isolation.checkpointing import checkpointed
+from taskodec.isolation.checkpointing import checkpointed, computed_twice
 from taskodec.tuning.compiling import compile_or_not
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class TuningNetworks:
     `bf16` computes transforms, and the loss of a task that is fit for it (`Task.mixed_precision`), in bfloat16, the
     entropy model never. `checkpoint` keeps the activations between blocks only, and computes those inside a second
     time for the gradient. `compiled` uses `torch.compile` for the synthesis and the task's network. What needs no
-    gradient is transformed in `tiles`.
+    gradient is transformed in `tiles`, and what has one is synthesised in `step_tiles`.
     """
 
     def __init__(
@@ -48,27 +49,32 @@ class TuningNetworks:
         checkpoint: bool = False,
         compiled: bool = False,
         tiles: Tiles = WHOLE,
+        step_tiles: Tiles = WHOLE,
     ) -> None:
-        self.codec, self.task, self.tiles = codec, task, tiles
+        self.codec, self.task, self.tiles, self.step_tiles = codec, task, tiles, step_tiles
         self.bf16, self.checkpoint = bf16, checkpoint
         self._own_synthesis = compile_or_not(codec.synthesis) if compiled else codec.synthesis
         if compiled:
             task.compile()
 
     @classmethod
-    def by(cls, switches: TTFTSettings, codec: Codec, task: Task, tiles: Tiles = WHOLE) -> TuningNetworks:
+    def by(
+        cls, switches: TTFTSettings, codec: Codec, task: Task, tiles: Tiles = WHOLE, step_tiles: Tiles = WHOLE
+    ) -> TuningNetworks:
         """As the settings say, for the device where the codec is; `checkpoint: auto` is up to `sized`."""
         device = next((value.device for value in codec.parameters()), torch.device("cpu"))
         bf16 = has_bf16(device) if switches.bf16 == "auto" else switches.bf16
         kept = switches.checkpoint is True
-        return cls(codec, task, bf16=bf16, checkpoint=kept, compiled=switches.compile, tiles=tiles)
+        return cls(
+            codec, task, bf16=bf16, checkpoint=kept, compiled=switches.compile, tiles=tiles, step_tiles=step_tiles
+        )
 
     def sized(self, pixels: int, switches: TTFTSettings) -> TuningNetworks:
         """The same, compiled once for all, for so many pixels at once."""
         if switches.checkpoint != "auto":
             return self
         other = copy.copy(self)
-        other.checkpoint = pixels >= CHECKPOINT_PIXELS
+        other.checkpoint = pixels >= CHECKPOINT_PIXELS and self.step_tiles.limit is None
         return other
 
     def analysis(self, x: Tensor, quality: Quality) -> Latents:
@@ -77,11 +83,23 @@ class TuningNetworks:
             return self._analysis(x, quality)
         return self.tiles.analysis(self.codec, x, quality, self._analysis)
 
+    def entropy(self, latents: Latents, quality: Quality, rounding: Rounding) -> Entropy:
+        """`codec.entropy`, of which nothing is kept for the gradient where the synthesis is in tiles."""
+
+        def coded() -> Entropy:
+            with shared_noise():
+                return self.codec.entropy(latents, quality, rounding)
+
+        if self.step_tiles.limit is None or not torch.is_grad_enabled():
+            return coded()
+        return computed_twice(coded, latents.y.device)
+
     def synthesis(self, y_hat: Tensor, quality: Quality, size: tuple[int, int]) -> Tensor:
         """`codec.synthesis` of (B, M, h, w), in 32 bits and cropped to height and width."""
-        if torch.is_grad_enabled():
-            return crop_to(self._synthesis(y_hat, quality), *size)
         full = (padded(size[0], self.codec.stride), padded(size[1], self.codec.stride))
+        if torch.is_grad_enabled():
+            tiled = self.step_tiles.differentiable(self.codec, y_hat, quality, full, self._synthesis)
+            return crop_to(tiled, *size)
         return crop_to(self.tiles.synthesis(self.codec, y_hat, quality, full, self._synthesis), *size)
 
     def _analysis(self, x: Tensor, quality: Quality) -> Latents:

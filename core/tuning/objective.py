@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from taskodec.coding.priors import shared_noise
 from taskodec.contracts import Adapter, Latents, Rounding
 from taskodec.tuning.checks import checked_loss, checked_losses
 from taskodec.tuning.networks import TuningNetworks
@@ -77,8 +76,7 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
     shared = subjects[0]
     zs = [point.latents.z for point in points if point.latents.z is not None]
     latents = Latents(torch.cat([point.latents.y for point in points]), torch.cat(zs) if zs else None)
-    with shared_noise():
-        coded = shared.codec.entropy(latents, shared.quality, rounding)
+    coded = first.networks.entropy(latents, shared.quality, rounding)
     sent = rounding == "hard"
     travelling = [one.travel.of(p.delta, sent=sent) for one, p in zip(objectives, points, strict=True)]
     _use(shared.adapter, points, [change for change, _ in travelling])

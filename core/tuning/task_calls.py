@@ -17,7 +17,7 @@ from taskodec.errors import TaskError, TaskodecError
 from taskodec.isolation.faults import named
 from taskodec.tuning.checks import guest
 
-__all__ = ["evaluator_of", "metrics_of", "on_device", "prepared", "weight_of"]
+__all__ = ["evaluator_of", "metrics_of", "on_device", "prepared", "seen_by", "weight_of"]
 
 
 def prepared(task: Task, x: Tensor) -> Any:
@@ -28,6 +28,19 @@ def prepared(task: Task, x: Tensor) -> Any:
     if x._version != version:
         raise TaskError(f"task {task.name!r}: its `prepare` changes the picture in place; work on a copy")
     return reference
+
+
+def seen_by(task: Task, x: Tensor) -> Tensor | None:
+    """`task.seen(x)`, of the size of x, or None; or a TaskError that names the task."""
+    with torch.no_grad(), guest(task, "seen", x, TaskodecError):
+        found: object = task.seen(x)
+    if found is None:
+        return None
+    if not isinstance(found, Tensor) or found.shape != x.shape or not bool(found.isfinite().all()):
+        raise TaskError(
+            f"task {task.name!r}: `seen` gives {shown(found)}, expected a picture of the size of x, or None"
+        )
+    return found
 
 
 def weight_of(task: Task, codec: Codec, quality: float) -> float | None:

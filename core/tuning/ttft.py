@@ -38,7 +38,7 @@ from taskodec.tuning.patches import at_once, check_side
 from taskodec.tuning.phases import Point, Variables, rounding_at
 from taskodec.tuning.slopes import no_slope
 from taskodec.tuning.subject import Subject
-from taskodec.tuning.task_calls import prepared, weight_of
+from taskodec.tuning.task_calls import prepared, seen_by, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning, run_together
 from taskodec.tuning.travel import Travel
 
@@ -66,8 +66,9 @@ class Tuner:
 
     `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`; `lmbda_scale` multiplies all of
     them. The codec is frozen and the adapter returns to its state after every image. `tiles` is for all that needs no
-    gradient. `switches` says how singular values are treated, what is kept and what is sent, and whether steps see
-    patches; its phases and budgets are not looked at. UsageError for patches that the codec cannot have.
+    gradient, `step_tiles` for the synthesis in steps. `switches` says how singular values are treated, what is kept and
+    what is sent, and whether steps see patches; its phases and budgets are not looked at. UsageError for patches that
+    the codec cannot have.
     """
 
     def __init__(
@@ -82,12 +83,13 @@ class Tuner:
         seed: int = 0,
         metadata: dict[str, Any] | None = None,
         tiles: Tiles = WHOLE,
+        step_tiles: Tiles = WHOLE,
         switches: TTFTSettings | None = None,
     ) -> None:
         self.codec = codec.eval().requires_grad_(False)
         self.adapter, self.task, self.quality = adapter, task, quality
         self.lmbda, self.lmbda_scale = lmbda, lmbda_scale
-        self.seed, self.metadata, self.tiles = seed, metadata, tiles
+        self.seed, self.metadata, self.tiles, self.step_tiles = seed, metadata, tiles, step_tiles
         self._draws: dict[str, bool] = {}
         self._making = Lock()
         self.switches = switches or TTFTSettings()
@@ -100,7 +102,7 @@ class Tuner:
 
     @cached_property
     def _networks(self) -> TuningNetworks:
-        return TuningNetworks.by(self.switches, self.codec, self.task, self.tiles)
+        return TuningNetworks.by(self.switches, self.codec, self.task, self.tiles, self.step_tiles)
 
     @property
     def networks(self) -> TuningNetworks:
@@ -185,6 +187,8 @@ class _Run:
         size = (x.shape[2], x.shape[3])
         self.padded = pad_to(x, self.codec.stride)
         reference = prepared(tuner.task, x)
+        shown = seen_by(tuner.task, x) if share.steps and tuner.switches.start == "seen" else None
+        self.shown = None if shown is None else pad_to(shown, self.codec.stride)
         lmbda = tuner.lmbda if tuner.lmbda is not None else weight_of(tuner.task, self.codec, self.quality)
         if lmbda is None:
             lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
@@ -217,15 +221,17 @@ class _Run:
         groups = self.adapter.delta_groups if self.adapter is not None else ()
         point = Point(self.analysis(), self.padded.new_zeros(sum(groups)))
         untuned = self.candidates.one("untuned", point.latents)
-        tuned: list[Candidate] = []
+        best = min([untuned, *others], key=_cost)
+        if self.shown is not None and any(phase.steps for phase in phases) and self.budget.allows(stream=1):
+            latents = self.tiles.analysis(self.codec, self.shown, self.quality)
+            seen, self.shown = self.candidates.one("seen", latents), None
+            if seen.cost < untuned.cost:
+                point, best = replace(point, latents=latents), min([best, seen], key=_cost)
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
                 point = yield from self.phase(phase, point)
-                tuned.append(self.candidates.cheapest("+".join(phase.train), point))
-        if tuned and self.switches.send == "tuned":
-            best = tuned[-1]
-        else:
-            best = min([untuned, *others, *tuned], key=lambda candidate: candidate.cost)
+                tuned = self.candidates.cheapest("+".join(phase.train), point)
+                best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
         note = no_slope(self.task.name, [one.slope for one in self.objectives], untuned.loss)
         seconds = self.budget.spent / self.share.images
         return Tuned(best, untuned, self.lmbda, self.done, seconds, (note,) if note else (), self.diverged)
@@ -280,3 +286,7 @@ class _Run:
                 return float((yield Look(self.objective, point)).cost)
         except FloatingPointError:
             return float("inf")
+
+
+def _cost(candidate: Candidate) -> float:
+    return candidate.cost

@@ -1,28 +1,19 @@
-"""What detectors have in common: how a picture is fitted to them, and how their anchors become objects."""
+"""What detectors have in common: how their anchors become objects."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.ops import batched_nms
 
 from taskodec.tasks.detection import COCO_IDS
 from taskodec.tasks.detections import Detections
 
-__all__ = ["letterbox", "suppress"]
+__all__ = ["suppress"]
 
 MIN_SCORE = 0.01
 MAX_OVERLAP = 0.65
 """What YOLOX is evaluated with."""
-
-
-def letterbox(x: Tensor, factor: float, grey: float, stride: int) -> Tensor:
-    """Scale (B, C, H, W), and continue it in `grey` at the right and at the bottom to multiples of `stride`."""
-    height, width = (max(1, round(side * factor)) for side in x.shape[2:])
-    if (height, width) != x.shape[2:]:
-        x = F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
-    return F.pad(x, (0, -width % stride, 0, -height % stride), value=grey)
 
 
 def suppress(anchors: Tensor, size: tuple[int, int]) -> Detections:

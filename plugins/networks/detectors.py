@@ -18,8 +18,8 @@ from typing import Any
 
 from taskodec.errors import UsageError
 from taskodec.hooks.names import nearest
+from taskodec.plugins.networks.inputs import put_input
 from taskodec.plugins.networks.onnx_names import onnx_file
-from taskodec.plugins.networks.scales import check_scale, refuse_scale
 from taskodec.tasks.detection import Detection, Detector, InstanceSegmentation, MaskDetector
 
 __all__ = ["load_det", "load_detector", "load_seg"]
@@ -39,6 +39,8 @@ A tenth of the smoothed slopes of `lite`'s mean rate-loss curve at its qualities
 photographs at scale 0.7. Why a tenth: see `taskodec.plugins.networks.imagenet`.
 """
 
+LARGEST_SCALE = 4
+
 
 def load_det(
     network: str = "yolox_nano",
@@ -46,19 +48,19 @@ def load_det(
     loss: str = "features",
     layers: Sequence[float] | None = None,
     offline: bool = False,
-    scale: float | None = None,
     feature_scale: float | None = None,
     onnx: Mapping[str, Any] | None = None,
+    input: str | Mapping[str, Any] | None = None,
 ) -> Detection:
     """The task `det` with a detector by name.
 
     `weights` is a local file instead of the published one, `loss` is `features` or `outputs`, `layers` has a weight
-    for each level of features, `offline` never downloads, and `scale` is the factor that pictures are scaled by
-    instead of the network's own choice; `feature_scale` is the same for the loss on features alone. `onnx` has the
-    options of an ONNX file.
+    for each level of features, and `offline` never downloads. `input` says how the network is shown pictures, if not
+    as its owner does; `feature_scale` is a factor for the loss on features alone. `onnx` has the options of an ONNX
+    file.
     """
     lmbdas = YOLOX_NANO_LMBDAS if network == "yolox_nano" and loss == "outputs" else None
-    found = _scaled(network, load_detector(network, weights, offline, scale, onnx), feature_scale)
+    found = _shown(network, load_detector(network, weights, offline, onnx), input, feature_scale)
     return Detection(found, "det", loss=loss, layers=layers, lmbdas=lmbdas)
 
 
@@ -68,20 +70,29 @@ def load_seg(
     loss: str = "features",
     layers: Sequence[float] | None = None,
     offline: bool = False,
-    scale: float | None = None,
     feature_scale: float | None = None,
+    input: str | Mapping[str, Any] | None = None,
 ) -> InstanceSegmentation:
     """The task `seg` with a network that gives masks; options as for `load_det`."""
-    found = _scaled(network, load_detector(network, weights, offline, scale), feature_scale)
+    found = _shown(network, load_detector(network, weights, offline), input, feature_scale)
     if not isinstance(found, MaskDetector):
         raise UsageError(f"network {network!r} gives no masks, which task 'seg' is about; take it for task 'det'")
     return InstanceSegmentation(found, "seg", loss=loss, layers=layers)
 
 
-def _scaled(name: str, found: Any, feature_scale: float | None) -> Detector:
-    """The detector, whose loss on features sees pictures scaled by this factor; UsageError for one that cannot."""
-    check_scale(feature_scale, "feature_scale")
+def _shown(name: str, found: Any, given: Any, feature_scale: float | None) -> Detector:
+    """The detector, shown pictures as the options say; UsageError for one that cannot be."""
+    put_input(found, name, given)
     if feature_scale is not None:
+        if not 0 < feature_scale <= LARGEST_SCALE:
+            raise UsageError(
+                f"task.options.feature_scale = {feature_scale!r}: expected a factor above 0 and at most {LARGEST_SCALE}"
+            )
+        if given is not None:
+            raise UsageError(
+                "task.options.feature_scale is for networks that are shown pictures as published; leave "
+                "it out, or task.options.input"
+            )
         if not hasattr(found, "feature_scale"):
             raise UsageError(f"network {name!r} has one scale for all; leave out task.options.feature_scale")
         found.feature_scale = feature_scale
@@ -93,35 +104,30 @@ def load_detector(
     name: str,
     weights: str | Path | None = None,
     offline: bool = False,
-    scale: float | None = None,
     onnx: Mapping[str, Any] | None = None,
 ) -> Detector:
     """A detector with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
-    check_scale(scale)
     file = onnx_file(name, weights, onnx)
     if name == "yolox_nano":
         from taskodec.plugins.networks.yolox import yolox_nano
 
-        return yolox_nano(weights, offline, scale)
+        return yolox_nano(weights, offline)
     if name == "fastestdet":
         from taskodec.plugins.networks.fastestdet import fastestdet
 
-        refuse_scale(name, scale)
         return fastestdet(weights, offline)
     if file is not None:
         from taskodec.plugins.networks.onnx_networks import OnnxDetector, read_options
 
-        refuse_scale(name, scale)
         return OnnxDetector(file, read_options(onnx))
     if name.startswith("detectron2:"):
         from taskodec.plugins.networks.detectron2_networks import detectron2_detector
 
-        refuse_scale(name, scale)
         return detectron2_detector(name.removeprefix("detectron2:"), weights, offline)
     from taskodec.plugins.networks.torchvision_detectors import DETECTORS, torchvision_detector
 
     if name in DETECTORS:
-        return torchvision_detector(name, weights, offline, scale)
+        return torchvision_detector(name, weights, offline)
     valid = ("yolox_nano", "fastestdet", *DETECTORS)
     raise UsageError(
         f"no detector {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, detectron2:CONFIG, onnx:FILE"

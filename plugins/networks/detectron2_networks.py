@@ -110,6 +110,7 @@ class Detectron2(Detector):
     """
 
     min_side = 1
+    scales_itself = True
     feature_scale: float | None = None
 
     def __init__(self, model: Any, settings: Any) -> None:
@@ -117,11 +118,16 @@ class Detectron2(Detector):
 
         super().__init__()
         self.model = model
-        self.shortest, self.longest = settings.INPUT.MIN_SIZE_TEST, settings.INPUT.MAX_SIZE_TEST
+        self.shortest: int | None = settings.INPUT.MIN_SIZE_TEST
+        self.longest: int | None = settings.INPUT.MAX_SIZE_TEST
         self.bgr = settings.INPUT.FORMAT == "BGR"
         data = MetadataCatalog.get(settings.DATASETS.TEST[0]) if settings.DATASETS.TEST else None
         ids = getattr(data, "thing_dataset_id_to_contiguous_id", {})
         self.categories = {index: category for category, index in ids.items()}
+
+    def unscaled(self) -> None:
+        self.shortest = self.longest = None
+        super().unscaled()
 
     def features(self, x: Tensor) -> list[Tensor]:
         return list(self._see(x, self.feature_scale)[1].values())
@@ -182,6 +188,8 @@ class Detectron2(Detector):
         return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
 
     def _factor(self, x: Tensor) -> float:
+        if self.shortest is None or self.longest is None:
+            return 1.0
         sides = x.shape[2:]
         return float(min(self.shortest / min(sides), self.longest / max(sides)))
 

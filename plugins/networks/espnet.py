@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.transforms import Normalize
 
 from taskodec.errors import WeightsError
 from taskodec.plugins.networks.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from taskodec.plugins.networks.state_dicts import put_weights, read_weights
 from taskodec.plugins.networks.zoo import ESPNET
 from taskodec.tasks.features import FeatureNetwork
+from taskodec.tasks.views import Pixels, View
 
 __all__ = ["ESPNetV2", "espnet"]
 
@@ -39,7 +39,7 @@ SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)
 SIDE, STRIDE = 384, 32
 
 
-def espnet(weights: str | Path | None = None, offline: bool = False, scale: float | None = None) -> ESPNetV2:
+def espnet(weights: str | Path | None = None, offline: bool = False) -> ESPNetV2:
     """The network with its published weights of size 1.0, or those in a local file, of 1.0 or 2.0.
 
     Size 2.0 has three times the parameters, and was no better on 100 photographs of COCO (docs/tasks.md).
@@ -50,7 +50,7 @@ def espnet(weights: str | Path | None = None, offline: bool = False, scale: floa
     width = len(state.get("base_net.level4_0.act.weight", ()))
     if width not in WIDTHS:
         raise WeightsError(f"{file} does not fit ESPNetV2 of size 1.0 or 2.0; valid: {ESPNET.file}")
-    network = ESPNetV2(WIDTHS[width], scale)
+    network = ESPNetV2(WIDTHS[width])
     put_weights(network, state, file)
     return network
 
@@ -58,13 +58,15 @@ def espnet(weights: str | Path | None = None, offline: bool = False, scale: floa
 class ESPNetV2(FeatureNetwork):
     """The encoder's levels at 1/2, 1/4, 1/8 and 1/16 as features, class scores of each pixel as outputs.
 
-    It looks at the picture resized to 384x384, as it was trained and is published. With `scale` every picture is
-    scaled by this factor instead, to multiples of 32: for pre-training, where crops stand for parts of larger pictures.
+    It is shown the picture resized to 384x384, as it was trained and is published.
     """
 
-    def __init__(self, widths: Sequence[int], scale: float | None = None) -> None:
+    view = View(size=(SIDE, SIDE))
+    stride = STRIDE
+    pixels: Pixels = Pixels(IMAGENET_MEAN, IMAGENET_STD)
+
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.scale = scale
         self.variances = VARIANCES[widths[3]]
         self.base_net = Encoder(widths)
         projected = min(CLASSES // 2, PLANES[-2] // 2)
@@ -73,18 +75,9 @@ class ESPNetV2(FeatureNetwork):
             if level > 1:
                 setattr(self, f"merge_enc_dec_l{level}", Weighted(widths[4 - level], inputs))
                 setattr(self, f"bu_br_l{level}", _act(inputs))
-        self.normalise = Normalize(IMAGENET_MEAN, IMAGENET_STD)
-
-    def size(self, x: Tensor) -> tuple[int, int]:
-        """Height and width that it looks at."""
-        if self.scale is None:
-            return SIDE, SIDE
-        height, width = (max(STRIDE, round(side * self.scale / STRIDE) * STRIDE) for side in x.shape[2:])
-        return height, width
 
     def features(self, x: Tensor) -> list[Tensor]:
-        resized = F.interpolate(x, self.size(x), mode="bilinear", antialias=True)
-        found: list[Tensor] = self.base_net(self.normalise(resized))
+        found: list[Tensor] = self.base_net(self.pixels(x))
         return found
 
     def outputs(self, x: Tensor) -> Tensor:

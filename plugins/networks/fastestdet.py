@@ -18,6 +18,7 @@ from taskodec.plugins.networks.state_dicts import put_weights, read_weights
 from taskodec.plugins.networks.zoo import FASTESTDET
 from taskodec.tasks.detection import COCO_IDS, Detector
 from taskodec.tasks.detections import Detections
+from taskodec.tasks.views import Pixels, View
 
 __all__ = ["FastestDet", "fastestdet"]
 
@@ -40,8 +41,12 @@ def fastestdet(weights: str | Path | None = None, offline: bool = False) -> Fast
 class FastestDet(Detector):
     """The backbone's three stages (at 1/8, 1/16 and 1/32) as features, one anchor in every 16x16 pixels.
 
-    It looks at the picture resized to 352x352, as it was trained and is published.
+    It is shown the picture resized to 352x352, as it was trained and is published.
     """
+
+    view = View(size=(SIDE, SIDE))
+    stride = 32
+    pixels: Pixels = Pixels(bgr=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,8 +56,7 @@ class FastestDet(Detector):
         self.detect_head = Head(96, len(COCO_IDS))
 
     def features(self, x: Tensor) -> list[Tensor]:
-        resized = F.interpolate(x.flip(1), (SIDE, SIDE), mode="bilinear", align_corners=False)  # BGR
-        found: list[Tensor] = self.backbone(resized)
+        found: list[Tensor] = self.backbone(self.pixels(x))
         return found
 
     def outputs(self, x: Tensor, proposals: Tensor | None = None) -> Tensor:

@@ -15,26 +15,29 @@ are looked for. All were trained on ImageNet-1k, unless timm's name says otherwi
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import timm
 from torch import Tensor, nn
-from torchvision.transforms import Normalize
 
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import LOCAL, WeightsFile, check_online
 from taskodec.hooks.names import nearest
+from taskodec.plugins.networks.inputs import put_input
 from taskodec.plugins.networks.onnx_names import onnx_file
 from taskodec.plugins.networks.state_dicts import put_weights, read_weights
-from taskodec.plugins.networks.torchvision_models import torchvision_model
+from taskodec.plugins.networks.torchvision_models import published_view, torchvision_model
 from taskodec.plugins.networks.zoo import LITES
 from taskodec.tasks.classification import Classification
 from taskodec.tasks.features import FeatureNetwork
+from taskodec.tasks.views import AS_IS, Pixels, View
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "ResNet", "load_cls", "load_network"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "ResNet", "load_cls", "load_network", "timm_view"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -73,11 +76,13 @@ def load_cls(
     layers: Sequence[float] | None = None,
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
+    input: str | Mapping[str, Any] | None = None,
 ) -> Classification:
     """The task `cls` with a network by name, see this module's table.
 
     `weights` is a local state dict instead of the published one, `loss` is `features` or `outputs`, `layers` has a
-    weight for each level of features, and `offline` never downloads. `onnx` has the options of an ONNX file.
+    weight for each level of features, and `offline` never downloads. `onnx` has the options of an ONNX file, and
+    `input` says how the network is shown pictures, if not as its owner does.
     """
     lmbdas: Mapping[float, float] | None = None
     if network == "resnet50" and loss == "features" and layers is None:
@@ -85,6 +90,7 @@ def load_cls(
     if network == "efficientnet_lite0" and layers is None:
         lmbdas = LITE0_LMBDAS.get(loss)
     found = load_network(network, weights, offline, onnx)
+    put_input(found, network, input)
     return Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas)
 
 
@@ -96,7 +102,7 @@ def load_network(
     if name in LITES:
         return efficientnet_lite(name, LITES[name].find(weights, offline))
     if name in RESNETS:
-        return ResNet(torchvision_model(name, weights, offline))
+        return ResNet(torchvision_model(name, weights, offline), published_view(name))
     if name.startswith("timm:"):
         return timm_classifier(name.removeprefix("timm:"), weights, offline)
     if file is not None:
@@ -110,32 +116,33 @@ def load_network(
 class Classifier(FeatureNetwork):
     """A timm classifier. Its features are those of the given levels, each in general at half the resolution."""
 
-    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float], levels: Sequence[int]) -> None:
+    pixels: Pixels
+
+    def __init__(self, model: nn.Module, pixels: Pixels, levels: Sequence[int], view: View = AS_IS) -> None:
         super().__init__()
         self.model: Any = model
-        self.levels = list(levels)
-        self.normalise = Normalize(mean, std)
+        self.levels, self.pixels, self.view = list(levels), pixels, view
 
     def features(self, x: Tensor) -> list[Tensor]:
         found: list[Tensor] = self.model.forward_intermediates(
-            self.normalise(x), indices=self.levels, intermediates_only=True
+            self.pixels(x), indices=self.levels, intermediates_only=True
         )
         return found
 
     def outputs(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.model(self.normalise(x))
+        scores: Tensor = self.model(self.pixels(x))
         return scores
 
 
 class ResNet(Classifier):
     """A torchvision ResNet with the features of layer1 to layer4, as in the paper."""
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model, IMAGENET_MEAN, IMAGENET_STD, levels=(1, 2, 3, 4))
+    def __init__(self, model: nn.Module, view: View = AS_IS) -> None:
+        super().__init__(model, Pixels(IMAGENET_MEAN, IMAGENET_STD), (1, 2, 3, 4), view)
 
     def features(self, x: Tensor) -> list[Tensor]:
         net = self.model
-        x = net.maxpool(net.relu(net.bn1(net.conv1(self.normalise(x)))))
+        x = net.maxpool(net.relu(net.bn1(net.conv1(self.pixels(x)))))
         found = []
         for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
             x = layer(x)
@@ -154,14 +161,14 @@ def efficientnet_lite(name: str, file: Path) -> Classifier:
     if "_conv_stem.weight" in state and len(state) == len(model.state_dict()):
         state = dict(zip(model.state_dict(), state.values(), strict=True))
     put_weights(model, state, file)
-    network = Classifier(model, mean=[127 / 255] * 3, std=[128 / 255] * 3, levels=(1, 2, 3, 4))
+    network = Classifier(model, Pixels([127 / 255] * 3, [128 / 255] * 3), (1, 2, 3, 4), timm_view(model))
     if name == "efficientnet_lite0":
         network.variances = LITE0_VARIANCES
     return network
 
 
 def timm_classifier(name: str, given: str | Path | None = None, offline: bool = False) -> Classifier:
-    """Any timm classifier that takes images of any size, with the features of its last four levels.
+    """Any timm classifier that tells its levels, with the features of the last four.
 
     timm's own weights come from Hugging Face's cache, or are downloaded into it.
     """
@@ -169,8 +176,8 @@ def timm_classifier(name: str, given: str | Path | None = None, offline: bool = 
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}; see timm.list_models()")
     model: Any = timm.create_model(name, pretrained=False)
     config = model.pretrained_cfg
-    if config.get("fixed_input_size") or not hasattr(model, "forward_intermediates"):
-        raise UsageError(f"network timm:{name} cannot take images of every size: choose a convolutional one")
+    if not hasattr(model, "forward_intermediates"):
+        raise UsageError(f"network timm:{name} does not tell its levels of features: choose another one")
     if given is not None:
         file = WeightsFile(f"timm:{name}").find(given)
         put_weights(model, read_weights(file), file)
@@ -179,7 +186,25 @@ def timm_classifier(name: str, given: str | Path | None = None, offline: bool = 
     else:
         model = _from_timm(name, config, offline)
     count = len(model.feature_info)
-    return Classifier(model, config["mean"], config["std"], levels=range(max(0, count - 4), count))
+    found = timm.data.resolve_model_data_config(model)
+    pixels = Pixels(found["mean"], found["std"])
+    network = Classifier(model, pixels, range(max(0, count - 4), count), timm_view(model))
+    network.fixed = network.view.seen if config.get("fixed_input_size") else None
+    return network
+
+
+def timm_view(model: nn.Module) -> View:
+    """How timm shows pictures to a model, by its metadata: `timm.data.create_transform`, without augmentation."""
+    config = timm.data.resolve_model_data_config(model)
+    height, width = config["input_size"][1:]
+    larger = [math.floor(side / config["crop_pct"]) for side in (height, width)]
+    look = View(interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic")
+    if config["crop_mode"] == "border":
+        grey = sum(config["mean"]) / 3
+        return replace(look, letterbox=(larger[0], larger[1]), crop=(height, width), centred=True, grey=grey)
+    if config["crop_mode"] == "squash" or height != width:
+        return replace(look, size=(larger[0], larger[1]), crop=(height, width))
+    return replace(look, short=larger[0], crop=(height, width))
 
 
 def _hub_file(config: Mapping[str, Any]) -> Path | None:

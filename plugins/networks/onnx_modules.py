@@ -18,7 +18,7 @@ from taskodec.files.atomic import pointer_to
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["convert", "input_name", "output_name", "read_graph"]
+__all__ = ["convert", "input_name", "input_shape", "output_name", "read_graph"]
 
 
 def read_graph(file: Path) -> ModelProto:
@@ -111,6 +111,17 @@ def input_name(graph: ModelProto) -> str:
     if not names:
         raise WeightsError("the graph has no input but its weights: is it the file of a network?")
     return names[0]
+
+
+def input_shape(graph: ModelProto, *, nhwc: bool = False) -> tuple[int, int] | None:
+    """Height and width of the graph's first input, or None where it does not fix both."""
+    name = input_name(graph)
+    (entry,) = (entry for entry in graph.graph.input if entry.name == name)
+    sides = [dimension.dim_value for dimension in entry.type.tensor_type.shape.dim]
+    if len(sides) != 4:
+        return None
+    height, width = sides[1:3] if nhwc else sides[2:4]
+    return (height, width) if height > 0 and width > 0 else None
 
 
 def output_name(graph: ModelProto) -> str:

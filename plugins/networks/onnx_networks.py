@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,28 +16,32 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_convert
-from torchvision.transforms import Normalize
 
 from taskodec.errors import UsageError
-from taskodec.plugins.networks.boxes import letterbox, suppress
-from taskodec.plugins.networks.onnx_modules import convert, input_name, output_name, read_graph
+from taskodec.plugins.networks.boxes import suppress
+from taskodec.plugins.networks.onnx_modules import convert, input_name, input_shape, output_name, read_graph
 from taskodec.tasks.detection import Detector
 from taskodec.tasks.detections import Detections
 from taskodec.tasks.features import FeatureNetwork
+from taskodec.tasks.views import AS_IS, Pixels, View
 
 __all__ = ["OnnxClassifier", "OnnxDetector", "OnnxOptions", "OnnxSemantic", "read_options"]
 
 Triple = tuple[float, float, float]
 Side = Annotated[int, Field(ge=1)]
 FLOOR = 1e-12
+GREY = 114 / 255
+USUAL = 256 / 224
 
 
 class OnnxOptions(BaseModel):
     """What a graph expects and gives.
 
     A picture in [0, 1] becomes `(white * picture - mean) / std`, its channels in the order `channels`, its axes in the
-    order `layout`, scaled to `size` (height, width); without it, it keeps its size, in multiples of `stride`.
-    `features` are names of tensors (B, C, h, w), `output` that of the prediction; without it, the graph's first output.
+    order `layout`. `size` (height, width) is that of the graph's input, where the graph declares none: pictures are
+    shown so, a classifier's the middle, a detector's whole in a letterbox, a segmenter's without their shape. Without a
+    size they keep their own, in multiples of `stride`. `features` are names of tensors (B, C, h, w), `output` that of
+    the prediction; without it, the graph's first output.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,8 +63,8 @@ class OnnxOptions(BaseModel):
     """Objects: whether a fifth number, before those of the classes, multiplies them."""
     anchors_last: bool = False
     """Objects: (1, 4 + K, A) and not (1, A, 4 + K)."""
-    grey: float = 114.0
-    """Objects: what the picture is continued with, in units of `white`."""
+    grey: float | None = None
+    """Objects: what the picture is continued with, in units of `white`; without it, 114 of 255."""
 
 
 def read_options(options: Mapping[str, Any] | None) -> OnnxOptions:
@@ -79,12 +84,24 @@ class _OnnxNetwork(FeatureNetwork):
     """What the networks of all tasks share."""
 
     min_side = 1
+    pixels: Pixels
 
     def __init__(self, file: Path, options: OnnxOptions) -> None:
         super().__init__()
         graph = read_graph(file)
         entry = input_name(graph)
-        self.options = options
+        self.options, self.file = options, file
+        declared = input_shape(graph, nhwc=options.layout == "nhwc")
+        if None not in (options.size, declared) and options.size != declared:
+            raise UsageError(
+                f"task.options.onnx.size = {list(options.size or ())}, but {file} declares {list(declared or ())}; "
+                "leave it out"
+            )
+        self.fixed = declared
+        self.stride = 1 if declared or options.size else options.stride
+        size = declared or options.size
+        self.view = self.shown(size) if size else self.shown_whole()
+        self.pixels = Pixels(options.mean, options.std, options.white, options.channels == "bgr")
         self.trunk = convert(graph, [entry], options.features, file) if options.features else None
         if self.trunk is None:
             self.no_features = (
@@ -92,7 +109,14 @@ class _OnnxNetwork(FeatureNetwork):
                 "says, with task.options.loss=outputs"
             )
         self.whole = convert(graph, [entry], [options.output or output_name(graph)], file)
-        self.normalise = Normalize(options.mean, options.std)
+
+    def shown(self, size: tuple[int, int]) -> View:
+        """How pictures are shown to a graph of this size, where nobody says."""
+        return View(size=size)
+
+    def shown_whole(self) -> View:
+        """How they are shown to a graph of any size."""
+        return AS_IS
 
     def features(self, x: Tensor) -> list[Tensor]:
         if self.trunk is None:
@@ -105,24 +129,20 @@ class _OnnxNetwork(FeatureNetwork):
 
     def _inputs(self, x: Tensor) -> list[Tensor]:
         """What the graph takes, one by one: many graphs have a fixed batch of 1."""
-        chosen = self.options
-        if chosen.channels == "bgr":
-            x = x.flip(1)
-        x = self.normalise(self._fitted(chosen.white * x))
-        if chosen.layout == "nhwc":
+        x = self.pixels(x)
+        if self.options.layout == "nhwc":
             x = x.permute(0, 2, 3, 1)
         return [one[None] for one in x]
-
-    def _fitted(self, x: Tensor) -> Tensor:
-        size, stride = self.options.size, self.options.stride
-        if size is not None:
-            return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-        height, width = x.shape[2:]
-        return F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
 
 
 class OnnxClassifier(_OnnxNetwork):
     """Class scores, or with the option `probabilities` what a softmax made of them, of the shape (1, K)."""
+
+    def shown(self, size: tuple[int, int]) -> View:
+        """As classifiers usually are: the shorter side is 256 for a network of 224, the middle of it is seen."""
+        if size[0] != size[1]:
+            return View(size=size)
+        return View(short=round(size[0] * USUAL), crop=size)
 
     def outputs(self, x: Tensor) -> Tensor:
         return _scores(self._raw(x), self.options)
@@ -133,14 +153,18 @@ class OnnxSemantic(_OnnxNetwork):
 
     def outputs(self, x: Tensor) -> Tensor:
         scores = _scores(self._raw(x), self.options)
-        height, width = x.shape[2:]
-        covered = (height, width) if self.options.size else self._fitted(x).shape[2:]
-        scaled = F.interpolate(scores, tuple(covered), mode="bilinear", align_corners=False)
-        return scaled[..., :height, :width]
+        return F.interpolate(scores, x.shape[2:], mode="bilinear", align_corners=False)
 
 
 class OnnxDetector(_OnnxNetwork, Detector):
     """Anchors (1, A, 4 + K) with class probabilities, boxes before them."""
+
+    def shown(self, size: tuple[int, int]) -> View:
+        return replace(self.shown_whole(), letterbox=size)
+
+    def shown_whole(self) -> View:
+        given, white = self.options.grey, self.options.white
+        return View(grey=GREY if given is None else given / white)
 
     def outputs(self, x: Tensor, proposals: Tensor | None = None) -> Tensor:
         chosen = self.options
@@ -148,24 +172,11 @@ class OnnxDetector(_OnnxNetwork, Detector):
         anchors = raw.transpose(1, 2) if chosen.anchors_last else raw
         first = 5 if chosen.objectness else 4
         scores = anchors[..., first:] * anchors[..., 4:5] if chosen.objectness else anchors[..., first:]
-        boxes = box_convert(anchors[..., :4], chosen.boxes, "xyxy") / self._factor(x)
-        return torch.cat([boxes, scores], -1)
+        return torch.cat([box_convert(anchors[..., :4], chosen.boxes, "xyxy"), scores], -1)
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:
         return suppress(self.outputs(x)[0], (x.shape[2], x.shape[3]))
-
-    def _factor(self, x: Tensor) -> float:
-        size = self.options.size
-        return min(size[0] / x.shape[2], size[1] / x.shape[3]) if size else 1.0
-
-    def _fitted(self, x: Tensor) -> Tensor:
-        """Scaled by one factor, and continued in grey."""
-        if self.options.size is None:
-            return letterbox(x, 1.0, self.options.grey, self.options.stride)
-        scaled = letterbox(x, self._factor(x), self.options.grey, 1)
-        height, width = self.options.size
-        return F.pad(scaled, (0, width - scaled.shape[3], 0, height - scaled.shape[2]), value=self.options.grey)
 
 
 def _scores(raw: Tensor, options: OnnxOptions) -> Tensor:

@@ -17,8 +17,8 @@ from typing import Any
 
 from taskodec.errors import UsageError
 from taskodec.hooks.names import nearest
+from taskodec.plugins.networks.inputs import put_input
 from taskodec.plugins.networks.onnx_names import onnx_file
-from taskodec.plugins.networks.scales import check_scale, refuse_scale
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.semantic import Semantic
 
@@ -48,11 +48,17 @@ def load_semseg(
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
     label_ids: str = "coco",
-    scale: float | None = None,
+    input: str | Mapping[str, Any] | None = None,
 ) -> Semantic:
     """The task `semseg` with a network by name; options as for `det`, and `label_ids` as of `Semantic`."""
     lmbdas = ESPNETV2_LMBDAS if network == "espnetv2" and loss == "outputs" else None
-    found = load_semantic(network, weights, offline, onnx, scale)
+    found = load_semantic(network, weights, offline, onnx)
+    put_input(found, network, input)
+    if found.view.crop is not None:
+        raise UsageError(
+            f"task 'semseg' judges every pixel, and task.options.input.crop = {found.view.crop} leaves some out; scale "
+            "pictures with short or size alone"
+        )
     return Semantic(found, "semseg", loss=loss, layers=layers, lmbdas=lmbdas, label_ids=label_ids)
 
 
@@ -61,13 +67,9 @@ def load_semantic(
     weights: str | Path | None = None,
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
-    scale: float | None = None,
 ) -> FeatureNetwork:
     """A network with its weights. UsageError for an unknown name or unfit options, WeightsError without weights."""
-    check_scale(scale)
     file = onnx_file(name, weights, onnx)
-    if name != "espnetv2":
-        refuse_scale(name, scale)
     if file is not None:
         from taskodec.plugins.networks.onnx_networks import OnnxSemantic, read_options
 
@@ -75,7 +77,7 @@ def load_semantic(
     if name == "espnetv2":
         from taskodec.plugins.networks.espnet import espnet
 
-        return espnet(weights, offline, scale)
+        return espnet(weights, offline)
     from taskodec.plugins.networks.torchvision_semantic import SEMANTIC, torchvision_semantic
 
     if name in SEMANTIC:

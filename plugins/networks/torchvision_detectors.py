@@ -35,14 +35,12 @@ PLACES = 200
 """How many proposals of the original the loss on outputs looks at, those most like objects."""
 
 
-def torchvision_detector(
-    name: str, weights: str | Path | None = None, offline: bool = False, scale: float | None = None
-) -> Detector:
+def torchvision_detector(name: str, weights: str | Path | None = None, offline: bool = False) -> Detector:
     """A detector out of `DETECTORS`. WeightsError if its weights cannot be had."""
     model: Any = torchvision_model(name, weights, offline, weights_backbone=None)
     if isinstance(model, MaskRCNN):
-        return TwoStageMasks(model, scale)
-    return TwoStage(model, scale) if hasattr(model, "roi_heads") else OneStage(model, scale)
+        return TwoStageMasks(model)
+    return TwoStage(model) if hasattr(model, "roi_heads") else OneStage(model)
 
 
 class _Scaled(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -59,16 +57,22 @@ class _Scaled(GeneralizedRCNNTransform):  # type: ignore[misc]
 
 
 class _Torchvision(Detector):
-    """What one and two stages share: features are those that the head takes, in torchvision's order."""
+    """What one and two stages share: features are those that the head takes, in torchvision's order.
+
+    The model scales pictures itself, as torchvision publishes it, without smoothing what it reduces.
+    """
 
     min_side = 1
+    scales_itself = True
     feature_scale: float | None = None
 
-    def __init__(self, model: Any, scale: float | None = None) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        if scale is not None:
-            model.transform = _Scaled(model.transform, scale)
+
+    def unscaled(self) -> None:
+        self.model.transform = _Scaled(self.model.transform, 1.0)
+        super().unscaled()
 
     def features(self, x: Tensor) -> list[Tensor]:
         own = self.model.transform

@@ -10,8 +10,9 @@ from torch import nn
 
 from taskodec.plugins.networks.state_dicts import put_weights, read_weights
 from taskodec.plugins.networks.zoo import TORCHVISION
+from taskodec.tasks.views import View
 
-__all__ = ["torchvision_model"]
+__all__ = ["published_view", "torchvision_model"]
 
 COUNTER = "num_batches_tracked"
 WITHOUT_EPS = frozenset({"fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn"})
@@ -30,3 +31,16 @@ def torchvision_model(name: str, given: str | Path | None = None, offline: bool 
         if name in WITHOUT_EPS and isinstance(module, nn.BatchNorm2d):
             module.eps = 0.0
     return model
+
+
+def published_view(name: str) -> View:
+    """How torchvision shows pictures to a network, by the metadata of its first published weights."""
+    (own, *_) = torchvision.models.get_model_weights(name)
+    preset: Any = own.transforms()
+    crop = getattr(preset, "crop_size", None)
+    interpolation = "bicubic" if preset.interpolation.value == "bicubic" else "bilinear"
+    return View(
+        short=preset.resize_size[0],
+        crop=None if crop is None else (crop[0], crop[0]),
+        interpolation=interpolation,
+    )

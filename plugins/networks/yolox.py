@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from taskodec.plugins.networks.boxes import letterbox, suppress
+from taskodec.plugins.networks.boxes import suppress
 from taskodec.plugins.networks.onnx_modules import convert, read_graph
 from taskodec.plugins.networks.zoo import YOLOX_NANO
 from taskodec.tasks.detection import Detector
 from taskodec.tasks.detections import Detections
+from taskodec.tasks.views import Pixels, View
 
 __all__ = ["YOLOX_NANO_TENSORS", "YoloX", "YoloXTensors", "yolox_nano"]
 
@@ -47,18 +48,19 @@ YOLOX_NANO_TENSORS = YoloXTensors(
 class YoloX(Detector):
     """A YOLOX detector; its features are the three levels that its head takes, at 1/8, 1/16 and 1/32.
 
-    A picture is scaled so that its longer side has 416 pixels, and continued in grey to multiples of 32. With `scale`
-    every picture is scaled by this factor instead: for pre-training, where crops stand for parts of larger pictures.
+    It is shown the picture scaled to fit into 416x416 pixels, and continued in grey at the right or at the bottom.
     """
 
+    view = View(letterbox=(SIDE, SIDE), grey=GREY / 255)
+    pixels: Pixels = Pixels(white=255, bgr=True)
     min_side = 1
+    stride = STRIDE
 
     def __init__(
         self,
         file: Path,
         tensors: YoloXTensors = YOLOX_NANO_TENSORS,
         *,
-        scale: float | None = None,
         variances: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class YoloX(Detector):
         self.trunk = convert(graph, [tensors.stem], tensors.features, file)
         self.head = convert(graph, tensors.features, tensors.levels, file)
         self.to(memory_format=torch.channels_last)
-        self.scale, self.variances = scale, variances
+        self.variances = variances
 
     def features(self, x: Tensor) -> list[Tensor]:
         found: list[Tensor] = list(self.trunk(self._stem(x)))
@@ -75,27 +77,23 @@ class YoloX(Detector):
     def outputs(self, x: Tensor, proposals: Tensor | None = None) -> Tensor:
         levels = [_decode(level, s) for level, s in zip(self.head(*self.features(x)), LEVEL_STRIDES, strict=True)]
         anchors = torch.cat(levels, 1)  # (B, A, 5 + K)
-        boxes = anchors[..., :4] / self._factor(x)
-        return torch.cat([boxes, anchors[..., 4:5] * anchors[..., 5:]], -1)
+        return torch.cat([anchors[..., :4], anchors[..., 4:5] * anchors[..., 5:]], -1)
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:
         return suppress(self.outputs(x)[0], (x.shape[2], x.shape[3]))
 
-    def _factor(self, x: Tensor) -> float:
-        return self.scale or SIDE / max(x.shape[2:])
-
     def _stem(self, x: Tensor) -> Tensor:
         """(B, 12, h/2, w/2): BGR in [0, 255], the pixels of every 2x2 one column after the other."""
-        x = letterbox(x.flip(1) * 255, self._factor(x), GREY, STRIDE)
+        x = self.pixels(x)
         return torch.cat([x[..., i::2, j::2] for j in (0, 1) for i in (0, 1)], 1).contiguous(
             memory_format=torch.channels_last
         )
 
 
-def yolox_nano(weights: str | Path | None = None, offline: bool = False, scale: float | None = None) -> YoloX:
+def yolox_nano(weights: str | Path | None = None, offline: bool = False) -> YoloX:
     """YOLOX-Nano, 0.9 million parameters, trained on COCO's 80 categories."""
-    return YoloX(YOLOX_NANO.find(weights, offline), scale=scale, variances=NANO_VARIANCES)
+    return YoloX(YOLOX_NANO.find(weights, offline), variances=NANO_VARIANCES)
 
 
 def _decode(level: Tensor, stride: int) -> Tensor:

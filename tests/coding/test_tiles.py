@@ -201,3 +201,18 @@ def test_seams_cannot_be_seen(lite, monkeypatch):
     assert without["seam"] < 70
     assert without["elsewhere"] > without["seam"] + 10
     assert math.isfinite(without["seam_original"])
+
+
+def test_in_tiles_pictures_and_gradients_are_those_of_the_whole(tiled_codec):
+    x = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    y = tiled_codec.analysis(x, 2.0).y.detach()
+    found = []
+    for limit in (None, 48 * 48):
+        y_hat = y.clone().requires_grad_()
+        x_hat = Tiles(limit).differentiable(tiled_codec, y_hat, 2.0, (96, 128), tiled_codec.synthesis)
+        (x_hat - x).square().sum().backward()
+        found.append((x_hat.detach(), y_hat.grad))
+    assert Tiles(48 * 48).count(tiled_codec, (96, 128), synthesis=True) > 4
+    for whole, tiled in zip(*found, strict=True):
+        assert torch.allclose(whole, tiled, atol=1e-4)
+    assert float(found[0][1].abs().sum()) > 0

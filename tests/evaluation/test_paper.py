@@ -39,7 +39,7 @@ def test_all_tune_tic_as_published(name):
 
 def test_classification_is_weighed_as_published():
     found = settings("cls-closed")
-    assert found.task.options == {"network": "resnet50", "loss": "features"}
+    assert found.task.options == {"network": "resnet50", "loss": "features", "input": "picture"}
     lambdas = (0.0009, 0.0017, 0.0033, 0.006)  # 1000 * lambda * perc + bpp
     assert [found.task.weight(q) for q in (1, 2, 3, 4)] == pytest.approx([1000 * value for value in lambdas])
     assert (found.data.resize, found.data.center_crop) == (256, 256)

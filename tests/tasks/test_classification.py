@@ -72,6 +72,6 @@ def test_it_is_judged_by_labels_and_by_its_own_predictions(images, tmp_path):
     small = images[0][..., :4, :4]  # below the network's smallest size
     judge = task.evaluator(tmp_path / "labels.tsv")
     record = judge.observe("a.png", small, small)
-    assert record["found"] == record["original"] == task.network.outputs(task._fit(small))[0].topk(5).indices.tolist()
+    assert record["found"] == record["original"] == task.network.outputs(task.look(small))[0].topk(5).indices.tolist()
     assert judge.summarise([record])["top1"] == (record["found"][0] == 3)
     assert list(task.evaluator().metrics) == ["agreement"]

@@ -7,6 +7,7 @@ from torch import nn
 from taskodec.errors import UsageError
 from taskodec.tasks.classification import Classification
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
+from taskodec.tasks.views import View
 
 
 class Tiny(FeatureNetwork):
@@ -114,3 +115,33 @@ def test_the_loss_of_several_pictures_takes_one_pass(images, kind):
     task.network.passes = 0
     assert task.batch_loss(swapped, references).tolist() == pytest.approx(alone, rel=1e-3)
     assert task.network.passes == 1
+
+
+def shown(**view):
+    network = Tiny()
+    network.view = View(**view)
+    return FeatureTask(network, "tiny")
+
+
+def test_the_engine_is_told_what_the_network_sees():
+    assert FeatureTask(Tiny(), "tiny").sees(100, 300) is None
+    assert Classification(Tiny(), "tiny", loss="outputs").sees(100, 300) == (100, 300)
+    assert shown(short=20, crop=(16, 16)).sees(100, 300) == (16, 16)
+    assert shown(short=20).sees(100, 300) == (20, 60)
+
+
+def test_a_picture_without_what_the_network_cannot_see_looks_the_same_to_it():
+    generator = torch.Generator().manual_seed(3)
+    coarse = nn.functional.interpolate(torch.rand(1, 3, 6, 9, generator=generator), (80, 120), mode="bicubic").clamp(
+        0, 1
+    )
+    x = (coarse + 0.2 * torch.rand(coarse.shape, generator=generator)).clamp(0, 1)
+    task = shown(short=20, crop=(16, 16))
+    seen = task.seen(x)
+    assert seen.shape == x.shape
+    assert float((task.look(seen) - task.look(x)).abs().mean()) < 0.02
+    assert float(seen.diff(dim=-1).abs().mean()) < 0.5 * float(x.diff(dim=-1).abs().mean())
+    sides = (seen[..., :10] - coarse[..., :10]).abs().mean()
+    assert float(sides) < 0.15  # what is cut off is kept too
+    assert task.seen(x[..., :20, :30]) is None
+    assert FeatureTask(Tiny(), "tiny").seen(x) is None

@@ -19,8 +19,6 @@ def test_det_and_seg_are_registered_and_name_their_options():
             {},
             r"no detector 'yolox_nan', did you mean 'yolox_nano'.*valid: yolox_nano, fastestdet, fasterrcnn",
         ),
-        ("fastestdet", {"scale": 1}, "'fastestdet' scales pictures itself"),
-        ("yolox_nano", {"scale": 0}, r"task\.options\.scale = 0: expected a factor"),
     ],
 )
 def test_what_does_not_exist_says_what_does(name, options, message):

@@ -6,6 +6,8 @@ import torch
 
 from taskodec.errors import WeightsError
 from taskodec.plugins.networks.espnet import WIDTHS, ESPNetV2, espnet
+from taskodec.plugins.networks.inputs import put_input
+from taskodec.tasks.semantic import Semantic
 
 REFERENCE = {
     256: (
@@ -40,29 +42,30 @@ def test_it_has_the_names_and_computes_what_the_authors_code_does(parity, width)
 
 
 def test_scores_have_the_size_of_the_picture_and_a_gradient(network):
-    x = torch.rand(1, 3, 33, 50, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    x = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)).requires_grad_()
     scores = network.outputs(x)
-    assert scores.shape == (1, 21, 33, 50)
+    assert scores.shape == (1, 21, 64, 96)
     scores.square().mean().backward()
     assert torch.isfinite(x.grad).all()
     assert float(x.grad.abs().sum()) > 0
 
 
 def test_features_are_the_levels_of_the_encoder(network):
-    levels = network.features(torch.rand(1, 3, 64, 64))
+    levels = network.features(Semantic(network, "semseg").look(torch.rand(1, 3, 64, 90)))
     assert [tuple(level.shape) for level in levels] == [
         (1, channels, side, side) for channels, side in zip(WIDTHS[256], (192, 96, 48, 24), strict=True)
     ]
     assert len(network.variances) == len(levels)
 
 
-@pytest.mark.parametrize(("side", "scale", "seen"), [(256, 0.75, 192), (256, 0.8, 192), (40, 0.1, 32)])
+@pytest.mark.parametrize(("side", "scale", "seen"), [(256, 0.75, 192), (256, 0.8, 224), (40, 0.1, 32)])
 def test_with_a_scale_it_sees_every_picture_scaled_to_multiples_of_32(side, scale, seen):
-    network = ESPNetV2(WIDTHS[256], scale)
-    levels = network.features(torch.rand(1, 3, side, 2 * side))
-    wide = max(32, round(2 * side * scale / 32) * 32)
+    task = Semantic(ESPNetV2(WIDTHS[256]), "semseg")
+    put_input(task.network, "espnetv2", {"scale": scale})
+    levels = task.network.features(task.look(torch.rand(1, 3, side, 2 * side)))
+    wide = -(-round(2 * side * scale) // 32) * 32
     assert tuple(levels[0].shape[2:]) == (seen // 2, wide // 2)
-    assert network.outputs(torch.rand(1, 3, side, side)).shape == (1, 21, side, side)
+    assert task.classes(torch.rand(1, 3, side, side)).shape == (1, side, side)
 
 
 def test_a_local_file_tells_its_size(tmp_path, parity):

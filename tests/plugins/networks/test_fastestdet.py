@@ -6,7 +6,7 @@ import torch
 
 from taskodec.errors import WeightsError
 from taskodec.plugins.networks.fastestdet import FastestDet, fastestdet
-from taskodec.tasks.detection import COCO_IDS
+from taskodec.tasks.detection import COCO_IDS, Detection
 
 REFERENCE = {
     "keys": "d3b1f2e49282a32f71c6f1ee64b5d2fd87438eb879d3594140f94f06aa6f540f",
@@ -51,7 +51,7 @@ def test_boxes_scores_and_categories_are_decoded(monkeypatch):
         classes[0, category, 5, column] = 0.8
     network = FastestDet().eval()
     monkeypatch.setattr(network.detect_head, "forward", lambda x: (objects, boxes, classes))
-    found = network.detect(torch.rand(1, 3, 220, 440))
+    found = Detection(network, "det").detect(torch.rand(1, 3, 220, 440))
     assert found.categories.tolist() == [COCO_IDS[79], COCO_IDS[0]] == [90, 1]
     assert found.scores.tolist() == pytest.approx([0.5**0.6 * 0.8**0.4, 0.3**0.6 * 0.8**0.4])
     assert found.boxes[0].tolist() == pytest.approx([30, 0, 250, 105])  # 140 ± 110, and 50 ± 55 within the picture
@@ -60,7 +60,7 @@ def test_boxes_scores_and_categories_are_decoded(monkeypatch):
 
 def test_any_size_of_picture_has_a_gradient(network):
     x = torch.rand(1, 3, 40, 90, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    outputs = network.outputs(x)
+    outputs = network.outputs(Detection(network, "det").look(x))
     assert outputs.shape == (1, 22 * 22, 84)
     outputs[..., 4:].amax().backward()
     assert torch.isfinite(x.grad).all()

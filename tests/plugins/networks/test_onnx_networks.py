@@ -63,7 +63,7 @@ def test_a_classifier_sees_what_its_options_say(tmp_path, x, layout):
     assert torch.allclose(task.network.outputs(x).softmax(1), middle.mean((2, 3)).softmax(1), atol=1e-5)
     assert task.network.features(torch.cat([x, x]))[0].shape == (2, 5, 4, 6)
     large = nn.functional.interpolate(x, scale_factor=2)
-    assert task.network.features(large)[0].shape == (1, 5, 4, 6)
+    assert task.prepare(large).features[0].shape == (1, 5, 4, 6)
 
 
 def test_a_segmenter_gives_scores_of_the_pictures_pixels(tmp_path, x):
@@ -72,8 +72,10 @@ def test_a_segmenter_gives_scores_of_the_pictures_pixels(tmp_path, x):
     task = load_semseg(f"onnx:{tmp_path / 'net.onnx'}", loss="outputs", onnx=options)
     expected = nn.functional.interpolate(conv(prepared(x)), scale_factor=4, mode="bilinear", align_corners=False)
     assert torch.allclose(task.network.outputs(x), expected, atol=1e-3)
-    assert torch.allclose(task.network.outputs(x[..., :20])[..., :14], expected[..., :14], atol=1e-3)
-    assert task.network.outputs(x[..., :13, :21]).shape == (1, 5, 13, 21)
+    narrow = x[..., :20]
+    assert task.look(narrow).shape == (1, 3, 16, 24)
+    assert torch.equal(task.classes(narrow)[..., :14], expected.argmax(1)[..., :14])
+    assert task.classes(x[..., :13, :21]).shape == (1, 13, 21)
     x_hat = (0.9 * x).requires_grad_()
     task.loss(x_hat, task.prepare(x)).backward()
     assert float(x_hat.grad.abs().sum()) > 0
@@ -85,11 +87,13 @@ def test_a_detectors_boxes_are_turned_into_the_pictures_pixels(tmp_path, x):
     task = load_det(f"onnx:{tmp_path / 'net.onnx'}", onnx={**options, "grey": 0.5})
     wide = nn.functional.interpolate(x, (21, 32), mode="bilinear", antialias=True, align_corners=False)
     raw = conv(nn.functional.pad(wide, (0, 0, 0, 11), value=0.5)).flatten(2).transpose(1, 2)
-    found = task.network.outputs(x)
-    left = (raw[..., 0] - raw[..., 2] / 2) * 24 / 32
+    found = task.network.outputs(task.look(x))
+    left = raw[..., 0] - raw[..., 2] / 2
     assert torch.allclose(found[..., 0], left, atol=1e-5)
     assert torch.allclose(found[..., 4:], raw[..., 4:5] * raw[..., 5:], atol=1e-5)
-    assert set(task.network.detect(x).categories.tolist()) <= {1, 2, 3}
+    seen, objects = task.network.detect(task.look(x)), task.detect(x)
+    assert torch.allclose(objects.boxes, (seen.boxes * 24 / 32).clamp(max=torch.tensor([24.0, 16, 24, 16])), atol=0.3)
+    assert set(objects.categories.tolist()) <= {1, 2, 3}
 
 
 def test_without_features_the_error_says_how_to_name_them(tmp_path, x):

@@ -69,15 +69,3 @@ def test_labels_may_be_cocos_or_the_networks(lraspp_file):
     tasks = [load_semseg("lraspp_mobilenet_v3_large", lraspp_file, label_ids=ids) for ids in ("network", "coco")]
     own, coco = (task.evaluator() for task in tasks)
     assert (own.table[18].item(), coco.table[18].item()) == (18, 12)  # a dog
-
-
-@pytest.mark.parametrize(
-    ("name", "scale", "message"),
-    [
-        ("lraspp_mobilenet_v3_large", 0.5, "'lraspp_mobilenet_v3_large' scales pictures itself"),
-        ("espnetv2", 5, r"task\.options\.scale = 5: expected a factor above 0 and at most 4"),
-    ],
-)
-def test_a_scale_that_cannot_be(name, scale, message):
-    with pytest.raises(UsageError, match=message):
-        load_semseg(name, scale=scale)

@@ -100,10 +100,10 @@ def test_outputs_hold_what_the_network_detects(network, x):
 def test_features_are_the_backbones_at_the_scale_that_is_asked_for(network, x, monkeypatch):
     sizes = [f.shape[2:] for f in network.features(x)]
     assert sizes[0] in {(8, 12), (8, 8)}
-    scaled = torchvision_detector("it", scale=0.5)
-    half = [tuple(f.shape[2:]) for f in scaled.features(x)]
+    task = load_det("ssd300_vgg16", input={"scale": 0.5})  # which is the same model here
+    half = [tuple(f.shape[2:]) for f in task.prepare(x).features]
     assert half in ([(4, 8), (2, 4)], [(3, 4), (1, 2)])  # SSD takes any size, the others multiples of 32
-    assert bool((scaled.eval().detect(x).boxes <= torch.tensor([70, 50, 70, 50])).all())
+    assert bool((task.detect(x).boxes <= torch.tensor([70, 50, 70, 50])).all())
 
 
 def test_the_loss_on_features_may_have_a_scale_of_its_own(network, x):
@@ -111,10 +111,13 @@ def test_the_loss_on_features_may_have_a_scale_of_its_own(network, x):
     wanted = network.detect(x).boxes  # of the same model, which a task puts into another memory layout
     features = found.features(x)
     assert torch.equal(found.detect(x).boxes, wanted)
-    for one, other in zip(features, torchvision_detector("it", scale=0.5).features(x), strict=True):
-        assert torch.equal(one, other)
+    half = load_det("ssd300_vgg16", input={"scale": 0.5, "antialias": False})
+    for one, other in zip(features, half.prepare(x).features, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
     with pytest.raises(UsageError, match=r"task\.options\.feature_scale = 0: expected a factor"):
         load_det("ssd300_vgg16", feature_scale=0)
+    with pytest.raises(UsageError, match=r"leave it out, or task\.options\.input"):
+        load_det("ssd300_vgg16", feature_scale=1, input="picture")
 
 
 def test_masks_have_the_pictures_size(network, x):
