@@ -13,12 +13,12 @@ __all__ = ["as_json", "markdown", "print_tables"]
 HEADER = (
     "loss",
     "of untuned",
-    "grid, of untuned",
+    "grid",
     "of the grid",
-    "worst photo",
-    "best one setting",
+    "worst",
+    "setting",
     "of it",
-    "sent untuned",
+    "untuned",
     "missed",
     "worse",
     "BD-rate",
@@ -48,7 +48,7 @@ def _table(summary: SuiteSummary) -> Table:
     rows = [_row(result) for result in summary.results]
     missed, worse = (str(sum(getattr(r, name) for r in summary.results)) for name in ("missed", "worse"))
     total = (f"{summary.of_untuned:.3f}", "", f"{summary.of_grid:.3f}, worst {summary.worst:.3f}")
-    rows.append(("all, geometric mean", *total, "", "", "", "", missed, worse, "", ""))
+    rows.append(("all", *total, "", "", "", "", missed, worse, "", ""))
     return Table("Cost of the default for each loss", HEADER, rows)
 
 
@@ -71,8 +71,10 @@ def _row(r: SuiteResult) -> tuple[str, ...]:
 
 def _notes(summary: SuiteSummary, suite: Suite) -> list[str]:
     return [
-        "costs: lmbda * loss + bits per pixel of the file, as geometric means of ratios over photographs and qualities",
-        f"grid: the cheapest of {', '.join(suite.grid)}, chosen anew for each photograph and quality",
+        "costs: lmbda * loss + bits per pixel of the file, as geometric means of ratios over photographs and qualities; all: "
+        "over losses",
+        f"grid, of untuned: the cheapest of {', '.join(suite.grid)}, chosen anew for each photograph and quality",
+        "worst: of the grid, for one photograph; setting: the one of the grid that is best for all, and the cost of it",
         f"missed: sent untuned where the grid gains {GAIN:.0%} or more; worse: dearer than untuned",
         "BD-rate: by the loss, against untuned files; seconds: the processor's, for one photograph",
         *summary.notes,

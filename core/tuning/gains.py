@@ -20,9 +20,7 @@ def why_untuned(tuned: Tuned, wanted: int) -> str | None:
         return f"{said}: the time budget had no room for a step; allow more"
     share = tuned.lmbda * before.loss / before.cost if before.cost else 0.0
     if tuned.diverged:
-        why = (
-            "its steps left the finite numbers, as a root or logarithm of 0 in the loss does: add a small number there"
-        )
+        why = "its steps left the finite numbers; a root or logarithm of 0 in the loss may be why: add something small"
     elif before.loss == 0:
         why = "the loss is 0 already, and all that is left to save are bits; try a lower quality"
     elif share < LITTLE:

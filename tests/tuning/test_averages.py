@@ -5,7 +5,7 @@ import torch
 
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.contracts.function_task import FunctionTask
-from taskodec.settings.model import PhaseSettings
+from taskodec.settings.model import PhaseSettings, TTFTSettings
 from taskodec.tuning.averages import Averages
 from taskodec.tuning.gains import why_untuned
 from taskodec.tuning.ttft import Tuner
@@ -55,7 +55,7 @@ def test_the_way_back_is_to_the_marked_average_and_averages_begin_anew():
         assert v.item() == 2
 
 
-@pytest.mark.parametrize("lr", [3.0, 100.0, 1e38])
+@pytest.mark.parametrize("lr", [3.0, 100.0])
 def test_steps_that_are_far_too_large_find_their_size(tiny_codec, adapter, photo, lr):
     tuner = Tuner(tiny_codec, adapter, mse, 2.0)
     tuned = tuner.tune(photo, [phase(60, lr)])
@@ -78,15 +78,8 @@ def test_each_image_of_a_pass_goes_its_own_way(tiny_codec, adapter, photo, train
 
 
 def test_averages_and_patches_together(tiny_codec, adapter, photo):
-    settings = load_with_patch()
-    tuned = Tuner(tiny_codec, adapter, mse, 2.0, switches=settings).tune(photo, [phase(20)])
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0, switches=TTFTSettings(patch=32)).tune(photo, [phase(20)])
     assert tuned.best.cost < tuned.untuned.cost
-
-
-def load_with_patch():
-    from taskodec.settings.model import TTFTSettings
-
-    return TTFTSettings(patch=32)
 
 
 def test_the_same_twice(tiny_codec, adapter, photo):
@@ -96,14 +89,14 @@ def test_the_same_twice(tiny_codec, adapter, photo):
 
 
 def test_nothing_gained_is_explained(tiny_codec, adapter, photo):
-    tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase(2, 500.0, backtrack=1.0)])
+    tuned = Tuner(tiny_codec, adapter, mse, 2.0, lmbda=2.0).tune(photo, [phase(2, 500.0, backtrack=1.0)])
     assert tuned.best is tuned.untuned
     assert "more steps" in why_untuned(tuned, 2)
     assert why_untuned(tuned, 0) is None
     assert "time budget" in why_untuned(replace(tuned, steps=0), 2)
     assert "root" in why_untuned(replace(tuned, diverged=True), 2)
     assert "raise task.lmbda_scale" in why_untuned(replace(tuned, lmbda=1e-6), 2)
-    heavy = replace(tuned.untuned, cost=2000 * tuned.untuned.loss * 1.001)
+    heavy = replace(tuned.untuned, cost=2 * tuned.untuned.loss * 1.001)
     assert "lower task.lmbda_scale" in why_untuned(replace(tuned, untuned=heavy, best=heavy), 2)
     without = replace(tuned.untuned, loss=0.0)
     assert "is 0 already" in why_untuned(replace(tuned, untuned=without, best=without), 2)
