@@ -23,8 +23,8 @@ from taskodec.coding.streams import quantize_quality
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.evaluation.methods import Method, Qualities
+from taskodec.evaluation.versions import digest_of, task_version
 from taskodec.evaluation.ways import AnchorWay, LearnedWay, OriginalWay, Way
-from taskodec.evaluation_versions import digest_of, task_version
 from taskodec.files.rows import RowFile
 from taskodec.hooks.registry import Registry
 from taskodec.images.framing import WHOLE, Framing
