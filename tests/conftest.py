@@ -229,8 +229,8 @@ def pieces():
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tiny_codec):
-    """Run a command with the tiny codec registered: exit code, standard output, standard error."""
+def with_tiny(monkeypatch, tiny_codec):
+    """The tiny codec is registered for commands."""
 
     def load(quality=3.0, checkpoint=None):
         if checkpoint is None:
@@ -250,6 +250,11 @@ def run(monkeypatch, capsys, tiny_codec):
     plugins.register(Plugin(), "tests")
     monkeypatch.setattr(registry, "default_registry", lambda: plugins)
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+
+@pytest.fixture
+def run(with_tiny, capsys):
+    """Run a command with the tiny codec registered: exit code, standard output, standard error."""
 
     def call(*arguments):
         with pytest.raises(SystemExit) as caught:
