@@ -61,7 +61,7 @@ def _measured(
     from taskodec.evaluation.rows import row_file
 
     file = row_file(call.output)
-    measured = []
+    measured: list[tuple[SuiteLoss, Case, Sequence[Row]]] = []
     for loss, case in cases:
         if own.report_only:
             rows = case.measured(file)

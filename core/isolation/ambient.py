@@ -137,7 +137,7 @@ class _Process:
     def _leave(self, me: int, callers: Mapping[Switch, Any]) -> None:
         """Set the caller's switches again, and let others have the turn once this thread is out."""
         _make_plain()  # whatever a plugin has set inside
-        for switch, value in reversed(callers.items()):
+        for switch, value in reversed(list(callers.items())):
             switch.write(value)
         if me not in self.inside and self.turn == me:
             self.turn = None

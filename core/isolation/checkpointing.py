@@ -29,19 +29,19 @@ _swapping = Lock()
 def checkpointed(network: nn.Module) -> Iterator[None]:
     """Within, blocks of a network keep their inputs only; what is inside is computed again in the backward pass."""
     with _swapping:
-        blocks = [block for block in _blocks(network) if isinstance(_put(block), _Sparing)]
-        for block in blocks:
-            block.forward.users += 1
-    token = _SPARED.set(_SPARED.get().union(blocks))
+        sparing = [found for found in map(_put, _blocks(network)) if isinstance(found, _Sparing)]
+        for one in sparing:
+            one.users += 1
+    token = _SPARED.set(_SPARED.get().union(one.block for one in sparing))
     try:
         yield
     finally:
         _SPARED.reset(token)
         with _swapping:
-            for block in blocks:
-                block.forward.users -= 1
-                if not block.forward.users:
-                    del block.forward
+            for one in sparing:
+                one.users -= 1
+                if not one.users:
+                    del vars(one.block)["forward"]
 
 
 def computed_twice(function: Callable[[], T], device: torch.device) -> T:

@@ -19,7 +19,7 @@ def named(what: str, kind: type[TaskodecError], *passing: type[Exception]) -> It
     """
     try:
         yield
-    except (KeyboardInterrupt, *passing):
+    except (KeyboardInterrupt, *passing):  # type: ignore[misc]  # mypy does not see through the star
         raise
     except BaseException as error:
         if getattr(error, "raised_by_caller", False):

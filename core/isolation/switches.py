@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch.overrides import _len_torch_function_stack, _pop_mode, _push_mode
+from torch._C import _len_torch_function_stack
+from torch.overrides import _pop_mode, _push_mode
 from torch.utils import _device
 from torch.utils._device import DeviceContext
 
@@ -63,7 +64,7 @@ class _Fp32(Switch):
         full = tuple(
             (backend, kind, "none" if precision == "ieee" else precision) for backend, kind, precision in value
         )
-        return full == self.plain
+        return bool(full == self.plain)
 
 
 @cache
@@ -219,14 +220,15 @@ def _nest(wanted: int) -> None:
 
 def _modes() -> list[Any]:
     """What torch's functions go through, innermost last: a default device is one of them."""
-    return torch.overrides._get_current_function_mode_stack() if _len_torch_function_stack() else []
+    stack: Any = torch.overrides._get_current_function_mode_stack
+    return list(stack()) if _len_torch_function_stack() else []
 
 
 def _set_modes(modes: list[Any]) -> None:
     for _ in range(_len_torch_function_stack()):
-        _pop_mode()
+        _pop_mode()  # type: ignore[no-untyped-call]
     for mode in modes:
-        _push_mode(mode)
+        _push_mode(mode)  # type: ignore[no-untyped-call]
 
 
 def _name_default(context: Any, current: torch.device | None) -> None:

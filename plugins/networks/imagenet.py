@@ -186,16 +186,23 @@ def timm_classifier(name: str, given: str | Path | None = None, offline: bool = 
     else:
         model = _from_timm(name, config, offline)
     count = len(model.feature_info)
-    found = timm.data.resolve_model_data_config(model)
+    found = _data_config(model)
     pixels = Pixels(found["mean"], found["std"])
     network = Classifier(model, pixels, range(max(0, count - 4), count), timm_view(model))
     network.fixed = network.view.seen if config.get("fixed_input_size") else None
     return network
 
 
+def _data_config(model: nn.Module) -> dict[str, Any]:
+    from timm.data import config
+
+    found: dict[str, Any] = config.resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    return found
+
+
 def timm_view(model: nn.Module) -> View:
     """How timm shows pictures to a model, by its metadata: `timm.data.create_transform`, without augmentation."""
-    config = timm.data.resolve_model_data_config(model)
+    config = _data_config(model)
     height, width = config["input_size"][1:]
     larger = [math.floor(side / config["crop_pct"]) for side in (height, width)]
     look = View(interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torchvision
 from torch import nn
@@ -38,7 +38,7 @@ def published_view(name: str) -> View:
     (own, *_) = torchvision.models.get_model_weights(name)
     preset: Any = own.transforms()
     crop = getattr(preset, "crop_size", None)
-    interpolation = "bicubic" if preset.interpolation.value == "bicubic" else "bilinear"
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic" if preset.interpolation.value == "bicubic" else "bilinear"
     return View(
         short=preset.resize_size[0],
         crop=None if crop is None else (crop[0], crop[0]),

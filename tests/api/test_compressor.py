@@ -263,7 +263,8 @@ def test_qualities_are_checked_however_warm_the_codec_is(tiny, tuned_stream):
 
 
 def test_a_picture_that_is_not_finite_is_damage(tiny, tuned_stream, tiny_codec, monkeypatch):
-    monkeypatch.setattr(tiny_codec, "synthesis", lambda y_hat, quality: torch.full((1, 3, 64, 96), torch.nan))
+    synthesis = tiny_codec.synthesis
+    monkeypatch.setattr(tiny_codec, "synthesis", lambda y_hat, quality: synthesis(y_hat, quality) * torch.nan)
     with pytest.raises(DamagedStreamError, match="NaN"):
         Decompressor(tiny_settings(), tiny).decompress(tuned_stream.to_bytes())
 

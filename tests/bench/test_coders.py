@@ -56,7 +56,7 @@ def test_an_anchor_that_is_not_registered_is_a_wrong_call():
     ("changes", "words"),
     [
         ({"decode": None}, "TypeError: found a SimpleNamespace, expected qualities, version, encode and decode"),
-        ({"qualities": ()}, "no qualities"),
+        ({"qualities": ()}, "its qualities are [], expected numbers"),
         ({"qualities": ("high",)}, "ValueError"),
         ({"encode": fails(FileNotFoundError("no such program: vtm"))}, "FileNotFoundError: no such program: vtm"),
         ({"encode": lambda image, quality: "text"}, "encode returned a str, expected bytes"),

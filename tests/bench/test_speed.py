@@ -197,7 +197,11 @@ def test_a_picture_of_the_wrong_size_is_an_error(images):
 
 
 def test_errors_keep_their_type(images, settings, registry, tiny_codec, monkeypatch):
+    analysis = tiny_codec.analysis
+
     def refuse(x, quality):
+        if x.shape[2:] == (64, 64):  # with which a codec is tried when it is loaded
+            return analysis(x, quality)
         raise ImageError("too dark")
 
     monkeypatch.setattr(tiny_codec, "analysis", refuse)

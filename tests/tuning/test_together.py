@@ -110,11 +110,11 @@ def test_images_tuned_together_become_what_they_become_alone(tiny_codec, adapter
 
 def test_an_image_that_diverges_or_fails_leaves_the_others_alone(tiny_codec, adapter, photo):
     def loss(x_hat, x):
-        weight = x.mean() - photo.mean()  # zero for one of them
+        weight = photo.mean() - x.mean()  # zero for one of them
         return ((x_hat - x).square() / weight.where(weight != 0, torch.tensor(float("nan")))).mean()
 
     other = photo * 0.5
-    task = FunctionTask("picky", loss, lmbda=-2000.0)
+    task = FunctionTask("picky", loss, lmbda=2000.0)
     failed, tuned = Tuner(tiny_codec, adapter, task, 2.0).tune_many([photo, other], [LATENTS])
     assert isinstance(failed, TaskError)
     assert "the loss is nan" in str(failed)
