@@ -98,10 +98,10 @@ class TaskSettings(_Named):
 class LimitSettings(Model):
     """What keeps memory bounded, in pixels.
 
-    Images beyond `max_pixels` are refused. A step of tuning sees at most `max_tuning_pixels` at once: larger images
-    are tuned in patches or tiles, or refused where there is no such way. Tuning keeps activations of codec and task
-    network: about 2 kB a pixel for `cls` with `lite`, 6 kB with `tic`, 0.4 kB for `human`. Transforms without a
-    gradient work on at most `tile` pixels at once, where the codec can be tiled.
+    Images beyond `max_pixels` are refused. A step of tuning sees at most `max_tuning_pixels` at once: larger images are
+    tuned in patches or tiles, or refused where there is no such way. Tuning keeps activations of codec and task
+    network: about 2 kB a pixel for `cls` with `lite`, 6 with `tic`, 0.4 for `human`. Transforms without a gradient
+    work on at most `tile` pixels at once, where the codec can be tiled.
     """
 
     max_tuning_pixels: Size = 2**22
