@@ -71,8 +71,8 @@ def _row(r: SuiteResult) -> tuple[str, ...]:
 
 def _notes(summary: SuiteSummary, suite: Suite) -> list[str]:
     return [
-        "costs: lmbda * loss + bits per pixel of the file, as geometric means of ratios over photographs, qualities; "
-        "all: over losses",
+        "costs: lmbda * loss + bits per pixel of the file, as geometric means of ratios over photographs and "
+        "qualities; all: over losses",
         f"grid, of untuned: the cheapest of {', '.join(suite.grid)}, chosen anew for each photograph and quality",
         "worst: of the grid, for one photograph; setting: the one of the grid that is best for all, and the cost of it",
         f"missed: sent untuned where the grid gains {GAIN:.0%} or more; worse: dearer than untuned",
