@@ -73,7 +73,7 @@ class EntropyBottleneck(nn.Module):
         logit = math.log(2 / tail_mass - 1)
         self.target: Tensor
         self.register_buffer("target", torch.tensor([-logit, 0.0, logit]), persistent=False)
-        self.register_load_state_dict_pre_hook(_take_old_names)
+        self.register_load_state_dict_pre_hook(_take_old_names)  # type: ignore[no-untyped-call]
 
     def likelihood(self, values: Tensor) -> Tensor:
         """Probability mass of the unit interval around each value: (C, 1, K) for (C, 1, K)."""
