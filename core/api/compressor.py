@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from taskodec.api.loading import (
     DEFAULT_ADAPTER,
-    FILE_ADAPTER,
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
@@ -24,8 +22,8 @@ from taskodec.api.loading import (
     codec_for_stream,
     has_quality,
     load_codec,
-    unsent_options,
 )
+from taskodec.api.notes import notes_on_adapter, notes_on_quality
 from taskodec.api.result import Result
 from taskodec.coding.streams import padded, quantize_quality, read_latents
 from taskodec.coding.tiles import Tiles
@@ -46,7 +44,7 @@ from taskodec.hooks.registry import Registry, default_registry
 from taskodec.hooks.sending import sent
 from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image, to_pil
 from taskodec.isolation.activation import inactive
-from taskodec.isolation.ambient import in_clean_state
+from taskodec.isolation.ambient import in_clean_state, trainable
 from taskodec.isolation.faults import named
 from taskodec.isolation.guests import as_guest
 from taskodec.isolation.sharing import InUseError, shared
@@ -76,7 +74,7 @@ class Compressor:
         self._made_of = (settings, registry, task, codec)
         self.device = choose_device(settings.device)
         self.quality = quantize_quality(settings.quality)
-        self.codec = _trainable(codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
+        self.codec = trainable(codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
         self.codec.check_quality(self.quality)
         given = task or settings.task.name
         if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
@@ -87,8 +85,8 @@ class Compressor:
             registry, settings.adapter, self.codec, self.task.name, settings.task.options
         )
         settings = settings.model_copy(update={"adapter": adapter})
-        self.notes = [*_notes(settings, self.quality), *passed_over]
-        self.notes_on_adapter = _notes_on_adapter(adapter)
+        self.notes = [*notes_on_quality(settings, self.quality), *passed_over]
+        self.notes_on_adapter = notes_on_adapter(adapter)
         self.phases = steps_of(settings.ttft.phases, settings.ttft.steps)
         self.adapter = self._adapter(registry, settings)
         used = settings.task.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
@@ -295,25 +293,3 @@ def decompress(stream: bytes | str | os.PathLike[str], *, settings: Settings | N
         except OSError as error:
             raise StreamError(f"{path} cannot be read: {error.strerror or error}") from error
     return Decompressor(settings).decompress(stream)
-
-
-def _trainable(codec: Codec) -> Codec:
-    """The codec or, if it was made in inference mode, whose tensors no gradient can go through, a copy that was not."""
-    return copy.deepcopy(codec) if any(value.is_inference() for value in codec.state_dict().values()) else codec
-
-
-def _notes(settings: Settings, quality: float) -> list[str]:
-    """What a user should know of how the settings were taken."""
-    if quality == settings.quality:
-        return []
-    return [f"quality {settings.quality:g} rounded to {quality:g}: streams hold multiples of 1/16"]
-
-
-def _notes_on_adapter(chosen: AdapterSettings) -> list[str]:
-    """What decoding needs of a stream that was made with this adapter, and is in no stream."""
-    if chosen.name == FILE_ADAPTER:
-        return [f"decoding needs the adapter's file: --adapter {chosen.options.get('path', 'FILE')}"]
-    if unsent := unsent_options(chosen):
-        named = ", ".join(f"adapter.options.{name}" for name in unsent)
-        return [f"streams do not carry {named}: decoding may need adapter.name and these set to the same"]
-    return []

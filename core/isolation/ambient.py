@@ -8,6 +8,7 @@ side; where a caller has set one, they take turns. The number of threads is a ma
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -18,14 +19,16 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from taskodec.errors import UsageError
 from taskodec.isolation.switches import Switch, ThreadSwitches, process_switches
 
-__all__ = ["clean", "in_clean_state", "kept"]
+__all__ = ["clean", "in_clean_state", "kept", "trainable"]
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @contextmanager
@@ -199,3 +202,8 @@ def _check_fork() -> None:
             "here, so that PyTorch would wait for them for ever: start processes with "
             'multiprocessing.get_context("spawn"), or call torch.set_num_threads(1) first in a forked one'
         )
+
+
+def trainable(module: ModuleT) -> ModuleT:
+    """The module or, if it was made in inference mode, through whose tensors no gradient can go, a copy that was not."""
+    return copy.deepcopy(module) if any(value.is_inference() for value in module.state_dict().values()) else module

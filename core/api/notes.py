@@ -1,0 +1,25 @@
+"""What a user should know of how settings were taken, and of what decoding will need."""
+
+from __future__ import annotations
+
+from taskodec.api.loading import FILE_ADAPTER, unsent_options
+from taskodec.settings.model import AdapterSettings, Settings
+
+__all__ = ["notes_on_adapter", "notes_on_quality"]
+
+
+def notes_on_quality(settings: Settings, quality: float) -> list[str]:
+    """What a user should know of how the settings were taken."""
+    if quality == settings.quality:
+        return []
+    return [f"quality {settings.quality:g} rounded to {quality:g}: streams hold multiples of 1/16"]
+
+
+def notes_on_adapter(chosen: AdapterSettings) -> list[str]:
+    """What decoding needs of a stream that was made with this adapter, and is in no stream."""
+    if chosen.name == FILE_ADAPTER:
+        return [f"decoding needs the adapter's file: --adapter {chosen.options.get('path', 'FILE')}"]
+    if unsent := unsent_options(chosen):
+        named = ", ".join(f"adapter.options.{name}" for name in unsent)
+        return [f"streams do not carry {named}: decoding may need adapter.name and these set to the same"]
+    return []
