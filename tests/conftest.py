@@ -1,11 +1,9 @@
 """Fixtures that several test files share."""
 
-import hashlib
 import importlib.util
 import os
 import threading
 import warnings
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,27 +12,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many threads as there are processe
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
+from faulty_server import FaultyServer
 from hypothesis import HealthCheck
 from hypothesis import settings as property_settings
-from torch import nn
+from tiny_codec import TinyCodec
 
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.cli.main import main
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.lite.codec import Lite
-from taskodec.coding.bottleneck import EntropyBottleneck
 from taskodec.coding.priors import (
     bottleneck_tables,
-    decode_bottleneck,
-    decode_gaussian,
-    encode_bottleneck,
-    encode_gaussian,
-    estimate_bottleneck,
-    estimate_gaussian,
 )
 from taskodec.coding.streams import StreamWriter
-from taskodec.contracts import Codec, Entropy, Latents
 from taskodec.export.folder import Form, export_codec
 from taskodec.extras import missing
 from taskodec.hooks import registry
@@ -71,62 +62,6 @@ def pytest_runtest_setup(item):
     """Leave out the tests that import CompressAI where it is not installed."""
     if WITHOUT_COMPRESSAI and item.get_closest_marker("compressai"):
         pytest.skip(WITHOUT_COMPRESSAI)
-
-
-class TinyCodec(Codec):
-    """A whole hyperprior codec with random weights: small enough to make anew for every test."""
-
-    name = "tiny"
-    stride = 16
-    qualities = (1.0, 2.0, 3.0, 4.0)
-    continuous = True
-
-    def __init__(self, M=8, Z=4):
-        super().__init__()
-        self.g_a = nn.Sequential(nn.Conv2d(3, M, 5, 4, 2), nn.GELU(), nn.Conv2d(M, M, 5, 4, 2))
-        self.g_s = nn.Sequential(nn.ConvTranspose2d(M, M, 5, 4, 2, 3), nn.GELU(), nn.ConvTranspose2d(M, 3, 5, 4, 2, 3))
-        self.h_a = nn.Conv2d(M, Z, 1)
-        self.h_s = nn.Conv2d(Z, 2 * M, 1)
-        self.entropy_bottleneck = EntropyBottleneck(Z, init_scale=4)
-        self.tables = bottleneck_tables(self.entropy_bottleneck)
-
-    def lmbda(self, quality):
-        return 0.0018 * 2.0 ** (quality - 1)
-
-    def gain(self, quality):
-        return 4 * 2 ** (torch.as_tensor(quality, dtype=torch.float32).reshape(-1, 1, 1, 1) / 2)
-
-    def analysis(self, x, quality):
-        y = self.g_a(x) * self.gain(quality)
-        return Latents(y, self.h_a(y))
-
-    def scales_and_means(self, z_hat):
-        scales, means = self.h_s(z_hat).chunk(2, 1)
-        return scales.exp().clamp(0.11, 256), means
-
-    def entropy(self, latents, quality, rounding):
-        z_hat, z_likelihoods = estimate_bottleneck(latents.z, self.entropy_bottleneck, rounding)
-        y_hat, y_likelihoods = estimate_gaussian(latents.y, *self.scales_and_means(z_hat), rounding)
-        return Entropy(y_hat, {"y": y_likelihoods, "z": z_likelihoods}, z_hat)
-
-    def synthesis(self, y_hat, quality):
-        return 0.5 + self.g_s(y_hat / self.gain(quality))
-
-    def encode(self, latents, quality, coder):
-        z_hat = encode_bottleneck(latents.z, self.entropy_bottleneck, self.tables, coder)
-        return encode_gaussian(latents.y, *self.scales_and_means(z_hat), coder)
-
-    def decode(self, size, quality, coder):
-        shape = (size[0] // 16, size[1] // 16)
-        z_hat = decode_bottleneck(shape, self.entropy_bottleneck, self.tables, coder)
-        return decode_gaussian(*self.scales_and_means(z_hat), coder)
-
-    def adapter_layers(self, side):
-        root, module = ("g_a", self.g_a) if side == "encoder" else ("g_s", self.g_s)
-        return {f"{root}.{i}": module[i] for i in (0, 2)}
-
-    def aux_loss(self):
-        return self.entropy_bottleneck.loss()
 
 
 @pytest.fixture
@@ -324,67 +259,6 @@ def written(small_lite, small_adapter):
         return StreamWriter(codec, adapter, quality, x.shape[2:]).write(latents, delta).stream
 
     return write
-
-
-class FaultyServer(ThreadingHTTPServer):
-    """Files over HTTP with ranges and ETags, and the faults that a test wants; `asked` has path and range of requests.
-
-    `came` is released for each of them, for those that a client does not wait for.
-
-    `faults` has, for each coming request, `cut` (half of what is asked for, then the end), `stall` (half, then
-    nothing), or a status; without an entry the request is answered. `ranges` False sends all files whole.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _FaultyHandler)
-        self.files, self.faults, self.asked, self.ranges = {}, [], [], True
-        self.release, self.came = threading.Event(), threading.Semaphore(0)
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request, client_address):
-        """A client that has gone is what tests are about."""
-
-
-class _FaultyHandler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        server.asked.append((self.path, self.headers.get("Range")))
-        server.came.release()
-        fault = server.faults.pop(0) if server.faults else None
-        data = server.files.get(self.path)
-        if isinstance(fault, int) or data is None:
-            self.send_error(fault or 404)
-            return
-        tag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
-        start = self._start(data, tag)
-        if start > len(data):
-            self.send_error(416)
-            return
-        body = data[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", tag)
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if fault else body)
-        if fault == "stall":
-            self.wfile.flush()
-            server.release.wait()
-
-    def _start(self, data, tag):
-        wanted = self.headers.get("Range")
-        if not wanted or not self.server.ranges or self.headers.get("If-Range", tag) != tag:
-            return 0
-        return int(wanted.removeprefix("bytes=").rstrip("-"))
-
-    def log_message(self, format, *args):
-        pass
 
 
 @pytest.fixture

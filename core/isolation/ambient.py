@@ -205,5 +205,5 @@ def _check_fork() -> None:
 
 
 def trainable(module: ModuleT) -> ModuleT:
-    """The module or, if it was made in inference mode, through whose tensors no gradient can go, a copy that was not."""
+    """The module or, if it was made in inference mode, through which no gradient can go, a copy that was not."""
     return copy.deepcopy(module) if any(value.is_inference() for value in module.state_dict().values()) else module
