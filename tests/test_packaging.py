@@ -138,7 +138,7 @@ def test_the_first_command_of_the_readme_can_be_repeated():
 
 
 def test_the_readme_leads_to_every_page():
-    links = set(re.findall(r"\]\(([^):]+)\)", README))
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", README)}
     assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= links
     assert all((ROOT / link).is_file() for link in links)
 

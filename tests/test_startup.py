@@ -13,4 +13,4 @@ def test_the_command_and_the_import_are_timed_in_new_processes():
         r"^(.+): (\d\.\d{3}) s, \d\.\d{3} s of the CPU, medians of 1(  above [\d.]+ s)?$", done.stdout, re.M
     )
     assert [name for name, *_ in lines] == ["taskodec --help", "import taskodec"]
-    assert done.returncode == int(any(above for _, above in lines)), done.stderr
+    assert done.returncode == int(any(above for *_, above in lines)), done.stderr

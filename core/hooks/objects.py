@@ -137,9 +137,9 @@ def _blamed(who: str) -> Iterator[None]:
     """PluginError for whatever a stranger's code raises within."""
     try:
         yield
-    except TaskodecError:
+    except (TaskodecError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # sys.exit among them
         raise PluginError(f"{who}: {reason_of(error)}") from error
 
 

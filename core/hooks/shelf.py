@@ -81,9 +81,9 @@ class Shelf(Mapping[str, SpecT], Generic[SpecT]):
         what = f"{self.kind} {name!r}"
         try:
             return build(what, getattr(spec, part), options, *positional)
-        except TaskodecError:
+        except (TaskodecError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # sys.exit among them
             given = "".join(f", {key}={shown(value)}" for key, value in options.items())
             made = f" with {given[2:]}" if given else ""
             raise PluginError(f"{owner}: {what} cannot be loaded{made}: {reason_of(error)}") from error

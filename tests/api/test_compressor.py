@@ -344,10 +344,10 @@ def test_what_a_codec_raises_to_end_the_program_is_an_error_of_its(tiny_registry
         return
     setattr(tiny_codec, where, stop)
     if where != "decode":
-        with pytest.raises(PluginError, match=rf"codec 'tiny', or its adapter, raised {type(error).__name__}"):
+        with pytest.raises(PluginError, match=rf"codec 'tiny'.* {type(error).__name__}"):
             Compressor(settings, tiny_registry).compress(pieces[0])
     if where != "analysis":
-        with pytest.raises(MismatchError, match=rf"raised {type(error).__name__}"):
+        with pytest.raises(MismatchError, match=rf"codec 'tiny'.* {type(error).__name__}"):
             Decompressor(settings, tiny_registry).decompress(stream)
 
 

@@ -4,7 +4,8 @@ import torch
 from taskodec.contracts import Task
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError, UsageError
-from taskodec.tuning.checks import checked_loss, checked_metrics, own_lmbda, prepared
+from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import metrics_of, prepared, weight_of
 
 
 def tracked(size=4):
@@ -94,8 +95,8 @@ def test_other_methods_of_a_task_are_guarded_as_well(tiny_codec):
     task, x = Broken(stop), torch.zeros(1, 3, 4, 4)
     for call in (
         lambda: prepared(task, x),
-        lambda: checked_metrics(task, x, x),
-        lambda: own_lmbda(task, tiny_codec, 2.0),
+        lambda: metrics_of(task, x, x),
+        lambda: weight_of(task, tiny_codec, 2.0),
     ):
         with pytest.raises(TaskError, match=r"task 'broken': its (prepare|metrics|lmbda) raised SystemExit: 0"):
             call()
