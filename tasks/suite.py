@@ -178,9 +178,9 @@ def grams(features: Tensor) -> Tensor:
     """(B, C, h, w) to (B, n, C, C), over windows of 8 x 8."""
     windows = F.unfold(F.pad(features, (0, -features.shape[3] % 8, 0, -features.shape[2] % 8)), 8, stride=8)
     channels = features.shape[1]
-    v: Tensor = windows.reshape(len(windows), channels, 64, -1)  # (B, C * 64, n) -> (B, C, 64, n)
-    v = v.permute(0, 3, 1, 2)  # (B, n, C, 64)
-    return v @ v.mT / 64
+    columns = windows.reshape(len(features), channels, 64, -1)  # (B, C * 64, n) -> (B, C, 64, n)
+    v = columns.permute(0, 3, 1, 2)  # (B, n, C, 64)
+    return torch.matmul(v, v.mT) / 64
 
 
 def edge_map(x: Tensor) -> Tensor:

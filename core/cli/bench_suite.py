@@ -56,7 +56,7 @@ def bench_suite(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | Non
 
 def _measured(
     cases: Sequence[tuple[SuiteLoss, Case]], call: BenchCall, own: TTFTCall
-) -> list[tuple[SuiteLoss, Case, Sequence[Row]]]:
+) -> Sequence[tuple[SuiteLoss, Case, Sequence[Row]]]:
     """All rows of all cases; those that are there are taken from the file."""
     from taskodec.evaluation.rows import row_file
 
