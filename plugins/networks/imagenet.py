@@ -184,7 +184,7 @@ def timm_classifier(name: str, given: str | Path | None = None, offline: bool = 
     else:
         model = _from_timm(name, config, offline)
     count = len(model.feature_info)
-    found = timm.data.resolve_model_data_config(model)
+    found = _timm_config(model)
     pixels = Pixels(found["mean"], found["std"])
     network = Classifier(model, pixels, range(max(0, count - 4), count), timm_view(model))
     network.fixed = network.view.seen if config.get("fixed_input_size") else None
@@ -193,7 +193,7 @@ def timm_classifier(name: str, given: str | Path | None = None, offline: bool = 
 
 def timm_view(model: nn.Module) -> View:
     """How timm shows pictures to a model, by its metadata: `timm.data.create_transform`, without augmentation."""
-    config = timm.data.resolve_model_data_config(model)
+    config = _timm_config(model)
     height, width = config["input_size"][1:]
     larger = [math.floor(side / config["crop_pct"]) for side in (height, width)]
     look = View(interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic")
@@ -203,6 +203,13 @@ def timm_view(model: nn.Module) -> View:
     if config["crop_mode"] == "squash" or height != width:
         return replace(look, size=(larger[0], larger[1]), crop=(height, width))
     return replace(look, short=larger[0], crop=(height, width))
+
+
+def _timm_config(model: nn.Module) -> Mapping[str, Any]:
+    """What a model is shown, by timm's metadata of its default weights."""
+    data: Any = timm.data
+    found: Mapping[str, Any] = data.resolve_model_data_config(model)
+    return found
 
 
 def _hub_file(config: Mapping[str, Any]) -> Path | None:

@@ -110,7 +110,7 @@ def _check_crop(options: InputOptions) -> None:
 
 def _view(network: FeatureNetwork, name: str, options: InputOptions) -> View:
     given = options.model_dump(exclude_none=True)
-    looks = {key: given[key] for key in ("interpolation", "antialias") if key in given}
+    looks: dict[str, Any] = {key: given[key] for key in ("interpolation", "antialias") if key in given}
     if "grey" in given:
         looks["grey"] = given["grey"] / 255
     if "align" in given:
@@ -125,7 +125,7 @@ def _view(network: FeatureNetwork, name: str, options: InputOptions) -> View:
     network.unscaled()
     sizes = {key: _sides(given[key]) for key in ("size", "letterbox", "crop") if key in given}
     plain = {key: given[key] for key in ("short", "longest", "scale") if key in given}
-    cleared = dict.fromkeys(GEOMETRY)
+    cleared: dict[str, Any] = dict.fromkeys(GEOMETRY)
     nearest = network.view.nearest or "scale" in plain
     return replace(network.view, **{**cleared, **plain, **sizes, **looks, "nearest": nearest})
 
