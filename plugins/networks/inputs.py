@@ -127,7 +127,8 @@ def _view(network: FeatureNetwork, name: str, options: InputOptions) -> View:
     plain = {key: given[key] for key in ("short", "longest", "scale") if key in given}
     cleared: dict[str, Any] = dict.fromkeys(GEOMETRY)
     nearest = network.view.nearest or "scale" in plain
-    return replace(network.view, **{**cleared, **plain, **sizes, **looks, "nearest": nearest})
+    changed = cleared | plain | sizes | looks | {"nearest": nearest}
+    return replace(network.view, **changed)
 
 
 def _pixels(network: FeatureNetwork, name: str, options: InputOptions) -> Pixels | None:
