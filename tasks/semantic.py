@@ -68,7 +68,7 @@ def _likeliest(scores: Tensor, size: tuple[int, int]) -> Tensor:
     if scores.shape[2:] == size:
         return scores.argmax(1)
     best = classes = None
-    for number, own in enumerate(torch.split(scores.float(), 1, 1)):  # one by one: a picture may be large
+    for number, own in enumerate(torch.split(scores.float(), 1, dim=1)):  # one by one: a picture may be large
         scaled = F.interpolate(own, size, mode="bilinear", align_corners=False)
         if best is None or classes is None:
             best, classes = scaled, torch.zeros_like(scaled, dtype=torch.long)

@@ -29,7 +29,6 @@ from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import LOCAL, WeightsFile, check_online
 from taskodec.hooks.names import nearest
 from taskodec.plugins.networks.inputs import put_input
-from taskodec.plugins.networks.onnx_names import onnx_file
 from taskodec.plugins.networks.state_dicts import put_weights, read_weights
 from taskodec.plugins.networks.torchvision_models import published_view, torchvision_model
 from taskodec.plugins.networks.zoo import LITES
@@ -98,17 +97,16 @@ def load_network(
     name: str, weights: str | Path | None = None, offline: bool = False, onnx: Mapping[str, Any] | None = None
 ) -> FeatureNetwork:
     """A classifier with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
-    file = onnx_file(name, weights, onnx)
     if name in LITES:
         return efficientnet_lite(name, LITES[name].find(weights, offline))
     if name in RESNETS:
         return ResNet(torchvision_model(name, weights, offline), published_view(name))
     if name.startswith("timm:"):
         return timm_classifier(name.removeprefix("timm:"), weights, offline)
-    if file is not None:
+    if name.startswith("onnx:"):
         from taskodec.plugins.networks.onnx_networks import OnnxClassifier, read_options
 
-        return OnnxClassifier(file, read_options(onnx))
+        return OnnxClassifier(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
     valid = ", ".join([*LITES, *RESNETS, "timm:NAME", "onnx:FILE"])
     raise UsageError(f"task 'cls' has no network {name!r}; valid: {valid}")
 
@@ -186,23 +184,16 @@ def timm_classifier(name: str, given: str | Path | None = None, offline: bool = 
     else:
         model = _from_timm(name, config, offline)
     count = len(model.feature_info)
-    found = _data_config(model)
+    found = _timm_config(model)
     pixels = Pixels(found["mean"], found["std"])
     network = Classifier(model, pixels, range(max(0, count - 4), count), timm_view(model))
     network.fixed = network.view.seen if config.get("fixed_input_size") else None
     return network
 
 
-def _data_config(model: nn.Module) -> dict[str, Any]:
-    from timm.data import config
-
-    found: dict[str, Any] = config.resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    return found
-
-
 def timm_view(model: nn.Module) -> View:
     """How timm shows pictures to a model, by its metadata: `timm.data.create_transform`, without augmentation."""
-    config = _data_config(model)
+    config = _timm_config(model)
     height, width = config["input_size"][1:]
     larger = [math.floor(side / config["crop_pct"]) for side in (height, width)]
     look = View(interpolation="bilinear" if config["interpolation"] == "bilinear" else "bicubic")
@@ -212,6 +203,13 @@ def timm_view(model: nn.Module) -> View:
     if config["crop_mode"] == "squash" or height != width:
         return replace(look, size=(larger[0], larger[1]), crop=(height, width))
     return replace(look, short=larger[0], crop=(height, width))
+
+
+def _timm_config(model: nn.Module) -> Mapping[str, Any]:
+    """What a model is shown, by timm's metadata of its default weights."""
+    data: Any = timm.data
+    found: Mapping[str, Any] = data.resolve_model_data_config(model)
+    return found
 
 
 def _hub_file(config: Mapping[str, Any]) -> Path | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torchvision
 from torch import nn
@@ -38,9 +39,5 @@ def published_view(name: str) -> View:
     (own, *_) = torchvision.models.get_model_weights(name)
     preset: Any = own.transforms()
     crop = getattr(preset, "crop_size", None)
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic" if preset.interpolation.value == "bicubic" else "bilinear"
-    return View(
-        short=preset.resize_size[0],
-        crop=None if crop is None else (crop[0], crop[0]),
-        interpolation=interpolation,
-    )
+    view = View(short=preset.resize_size[0], crop=None if crop is None else (crop[0], crop[0]))
+    return replace(view, interpolation="bicubic") if preset.interpolation.value == "bicubic" else view
