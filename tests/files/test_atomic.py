@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from taskodec.errors import TaskodecError
-from taskodec.files.atomic import write_atomic
+from taskodec.files.atomic import read_limited, write_atomic
 
 
 def test_writes_replaces_and_leaves_nothing_else(tmp_path):
@@ -55,3 +55,15 @@ def test_impossible_places_are_named(place, tmp_path):
 def test_devices_are_not_replaced():
     with pytest.raises(TaskodecError, match="not a regular file"):
         write_atomic(Path(os.devnull), b"")
+
+
+def test_no_more_is_read_than_a_file_may_have(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_limited(path, 5) == b"12345"
+    for endless in (path, Path("/dev/zero")):
+        if endless.exists():
+            with pytest.raises(ValueError, match="larger than the limit of 4 bytes"):
+                read_limited(endless, 4)
+    with pytest.raises(OSError, match="none"):
+        read_limited(tmp_path / "none", 4)
