@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,27 @@ class Seeds:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.adapter = (folder / "adapter.safetensors").read_bytes()
-        self.weights = (folder / "weights.safetensors").read_bytes()
-        self.checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
-        self.exported = {path.name: path.read_bytes() for path in (folder / "exported").iterdir()}
+
+    @cached_property
+    def adapter(self) -> bytes:
+        """An adapter's file."""
+        return (self.folder / "adapter.safetensors").read_bytes()
+
+    @cached_property
+    def weights(self) -> bytes:
+        """A codec's weights."""
+        return (self.folder / "weights.safetensors").read_bytes()
+
+    @cached_property
+    def checkpoint(self) -> dict[str, Any]:
+        """What the checkpoint of a training run holds."""
+        found: dict[str, Any] = torch.load(self.folder / "checkpoint.pt", weights_only=True)
+        return found
+
+    @cached_property
+    def exported(self) -> dict[str, bytes]:
+        """The files of an exported codec."""
+        return {path.name: path.read_bytes() for path in (self.folder / "exported").iterdir()}
 
 
 def card(rng: random.Random, seeds: Seeds) -> dict[str, bytes]:
@@ -82,9 +100,9 @@ def exported(rng: random.Random, seeds: Seeds) -> dict[str, bytes]:
     files = dict(seeds.exported)
     manifest = json.loads(files["manifest.json"])
     kind = rng.random()
-    if kind < 0.4:
-        manifest = changed(rng, manifest)
-    elif kind < 0.7:
+    if kind < 0.3:
+        manifest = changed(rng, manifest, rng.choice((0, 1, 1, 2)))
+    elif kind < 0.6:
         files["tables.npz"] = bad_bytes(rng, _arrays(rng, files["tables.npz"]))
     else:
         name = rng.choice([name for name in files if name.endswith(".onnx")])
@@ -95,7 +113,8 @@ def exported(rng: random.Random, seeds: Seeds) -> dict[str, bytes]:
                 manifest["files"][name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     if rng.random() < 0.03:
         del files[rng.choice(sorted(files))]
-    files["manifest.json"] = bad_bytes(rng, json.dumps(manifest).encode())
+    text = json.dumps(manifest).encode()
+    files["manifest.json"] = bad_bytes(rng, text) if rng.random() < 0.2 else text
     return {f"exported/{name}": data for name, data in files.items()}
 
 

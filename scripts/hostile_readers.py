@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +14,11 @@ from taskodec.adapters.files import load_adapter, read_card
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.api.loading import build_adapter, load_codec
 from taskodec.bench.published import read_published
-from taskodec.codecs.checkpoints import read_checkpoint
+from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.lite.codec import Lite
 from taskodec.coding.streams import StreamWriter
 from taskodec.contracts import MeanEvaluator
+from taskodec.errors import WeightsError
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.paper import measured
 from taskodec.evaluation.rows import Row, row_file
@@ -115,12 +118,10 @@ class Readers:
     def _weights(self, folder: Path) -> None:
         """Read in both ways; what fits the codec must code a picture, or say why not."""
         (path,) = folder.iterdir()
-        codec = small_codec()
-        put_weights(codec, read_weights(path), path)
-        codec = small_codec()
-        from taskodec.codecs.checkpoints import load_tensors
-
-        load_tensors(codec, read_checkpoint(path).state, str(path))
+        with contextlib.suppress(WeightsError):  # of which the other way does not know
+            put_weights(copy.deepcopy(self.codec), read_weights(path), path)
+        codec = copy.deepcopy(self.codec)
+        load_state(codec, path)
         StreamWriter(codec, None, 3.0, (64, 64)).write(codec.analysis(PICTURE, 3.0), None)
 
     def _exported(self, folder: Path) -> None:

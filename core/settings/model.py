@@ -243,7 +243,7 @@ def load_settings(
     for layer, key in nest(flags or {}):
         user.add(layer, f"argument {key.removesuffix('.name').rpartition('.')[2]}")
     for text in overrides:
-        user.add(parse_override(text), f"--set {text}")
+        user.add(parse_override(text), f"--set {text if len(text) <= 200 else shown(text)}")
     layers = _with_presets(user)
     layers.add_layers(user)
     try:

@@ -123,11 +123,11 @@ def _view(network: FeatureNetwork, name: str, options: InputOptions) -> View:
             )
         return replace(network.view, **looks)
     network.unscaled()
-    sizes = {key: _sides(given[key]) for key in ("size", "letterbox", "crop") if key in given}
-    plain = {key: given[key] for key in ("short", "longest", "scale") if key in given}
+    sizes: dict[str, Any] = {key: _sides(given[key]) for key in ("size", "letterbox", "crop") if key in given}
+    plain: dict[str, Any] = {key: given[key] for key in ("short", "longest", "scale") if key in given}
     cleared: dict[str, Any] = dict.fromkeys(GEOMETRY)
     nearest = network.view.nearest or "scale" in plain
-    changed = cleared | plain | sizes | looks | {"nearest": nearest}
+    changed: dict[str, Any] = {**cleared, **plain, **sizes, **looks, "nearest": nearest}
     return replace(network.view, **changed)
 
 

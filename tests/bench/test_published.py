@@ -79,3 +79,21 @@ def test_what_is_not_there_is_a_wrong_call(tmp_path):
         read_published([tmp_path / "nowhere.json"])
     with pytest.raises(UsageError, match=r"holds no \.json file"):
         read_published([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"name": "a", "name": "b"}', "'name' comes twice"),
+        ('{"name": "x", "results": {"bpp": [1e400], "psnr": [30]}}', "results.bpp.0"),
+        ('{"name": "x", "results": {"bpp": [0.1], "psnr": [1e300]}}', "results.psnr"),
+        ('{"name": "%s", "results": {"bpp": [0.1], "psnr": [30]}}' % ("x" * 500), "name"),
+        ("\udcff", "codec can't decode"),
+    ],
+)
+def test_hostile_files_are_refused(tmp_path, text, words):
+    path = tmp_path / "wrong.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError, match=rf"(?s)wrong\.json holds no published curve .*{words}"):
+        read_published([path])

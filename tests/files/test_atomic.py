@@ -9,7 +9,7 @@ import pytest
 
 from taskodec.errors import TaskodecError
 from taskodec.files import atomic as files
-from taskodec.files.atomic import clean_leftovers, write_atomic
+from taskodec.files.atomic import clean_leftovers, read_limited, write_atomic
 
 KILLED = """
 import os, signal, sys
@@ -143,3 +143,15 @@ def test_a_folder_that_vanishes_is_a_typed_error(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_locked", lambda path: vanish(path, "xb"))
     with pytest.raises(TaskodecError, match=r"cannot write .*a\.tkd: No such file or directory"):
         write_atomic(folder / "a.tkd", b"content")
+
+
+def test_no_more_is_read_than_a_file_may_have(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_limited(path, 5) == b"12345"
+    for endless in (path, Path("/dev/zero")):
+        if endless.exists():
+            with pytest.raises(ValueError, match="larger than the limit of 4 bytes"):
+                read_limited(endless, 4)
+    with pytest.raises(OSError, match="none"):
+        read_limited(tmp_path / "none", 4)

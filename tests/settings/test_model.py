@@ -177,3 +177,43 @@ def test_sizes_for_evaluation_have_the_short_side_first():
     assert load_settings(flags={"data.eval_size": [800, 1333]}).data.eval_size == (800, 1333)
     with pytest.raises(SettingsError, match=r"data.*short side first.*\(1333, 800\)"):
         load_settings(flags={"data.eval_size": [1333, 800]})
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("quality=yes", ["quality = True (from --set quality=yes)", "should be a number", "put text in quotes"]),
+        ("ttft.seed=off", ["ttft.seed = False", "should be a number"]),
+        ("ttft.steps=true", ["ttft.steps = True", "should be a number"]),
+        ("train.lr=on", ["train.lr = True", "should be a number"]),
+        ("train.lr_scales={a: yes}", ["train.lr_scales.a = True", "should be a number"]),
+        ("task.lmbdas={1: no}", ["task.lmbdas.1 = False", "should be a number"]),
+        ("data.eval_size=[yes, 5]", ["data.eval_size.0 = True", "should be a number"]),
+        ("task.name=on", ["task.name = True", "put text in quotes"]),
+        ("device=no", ["device = False", "put text in quotes"]),
+        ("ttft.send=on", ["ttft.send = True", "put text in quotes"]),
+        ("quality=1:30", ["quality = '1:30'", "valid number"]),
+        ("task.options.x=[1, {y: .inf}]", ["task.options", "options hold inf, expected finite numbers"]),
+        (".".join("a" * 100) + "=1", ["has a key of 100 parts", "at most 32"]),
+        ("codec.name=" + "[" * 20 + "]" * 20, ["codec.name = [[[[...]]]]", "valid string"]),
+        ("quality=" + "x" * 100_000, ["quality = 'xxx", "valid number"]),
+    ],
+)
+def test_words_and_numbers_are_not_taken_for_each_other(override, words):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(overrides=[override])
+    for word in words:
+        assert word in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_words_are_true_or_false_where_that_belongs():
+    for word, value in (("yes", True), ("On", True), ("off", False), ("true", True)):
+        assert load_settings(overrides=[f"ttft.compile={word}", f"task.options.x={word}"]).ttft.compile is value
+
+
+def test_text_that_reads_as_something_else_is_printed_in_quotes(tmp_path):
+    options = {"a": "1e5", "b": "010", "c": "0o7", "d": "yes", "e": "1:30", "f": "", "g": "2020-01-01"}
+    settings = load_settings(flags={"task.options": options})
+    assert load_settings([write(tmp_path / "printed.yaml", settings.to_yaml())]).task.options == options

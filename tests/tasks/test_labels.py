@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taskodec.errors import UsageError
 from taskodec.tasks.labels import ClassLabels
@@ -118,3 +120,22 @@ def test_a_folder_without_folders(tmp_path):
     (tmp_path / "val").mkdir()
     with pytest.raises(UsageError, match=r"val has no folder for each class, such as n01440764/ of ImageNet"):
         ClassLabels.read(tmp_path / "val")
+
+
+def test_images_of_one_name_in_two_classes(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        (tmp_path / "val" / name / "1.png").write_bytes(b"whatever")
+    with pytest.raises(UsageError, match=r"has images '1\.png' of two classes, and labels go by file name"):
+        ClassLabels.read(tmp_path / "val")
+
+
+@given(st.binary(max_size=60) | st.text("a \t,.0123n\n\x1b\x85é", max_size=60).map(str.encode))
+def test_any_file_is_labels_or_a_usage_error(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.tsv"
+    path.write_bytes(data)
+    try:
+        classes = ClassLabels.read(path).classes
+    except UsageError:
+        return
+    assert all(name and 0 <= index < 10**9 for name, index in classes.items())

@@ -1,5 +1,7 @@
 import json
 import math
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -97,3 +99,38 @@ def test_labels_that_cannot_be_used(tmp_path):
     label(tmp_path, "a.png", [[0, 1]], mode="RGB")
     with pytest.raises(UsageError, match=r"mode RGB; valid: one channel of 8 bits"):
         judge.observe("a.jpg", x, x)
+
+
+def head(width, height, depth=8):
+    """The head of a PNG of this size, with its checksum; no pixels follow."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+BOMB = zlib.compress(b"x\0\0" + b"y" * 10**8)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (head(2**31 - 1, 2**31 - 1), "cannot read|has 2147483647x2147483647 pixels"),
+        (head(100_000, 100_000), "cannot read|has 100000x100000 pixels, its image 1x1"),
+        (head(0, 1), "cannot read"),
+        (head(1, 1), "cannot read"),
+        (head(1, 1, 16), "cannot read"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cannot read"),
+        (b"GIF89a" + b"\0" * 40, "cannot read"),
+        (b"", "cannot read"),
+        (head(1, 1)[:33] + struct.pack(">I", len(BOMB)) + b"zTXt" + BOMB, "cannot read"),
+    ],
+)
+def test_damaged_label_pictures(tmp_path, data, words):
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(UsageError, match=rf"a\.png.*({words})|({words}).*a\.png"):
+        SemanticEvaluator(predict, tmp_path).observe("a.jpg", torch.rand(1, 3, 1, 1), torch.rand(1, 3, 1, 1))
+
+
+def test_other_formats_called_png_are_refused(tmp_path):
+    Image.new("L", (1, 1)).save(tmp_path / "a.png", "GIF")
+    with pytest.raises(UsageError, match="cannot read the label"):
+        SemanticEvaluator(predict, tmp_path).observe("a.jpg", torch.rand(1, 3, 1, 1), torch.rand(1, 3, 1, 1))

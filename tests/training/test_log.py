@@ -49,3 +49,18 @@ def test_without_tensorboard_there_is_the_json_log(tmp_path, monkeypatch):
     write(tmp_path, 0, [50], 2.0)
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
     assert len(read(tmp_path)) == 2
+
+
+def test_lines_that_are_none_are_dropped(tmp_path):
+    lines = [
+        b'{"step": 50, "loss": 1}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"step": "x"}',
+        b"5",
+        b'{"step": 60, "loss": NaN}',
+    ]
+    (tmp_path / "log.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    with TrainLog(tmp_path, 100):
+        pass
+    assert [line["step"] for line in read(tmp_path)] == [50, 60]

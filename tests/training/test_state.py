@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from taskodec.errors import WeightsError
 from taskodec.settings.model import StageSettings, TrainSettings
 from taskodec.training.state import TrainingState, parameter_groups
 
@@ -55,3 +56,51 @@ def test_checkpoints_go_from_precision_to_precision(tiny_codec, photo, tmp_path,
     assert again.step == 1
     assert all(torch.equal(weights[name], value) for name, value in tiny_codec.state_dict().items())
     assert all(torch.equal(run.ema[name], value) for name, value in again.ema.items())
+
+
+def changed(path, change):
+    state = torch.load(path, weights_only=True)
+    change(state)
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("ema"), "KeyError"),
+        (lambda state: state.update(step="x"), "found 'x', expected a number of steps"),
+        (lambda state: state.update(step=-1), "found -1"),
+        (lambda state: state.update(step=True), "found True"),
+        (lambda state: state.update(seconds=float("nan")), "found nan"),
+        (lambda state: state.update(codec=[1]), "no checkpoint of a run like this"),
+        (lambda state: state["ema"].update({"g_a.0.weight": torch.zeros(3)}), r"average of g_a\.0\.weight found shape"),
+        (lambda state: state["ema"].update({"g_a.0.weight": 5}), r"average of g_a\.0\.weight found 5"),
+        (
+            lambda state: state["codec"].update({"g_a.0.bias": torch.full((8,), torch.nan)}),
+            "holds values that are not",
+        ),
+        (lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)), "exp_avg of an optimiser found"),
+        (lambda state: state["optimizer"]["state"][0].update(exp_avg="x"), "exp_avg of an optimiser found"),
+        (lambda state: state["optimizer"]["param_groups"][0].update(scale="x"), "groups of parameters"),
+        (lambda state: state["optimizer"].update(param_groups=[]), "groups of parameters"),
+        (lambda state: state.update(optimizer=None), "no checkpoint of a run like this"),
+    ],
+)
+def test_checkpoints_that_cannot_be(tiny_codec, photo, tmp_path, change, words):
+    run = TrainingState(tiny_codec, TrainSettings(), tmp_path)
+    run.advance(forward(tiny_codec, photo), 1.0)
+    run.save()
+    changed(tmp_path / "checkpoint.pt", change)
+    with pytest.raises(WeightsError, match=words):
+        TrainingState(tiny_codec, TrainSettings(), tmp_path).load()
+
+
+def test_rates_of_a_file_do_not_count(tiny_codec, photo, tmp_path):
+    run = TrainingState(tiny_codec, TrainSettings(), tmp_path)
+    run.advance(forward(tiny_codec, photo), 1.0)
+    run.save()
+    changed(tmp_path / "checkpoint.pt", lambda state: state["optimizer"]["param_groups"][0].update(eps="x", betas=None))
+    again = TrainingState(tiny_codec, TrainSettings(), tmp_path)
+    again.load()
+    again.advance(forward(tiny_codec, photo), 1.0)
+    assert again.step == 2

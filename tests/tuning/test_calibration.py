@@ -76,3 +76,23 @@ def test_a_loss_that_rises_with_the_rate_has_no_slope():
     assert smooth_slopes([(0.1, 1.0), (0.2, 2.0), (0.4, 4.0)]) == [None] * 3
     assert smooth_slopes([(0.1, 1.0), (0.2, 0.5)]) == [None] * 2
     assert smooth_slopes([(0.1, 1.0), (0.2, 0.5), (0.4, 0.0)]) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"qualities": [1.0], "lmbdas": [1.0]},
+        {"qualities": [1.0], "lmbdas": [1.0], "costs": [1.0, 2.0]},
+        {"qualities": [1.0], "lmbdas": [0.0], "costs": [1.0]},
+        {"qualities": [1.0], "lmbdas": ["x"], "costs": [1.0]},
+        {"qualities": [float("nan")], "lmbdas": [1.0], "costs": [1.0]},
+    ],
+)
+def test_a_balance_of_a_file_that_cannot_be(state):
+    with pytest.raises((KeyError, ValueError)):
+        Balance.of(state)
+
+
+def test_a_balance_comes_back():
+    balance = Balance((1.0, 2.0), (0.5, 0.25), (3.0, 2.0))
+    assert Balance.of(balance.state()) == balance
