@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -73,21 +74,32 @@ class SemanticEvaluator(Evaluator):
         """The classes of the pixels, (H, W)."""
         try:
             with file.open("rb") as stream:
-                (mode, array), _ = decode_file(stream, str(file), sys.maxsize, _stored)
+                found, _ = decode_file(stream, str(file), sys.maxsize, partial(_stored, (size[1], size[0])))
         except (OSError, ImageError) as error:
             raise UsageError(f"cannot read the label {file}: {error}; valid: a PNG for each image") from error
-        if mode not in {"L", "P"}:
-            raise UsageError(f"{file} is a picture of mode {mode}; valid: one channel of 8 bits (L or P)")
-        values = torch.from_numpy(array).long()
-        if values.shape != tuple(size):
-            found, wanted = (f"{width}x{height}" for height, width in (values.shape, size))
-            raise UsageError(f"{file} has {found} pixels, its image {wanted}: use the image that was labelled")
-        return self.table[values]
+        if found.form != "PNG":
+            raise UsageError(f"cannot read the label {file}: it is {found.form}; valid: a PNG for each image")
+        if found.mode not in {"L", "P"}:
+            raise UsageError(f"{file} is a picture of mode {found.mode}; valid: one channel of 8 bits (L or P)")
+        if found.values is None:
+            own, wanted = (f"{width}x{height}" for width, height in (found.size, (size[1], size[0])))
+            raise UsageError(f"{file} has {own} pixels, its image {wanted}: use the image that was labelled")
+        return self.table[torch.from_numpy(found.values).long()]
 
 
-def _stored(opened: Opened) -> tuple[str, NDArray[Any]]:
-    """Pillow's mode, and the values as they are in the file."""
-    return opened.image.mode, np.array(opened.image)
+class _Stored(NamedTuple):
+    """A picture as it is in its file: Pillow's format and mode, width and height, and the values if it is to be read."""
+
+    form: str | None
+    mode: str
+    size: tuple[int, int]
+    values: NDArray[Any] | None
+
+
+def _stored(wanted: tuple[int, int], opened: Opened) -> _Stored:
+    """The picture; its values only if it has this width and height, for a file may claim any."""
+    image = opened.image
+    return _Stored(image.format, image.mode, image.size, np.array(image) if image.size == wanted else None)
 
 
 def _count(found: Tensor, truth: Tensor) -> dict[str, list[int]]:

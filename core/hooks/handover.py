@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError
 from taskodec.hooks.names import nearest
 from taskodec.hooks.specs import resolve
-from taskodec.isolation.faults import named
+from taskodec.isolation.faults import described, named
 
 if TYPE_CHECKING:
     from taskodec.contracts import Task
 
-__all__ = ["build", "check_task", "load_module", "make_task", "object_from", "reason_of"]
+__all__ = ["build", "check_task", "load_module", "make_task", "object_from"]
 
 
 _importing = RLock()
@@ -97,7 +97,7 @@ def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | N
         except TaskodecError:
             raise
         except Exception as error:
-            raise TaskError(f"task {name!r} cannot be made: {reason_of(error)}") from error
+            raise TaskError(f"task {name!r} cannot be made: {described(error)}") from error
         return task
     if options:
         raise UsageError(f"task {name!r} takes no options, found: {', '.join(options)}")
@@ -129,15 +129,6 @@ def _made(what: str, target: Callable[..., Any], options: Mapping[str, Any], *po
 
     with named(f"{what}: its loader raised", PluginError, Exception), clean(), drawn_alone():
         return target(*positional, **options)
-
-
-def reason_of(error: BaseException) -> str:
-    """What a stranger's code raised, and the line that did."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" ({Path(place.tb_frame.f_code.co_filename).name}, line {place.tb_lineno})" if place else ""
-    return f"{type(error).__name__}: {error}{where}"
 
 
 def _options_of(signature: inspect.Signature) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from taskodec.console.terminal import shown
 from taskodec.contracts import Adapter, Codec, Entropy, Latents, Task
 from taskodec.errors import PluginError, TaskodecError
-from taskodec.hooks.handover import reason_of
+from taskodec.isolation.faults import described
 from taskodec.stream.bitstream import MAX_QUALITY
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
 from taskodec.stream.grids import Tiling
@@ -140,7 +140,7 @@ def _blamed(who: str) -> Iterator[None]:
     except (TaskodecError, KeyboardInterrupt):
         raise
     except BaseException as error:  # sys.exit among them
-        raise PluginError(f"{who}: {reason_of(error)}") from error
+        raise PluginError(f"{who}: {described(error)}") from error
 
 
 def _require(holds: bool, who: str, problem: str) -> None:

@@ -60,8 +60,9 @@ def registry_of(default: bool, given: Sequence[Given]) -> Registry:
         first = arguments[0]
         if method == "register_module":
             registry.register(importlib.import_module(first), arguments[1])
-        elif default and isinstance(first, Call) and registry.has(first.hook, first.spec.name):
-            continue  # the script has registered it here as well
+        elif isinstance(first, Call):
+            if not registry.has(first.hook, first.spec.name):  # else the script has registered it here as well
+                registry.register(first, f"{arguments[1]}, sent")  # calls are counted in each process
         elif (method, arguments) not in registry.given:
             getattr(registry, method)(*arguments)
     return registry

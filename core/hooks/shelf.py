@@ -7,10 +7,11 @@ from typing import Any, Generic, TypeVar
 
 from taskodec.console.terminal import shown
 from taskodec.errors import PluginError, TaskodecError, UsageError
-from taskodec.hooks.handover import build, reason_of
+from taskodec.hooks.handover import build
 from taskodec.hooks.names import check_name, nearest
 from taskodec.hooks.spec_checks import check_fields
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile
+from taskodec.isolation.faults import described
 
 __all__ = ["BUILTINS", "Shelf", "SpecT"]
 
@@ -81,12 +82,14 @@ class Shelf(Mapping[str, SpecT], Generic[SpecT]):
         what = f"{self.kind} {name!r}"
         try:
             return build(what, getattr(spec, part), options, *positional)
+        except PluginError as error:  # what would have ended the program, or cannot be imported
+            raise error if str(error).startswith(owner) else PluginError(f"{owner}: {error}") from error
         except (TaskodecError, KeyboardInterrupt):
             raise
         except BaseException as error:  # sys.exit among them
             given = "".join(f", {key}={shown(value)}" for key, value in options.items())
             made = f" with {given[2:]}" if given else ""
-            raise PluginError(f"{owner}: {what} cannot be loaded{made}: {reason_of(error)}") from error
+            raise PluginError(f"{owner}: {what} cannot be loaded{made}: {described(error)}") from error
 
     def add(self, spec: SpecT, owner: str) -> None:
         """Put a checked spec on the shelf."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from taskodec.errors import TaskodecError
 
@@ -38,5 +39,11 @@ def callers_own() -> Iterator[None]:
 
 
 def described(error: BaseException) -> str:
-    """An error in one line; one of taskodec's own needs no name."""
-    return str(error) if isinstance(error, TaskodecError) else f"{type(error).__name__}: {error}".removesuffix(": ")
+    """An error in one line, with the file and line that raised it; one of taskodec's own says enough."""
+    if isinstance(error, TaskodecError):
+        return str(error)
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({Path(place.tb_frame.f_code.co_filename).name}, line {place.tb_lineno})" if place else ""
+    return f"{type(error).__name__}: {error}".removesuffix(": ") + where

@@ -38,6 +38,7 @@ from taskodec.training.schedule import check_batch, crops_of, largest_crop, lear
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.slopes import SlopeWatch, warn_without_slope, watch
 from taskodec.tuning.task_calls import prepared
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Pretraining(TrainingState[LowRankAdapter]):
         self, codec: Codec, adapter: LowRankAdapter, task: Task, settings: PretrainSettings, out: Path
     ) -> None:
         super().__init__(adapter, settings, out)
-        self.codec, self.task = codec, task
+        self.codec, self.task, self.slope = codec, task, SlopeWatch()
         self.about = {"codec": codec.name, "codec_fingerprint": codec_fingerprint(codec).hex(), "task": task.name}
         self.balance = Balance((), (), ())
         self.untuned: Figures = []
@@ -125,16 +126,20 @@ def task_cost(
     quality: Tensor,
     rounding: Rounding = "mixed",
     objective: str = "log-cost",
+    slope: SlopeWatch | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What is minimised of a batch, and figures (3,): cost in units of the untuned codec's, loss and bpp, means.
 
-    `x` is (B, 3, S, S) with a quality for each (B,). TaskodecError when the pictures are not finite.
+    `x` is (B, 3, S, S) with a quality for each (B,); `slope` looks at the loss's gradients. TaskodecError when the
+    pictures are not finite.
     """
     output = codec(x, quality.to(x.device), rounding)
     x_hat = output.x_hat.float()
     if not bool(torch.isfinite(x_hat).all()):
         raise TaskodecError("pre-training has diverged: start again with a lower pretrain.lr")
     x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
+    if slope is not None:
+        watch(x_hat, [slope] * len(x))
     with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
         losses = torch.stack(
             [checked_loss(task, made[None], prepared(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
@@ -267,10 +272,12 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
 
     def forward() -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
-            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, run.settings.objective)
+            objective = run.settings.objective
+            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, objective, run.slope)
 
     rate = learning_rate(run.step, run.settings)
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
+    warn_without_slope(run.task.name, run.slope)
     return {**dict(zip(("cost", "loss", "bpp"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
 
 

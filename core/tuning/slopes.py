@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from torch import Tensor
 
-__all__ = ["SlopeWatch", "no_slope", "watch"]
+__all__ = ["SlopeWatch", "no_slope", "warn_without_slope", "watch"]
+
+FIRST = 64
+"""On how many crops a training looks for a slope."""
+
+WITHOUT = "round, sign, argmax, comparisons, and clamp beyond its bounds have no gradient"
 
 
 class SlopeWatch:
-    """Of one picture, or a patch of it: the `gradients` seen so far, and whether one was not zero everywhere."""
+    """Of one picture, or a patch of it: the `gradients` seen so far, and whether one was `found` that is not zero."""
 
     def __init__(self) -> None:
-        self.gradients, self.found = 0, False
+        self.gradients, self.found, self.told = 0, False, False
 
 
 def watch(x_hat: Tensor, watches: Sequence[SlopeWatch]) -> None:
@@ -38,6 +44,16 @@ def no_slope(task: str, watches: Sequence[SlopeWatch], loss: float) -> str | Non
         return f"the loss of task {task!r} is 0 before tuning: there was nothing to gain for it, only bits to save"
     return (
         f"the loss of task {task!r} has no slope: its gradient was zero in all {seen} steps, at a loss of {loss:.5g}, "
-        "so that nothing was tuned for the task, only bits were saved; round, sign, argmax, comparisons, and clamp "
-        "beyond its bounds have no gradient"
+        f"so that nothing was tuned for the task, only bits were saved; {WITHOUT}"
     )
+
+
+def warn_without_slope(task: str, seen: SlopeWatch) -> None:
+    """Warn, once, if the gradient of the task's loss was zero on all of the first crops of a training."""
+    if not seen.found and not seen.told and seen.gradients >= FIRST:
+        seen.told = True
+        warnings.warn(
+            f"the loss of task {task!r} has no slope: its gradient was zero on the first {seen.gradients} crops, so "
+            f"that the adapter learns to save bits and nothing else; {WITHOUT}",
+            stacklevel=2,
+        )

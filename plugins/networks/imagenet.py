@@ -29,6 +29,7 @@ from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import LOCAL, WeightsFile, check_online
 from taskodec.hooks.names import nearest
 from taskodec.plugins.networks.inputs import put_input
+from taskodec.plugins.networks.onnx_names import onnx_file
 from taskodec.plugins.networks.state_dicts import put_weights, read_weights
 from taskodec.plugins.networks.torchvision_models import published_view, torchvision_model
 from taskodec.plugins.networks.zoo import LITES
@@ -97,16 +98,17 @@ def load_network(
     name: str, weights: str | Path | None = None, offline: bool = False, onnx: Mapping[str, Any] | None = None
 ) -> FeatureNetwork:
     """A classifier with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
+    file = onnx_file(name, weights, onnx)
     if name in LITES:
         return efficientnet_lite(name, LITES[name].find(weights, offline))
     if name in RESNETS:
         return ResNet(torchvision_model(name, weights, offline), published_view(name))
     if name.startswith("timm:"):
         return timm_classifier(name.removeprefix("timm:"), weights, offline)
-    if name.startswith("onnx:"):
+    if file is not None:
         from taskodec.plugins.networks.onnx_networks import OnnxClassifier, read_options
 
-        return OnnxClassifier(Path(name.removeprefix("onnx:")).expanduser(), read_options(onnx))
+        return OnnxClassifier(file, read_options(onnx))
     valid = ", ".join([*LITES, *RESNETS, "timm:NAME", "onnx:FILE"])
     raise UsageError(f"task 'cls' has no network {name!r}; valid: {valid}")
 

@@ -230,3 +230,55 @@ def test_patches_that_are_no_multiple_of_the_stride_are_refused(run, picture, tm
     code, _, err = compress(run, picture, "-o", tmp_path / "a.tkd", "--set", "ttft.patch=0")
     assert code != 0
     assert "ttft.patch" in err
+
+
+def test_a_loss_that_ends_the_program_ends_one_picture(run, pictures, tmp_path):
+    """The second of them: the others are written, the fault is said, and the exit code is not 0."""
+    loss = tmp_path / "ends.py"
+    loss.write_text(
+        "import sys\nseen = set()\ndef loss(x_hat, x):\n    seen.add(x.shape)\n"
+        "    if len(seen) > 1:\n        sys.exit(0)\n    return (x_hat - x).square().mean()\n"
+    )
+    code, out, err = run("compress", pictures, "--codec", "tiny", "--steps", 2, "--task", f"{loss}:loss", "-q", 2)
+    assert code == 1
+    assert "two.png: task 'loss': its loss raised SystemExit: 0" in err
+    assert "Traceback" not in err
+    assert (pictures / "one.tkd").exists()
+    assert not (pictures / "two.tkd").exists()
+    assert out.count("->") > 1
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit(0)", "raise GeneratorExit", "import sys; sys.exit('enough')"])
+def test_a_task_file_that_ends_the_program_is_an_error(run, picture, tmp_path, text):
+    task = tmp_path / "ends.py"
+    task.write_text(text)
+    code, out, err = run("compress", picture, "--codec", "tiny", "--task", f"{task}:loss")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {task} cannot be imported: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress"])
+def test_ctrl_c_is_one_line_and_130(run, picture, tiny_codec, monkeypatch, command):
+    assert run("compress", picture, "--codec", "tiny", "--steps", 0)[0] == 0
+    before = sorted(picture.parent.iterdir())
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    for method in ("analysis", "synthesis"):
+        monkeypatch.setattr(tiny_codec, method, interrupted)
+    source = picture if command == "compress" else picture.with_suffix(".tkd")
+    options = ["--codec", "tiny"] if command == "compress" else []
+    code, out, err = run(command, source, *options, "--force", "--quiet")
+    assert (code, out, err) == (130, "", "stopped; files that were written before are whole\n")
+    assert sorted(picture.parent.iterdir()) == before
+
+
+def test_whatever_else_would_end_a_command_is_an_error(run, picture, monkeypatch):
+    def ends(*args):
+        raise SystemExit(0)
+
+    monkeypatch.setattr("taskodec.api.compressor.Compressor.__init__", ends)
+    code, out, err = run("compress", picture, "--codec", "tiny")
+    assert (code, out, err) == (2, "", "error: something that this command calls raised SystemExit: 0\n")

@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -81,7 +82,13 @@ def test_a_name_that_the_file_does_not_define(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("def broken(:\n", "SyntaxError"), ("import nowhere_to_be_found\n", "nowhere_to_be_found"), ("exit(3)", "3")],
+    [
+        ("def broken(:\n", "SyntaxError"),
+        ("import nowhere_to_be_found\n", "nowhere_to_be_found"),
+        ("exit(3)", "SystemExit: 3"),
+        ("raise GeneratorExit\n", "GeneratorExit"),
+        ("class Stop(BaseException): ...\nraise Stop('now')\n", "Stop: now"),
+    ],
 )
 def test_a_file_that_cannot_be_run_is_a_plugin_error(text, words, tmp_path):
     path = tmp_path / "broken.py"
@@ -99,3 +106,28 @@ def test_missing_and_foreign_files(tmp_path):
     other.write_text("x = 1")
     with pytest.raises(UsageError, match=r"must end in \.py"):
         load_module(other)
+
+
+def test_threads_that_load_a_file_at_once_get_the_whole_of_it(tmp_path):
+    path = tmp_path / "slow.py"
+    path.write_text("import threading\nthreading.Event().wait(0.05)\nloss = print\n")
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(object_from, [f"{path}:loss"] * 4)) == [print] * 4
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit()])
+def test_a_loader_that_would_end_the_program_is_a_plugin_error(error):
+    def load():
+        raise error
+
+    with pytest.raises(PluginError, match=f"task 'mine': its loader raised {type(error).__name__}"):
+        build("task 'mine'", load, {})
+
+
+def test_a_loader_draws_from_the_generator_as_it_is_and_leaves_it_so():
+    with torch.random.fork_rng([]):
+        torch.manual_seed(4)
+        expected = torch.rand(3)
+        torch.manual_seed(4)
+        assert torch.equal(build("task 'mine'", lambda: torch.rand(3), {}), expected)
+        assert torch.equal(torch.rand(3), expected)

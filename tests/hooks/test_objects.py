@@ -35,7 +35,7 @@ LATENTS = Latents(torch.zeros(1, 8, 4, 4), torch.zeros(1, 4, 4, 4))
         ("adapter_layers", lambda side: None, "its encoder layers for adapters are None"),
         ("adapter_layers", lambda side: {"g_a.9": nn.Identity()}, "have 'g_a.9', which is no module of the codec"),
         ("adapter_layers", lambda side: {"g_a.0": 5}, "have 'g_a.0', which is no module"),
-        ("adapter_layers", lambda side: 1 / 0, r"ZeroDivisionError: division by zero \(test_plugin_objects\.py, line"),
+        ("adapter_layers", lambda side: 1 / 0, r"ZeroDivisionError: division by zero \(test_objects\.py, line"),
         ("adapter_layers", lambda: {}, "TypeError"),
         ("adapter_defaults", lambda side: ["g_a.9"], "adapter_defaults of the encoder are"),
         ("adapter_defaults", lambda side: "g_a.0", "adapter_defaults of the encoder are 'g_a.0'"),
@@ -162,8 +162,8 @@ def plugins(tiny_codec):
         (5, "returned 5|built as 5"),
         (None, "None"),
         (Nameless(), "returned|built as|its name|AttributeError"),
-        (AttributeError("no x"), r"cannot be loaded: AttributeError: no x \(test_plugin_objects\.py, line"),
-        (SystemExit(3), "cannot be loaded: SystemExit: 3"),
+        (AttributeError("no x"), r"cannot be loaded.*: AttributeError: no x \(test_objects\.py, line"),
+        (SystemExit(3), "its loader raised SystemExit: 3"),
     ],
 )
 def test_loaders_are_blamed_by_their_owner(plugins, tiny_codec, made, words):
@@ -185,9 +185,9 @@ def test_what_a_loader_says_on_purpose_stays(plugins):
 
 
 def test_loaders_that_are_not_there(plugins):
-    with pytest.raises(PluginError, match=r"me\.py: codec 'lost' cannot be loaded: AttributeError.*'Nothing'"):
+    with pytest.raises(PluginError, match=r"me\.py: .*Nothing cannot be imported \(AttributeError"):
         load_codec(plugins, CodecSettings(name="lost"), 3.0)
-    with pytest.raises(PluginError, match=r"me\.py: task 'absent' cannot be loaded: ModuleNotFoundError"):
+    with pytest.raises(PluginError, match=r"me\.py: .* cannot be imported \(ModuleNotFoundError"):
         plugins.task_from("absent")
 
 

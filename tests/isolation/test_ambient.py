@@ -1,4 +1,5 @@
 import contextlib
+import os
 import sys
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.codecs.lite.codec import Lite
-from taskodec.errors import TaskError
+from taskodec.errors import TaskError, UsageError
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import CodecSpec, hookimpl
 from taskodec.images.tensors import load_image
@@ -294,3 +295,30 @@ def test_blocks_within_blocks_keep_what_was_outside_each():
                 assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
             assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float64, False)
         assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float32, True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_is_told_so_where_it_would_hang(x, registry, alone):
+    """It works with one thread, as one of a DataLoader does."""
+    compressor = Compressor(SETTINGS, registry, darker)
+    with put(torch.get_num_threads, torch.set_num_threads, 2):
+        compressor.compress(x)
+        child = os.fork()
+        if not child:
+            os._exit(_in_fork(lambda: compressor.compress(x).stream))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert compressor.compress(x).stream == alone[0]
+
+
+def _in_fork(call):
+    """7 if the process is told, and then computes."""
+    try:
+        call()
+    except UsageError as error:
+        if "forked" not in str(error):
+            return 1
+    else:
+        return 2
+    torch.set_num_threads(1)
+    return 7 if call() else 3

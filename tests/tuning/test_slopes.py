@@ -1,9 +1,14 @@
 import json
+import warnings
 
 import pytest
 import torch
 
-from taskodec.tuning.slopes import SlopeWatch, no_slope, watch
+from taskodec.adapters.lora import build_svd_lora
+from taskodec.contracts.function_task import FunctionTask
+from taskodec.training.adapter import task_cost
+from taskodec.tuning.calibration import Balance
+from taskodec.tuning.slopes import SlopeWatch, no_slope, warn_without_slope, watch
 
 
 def rounded(x_hat, x):
@@ -97,3 +102,32 @@ def test_the_command_says_so_too(run, picture, tmp_path):
     assert "  note: the loss of task 'loss' has no slope" in out
     code, out, _ = run(*call, "--json")
     assert "has no slope" in json.loads(out)["notes"][0]
+
+
+def test_training_warns_once():
+    seen = SlopeWatch()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for seen.gradients in (63, 64, 65):
+            warn_without_slope("mine", seen)
+    (warning,) = caught
+    assert "'mine' has no slope: its gradient was zero on the first 64 crops" in str(warning.message)
+    sloped = SlopeWatch()
+    sloped.gradients, sloped.found = 100, True
+    warn_without_slope("mine", sloped)
+
+
+def test_pre_training_looks_at_the_gradients(tiny_codec, pieces):
+    x = torch.from_numpy(pieces[0])[None].permute(0, 3, 1, 2) / 255  # (H, W, 3) -> (1, 3, H, W)
+    balance = Balance((2.0, 3.0), (5.0, 5.0), (1.0, 1.0))
+    adapter = build_svd_lora(tiny_codec.requires_grad_(False))
+    found = []
+    for loss in (fine, rounded):
+        seen = SlopeWatch()
+        with adapter.applied(tiny_codec):
+            minimised, _ = task_cost(
+                tiny_codec, FunctionTask("mine", loss), balance, x, torch.tensor([2.0]), slope=seen
+            )
+            minimised.backward()
+        found.append((seen.gradients, seen.found))
+    assert found == [(1, True), (1, False)]
