@@ -88,7 +88,7 @@ class SemanticEvaluator(Evaluator):
 
 
 class _Stored(NamedTuple):
-    """A picture as it is in its file: Pillow's format and mode, width and height, and the values if it is to be read."""
+    """A picture as in its file: Pillow's format and mode, width and height, and the values if it is to be read."""
 
     form: str | None
     mode: str
