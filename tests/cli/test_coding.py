@@ -271,7 +271,8 @@ def test_ctrl_c_is_one_line_and_130(run, picture, tiny_codec, monkeypatch, comma
     source = picture if command == "compress" else picture.with_suffix(".tkd")
     options = ["--codec", "tiny"] if command == "compress" else []
     code, out, err = run(command, source, *options, "--force", "--quiet")
-    assert (code, out, err) == (130, "", "stopped; files that were written before are whole\n")
+    assert (code, out) == (130, "")
+    assert err in ("stopped\n", "stopped; 0 of 1 inputs done\n")  # while the codec is tried, or the file decoded
     assert sorted(picture.parent.iterdir()) == before
 
 
@@ -281,4 +282,6 @@ def test_whatever_else_would_end_a_command_is_an_error(run, picture, monkeypatch
 
     monkeypatch.setattr("taskodec.api.compressor.Compressor.__init__", ends)
     code, out, err = run("compress", picture, "--codec", "tiny")
-    assert (code, out, err) == (2, "", "error: something that this command calls raised SystemExit: 0\n")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: something that this command calls raised SystemExit: 0 (test_coding.py, line ")
+    assert err.count("\n") == 1
