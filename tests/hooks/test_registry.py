@@ -152,7 +152,7 @@ def test_broken_installed_plugins_are_recorded_and_skipped(tmp_path, monkeypatch
     assert set(plugins.failures) == {"late_plugin", "import_plugin", "exit_plugin", "missing_plugin"}
     assert "registered by fine_plugin and again by late_plugin" in plugins.failures["late_plugin"]
     assert plugins.failures["import_plugin"].startswith("ModuleNotFoundError: No module named 'nowhere_to_be_found' (")
-    assert plugins.failures["exit_plugin"] == "SystemExit: 3"
+    assert plugins.failures["exit_plugin"] == "SystemExit: 3 (exit_plugin.py, line 1)"
 
 
 def test_a_plugin_file_registers_once(tmp_path):
