@@ -3,7 +3,7 @@ import pickle
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-import torch
+from losses import softer
 
 from taskodec.api.compressor import Compressor, Decompressor
 from taskodec.bench.stress import Coders, in_processes
@@ -15,11 +15,6 @@ from taskodec.hooks.specs import TaskSpec
 from taskodec.settings.model import load_settings
 
 QUICK = load_settings(overrides=["ttft.steps=2", "ttft.preset=latents", "quality=2"])
-
-
-def softer(x_hat, x):
-    pool = torch.nn.functional.avg_pool2d
-    return (pool(x_hat, 4) - pool(x, 4)).square().mean()
 
 
 def there_and_back(value):
