@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from taskodec.errors import UsageError
+from taskodec.files.inputs import MOST_LABELS, read_text
 from taskodec.hooks.names import nearest
 from taskodec.tasks.coco_ap import Kind, silent
 
@@ -25,7 +26,7 @@ class CocoLabels:
     def __init__(self, path: Path, kind: Kind) -> None:
         self.path, self.kind = path, kind
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path, most=MOST_LABELS))
         except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"cannot read the labels {path}: {error}; {FORM}") from error
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from taskodec.errors import UsageError
+from taskodec.files.inputs import MOST_LABELS, read_text
 from taskodec.hooks.names import nearest
 from taskodec.images.sets import list_images
 
@@ -48,7 +49,7 @@ class ClassLabels:
     @classmethod
     def _of_file(cls, path: Path) -> ClassLabels:
         try:
-            rows = path.read_text(encoding="utf-8-sig").splitlines()
+            rows = read_text(path, "utf-8-sig", MOST_LABELS).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read the labels {path}: {error}; {FORM}") from error
         classes: dict[str, int] = {}

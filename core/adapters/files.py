@@ -158,6 +158,8 @@ def _named_layers(path: str | Path, codec: Codec, side: Side, names: Sequence[st
 
 def _read(path: str | Path) -> tuple[_About, dict[str, str], dict[str, Tensor]]:
     """What the file says of the adapter, its card, and its tensors."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise WeightsError(f"{path}: cannot be read as an adapter file: it is no regular file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

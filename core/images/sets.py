@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from taskodec.errors import UsageError
 from taskodec.files.atomic import IMAGE_SUFFIXES
+from taskodec.files.inputs import MOST_LABELS, read_text
 from taskodec.hooks.names import nearest
 
 __all__ = ["list_images"]
@@ -36,7 +37,8 @@ def list_images(paths: Iterable[Path], only: Path | None = None) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise UsageError(f"{path} does not exist; give image files, folders of images, or COCO's JSON")
+            why = "is no regular file" if path.exists() else "does not exist"
+            raise UsageError(f"{path} {why}; give image files, folders of images, or COCO's JSON")
     if not found:
         raise UsageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
     return found if only is None else _chosen(found, only)
@@ -54,7 +56,7 @@ def _below(folder: Path) -> list[Path]:
 def _coco_names(path: Path) -> list[str]:
     """The file names of a COCO file's images."""
     try:
-        names = [image["file_name"] for image in json.loads(path.read_text(encoding="utf-8"))["images"]]
+        names = [image["file_name"] for image in json.loads(read_text(path, most=MOST_LABELS))["images"]]
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not COCO's JSON, with `images` that have a `file_name`: {error!r}") from error
     if not names or not all(isinstance(name, str) for name in names):
@@ -95,7 +97,7 @@ def _chosen(images: Sequence[Path], only: Path) -> list[Path]:
 
 def _lines(file: Path) -> list[str]:
     try:
-        rows = [row for row in file.read_text(encoding="utf-8-sig").splitlines() if row.strip()]
+        rows = [row for row in read_text(file, "utf-8-sig", MOST_LABELS).splitlines() if row.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the list {file}: {error}; {LIST}") from error
     if not rows:

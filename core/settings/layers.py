@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from taskodec.errors import SettingsError
+from taskodec.files.inputs import read_text
 from taskodec.hooks.names import nearest
 
 __all__ = ["Layers", "defaults", "nest", "parse_override", "parse_yaml", "preset", "preset_names", "read_yaml"]
@@ -105,7 +106,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         kind, _, name = preset_path.removesuffix(".yaml").partition("/")
         return preset(kind, name, needed=True)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"cannot read configuration {path}: {reason}") from error

@@ -19,7 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from taskodec.errors import ImageError, TaskodecError, UsageError
+from taskodec.files.inputs import most_bytes, open_input
 from taskodec.images.framing import WHOLE, Framing
+from taskodec.stream.bitstream import MAX_PIXELS
 from taskodec.training.schedule import crops_of, stage_at
 
 if TYPE_CHECKING:
@@ -157,7 +159,7 @@ def _size(path: Path) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoding says what is odd about a picture
         try:
-            with Image.open(path) as image:
+            with open_input(path, most_bytes(MAX_PIXELS)) as file, Image.open(file) as image:
                 return image.size
         except Exception as error:  # Pillow raises nearly anything on damaged files
             raise ImageError(f"{path} is not a picture that can be read: {error}") from error

@@ -6,6 +6,7 @@ Tunings of one size and preset ask for the same things in turn; one that ends ea
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -108,8 +109,10 @@ def _slopes(requests: Sequence[Request], seed: int) -> list[Estimate | None]:
 
 
 def _seed_of_step(seed: int, step: int) -> int:
-    """64 bits for a step; seeds of as many bits stay apart."""
-    return ((seed << 32 | seed >> 32) + step) % 2**64
+    """64 bits for a step, the same for no two of them but by a chance of one in 2**64."""
+    if seed < 2**32:
+        return (seed << 32) + step
+    return int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:8])
 
 
 def _slope(objectives: Sequence[Objective], asked: Sequence[Slope]) -> list[Estimate | None]:

@@ -227,3 +227,16 @@ def test_every_hook_has_a_docstring_and_is_documented():
     for name in hooks:
         assert getattr(hookspecs, name).__doc__, name
         assert f"### {name}\n" in page, name
+
+
+def test_a_loader_that_fails_is_a_typed_error_with_its_options():
+    class Broken:
+        @hookimpl
+        def register_tasks(self):
+            return [TaskSpec("broken", lambda radius=1: int(radius))]
+
+    registry = Registry()
+    registry.register(Broken(), "tests")
+    message = "task 'broken' cannot be made with radius='wide': ValueError: invalid literal"
+    with pytest.raises(UsageError, match=message):
+        registry.task_from("broken", radius="wide")

@@ -9,7 +9,7 @@ from taskodec.settings.model import PhaseSettings
 from taskodec.tuning.objective import Objective
 from taskodec.tuning.phases import Point
 from taskodec.tuning.subject import Subject
-from taskodec.tuning.together import Look, run_together
+from taskodec.tuning.together import Look, _seed_of_step, run_together
 from taskodec.tuning.ttft import Tuner
 
 mse = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean(), lmbda=2000.0)
@@ -142,3 +142,11 @@ def test_adapters_that_are_one_for_all_are_tuned_one_by_one(tiny_codec, adapter,
     tuned = Tuner(tiny_codec, adapter, mse, 2.0).tune_many([photo, shifted(photo)], [phase("decoder", lr=0.2)])
     assert len(tuned) == 2
     assert all(one.steps == 6 for one in tuned)
+
+
+def test_seeds_of_steps_keep_all_64_bits():
+    assert _seed_of_step(7, 3) == (7 << 32) + 3  # as it has always been, so that streams stay the same
+    seeds = [0, 1, 2**31, 2**32, 2**32 + 1, 2**63, 2**64 - 1]
+    found = {_seed_of_step(seed, step) for seed in seeds for step in range(3)}
+    assert len(found) == 3 * len(seeds)
+    assert all(0 <= seed < 2**64 for seed in found)
