@@ -173,6 +173,8 @@ def _read(path: str | Path) -> tuple[_About, dict[str, str], dict[str, Tensor]]:
     """What the file says of the adapter, its card, and its tensors."""
     if found := pointer_to("the adapter", Path(path)):
         raise WeightsError(f"{path} is {found}")
+    if Path(path).exists() and not Path(path).is_file():
+        raise WeightsError(f"{path}: cannot be read as an adapter file: it is no regular file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

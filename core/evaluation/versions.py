@@ -8,6 +8,7 @@ from typing import Any
 
 import taskodec
 from taskodec.errors import UsageError
+from taskodec.files.inputs import MOST_LABELS, read_input
 from taskodec.hooks.registry import Registry
 from taskodec.settings.model import TaskSettings
 
@@ -30,7 +31,8 @@ def digest_of(path: Path | None) -> str | None:
     digest = hashlib.sha256()
     try:
         for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
+            digest.update(f"{file.relative_to(path)}\0".encode())
+            digest.update(read_input(file.absolute(), MOST_LABELS))
     except OSError as error:
-        raise UsageError(f"cannot open {error.filename}: {error.strerror or error}") from error
+        raise UsageError(f"cannot open {error.filename or path}: {error.strerror or error}") from error
     return digest.hexdigest()[:16]

@@ -18,6 +18,7 @@ from taskodec.errors import UsageError
 
 __all__ = [
     "MOST_BYTES",
+    "MOST_LABELS",
     "STANDARD",
     "argument",
     "cannot_read",
@@ -32,7 +33,10 @@ STANDARD = Path("-")
 """Stands for standard input where something is read, and for standard output where something is written."""
 
 MOST_BYTES = 2**26
-"""Of settings, lists and the like, which nobody writes larger."""
+"""Of settings and the like, which nobody writes larger."""
+
+MOST_LABELS = 2**33
+"""Of lists and labels; COCO's have half a gigabyte."""
 
 BYTES_A_PIXEL = 16
 """No format that Pillow reads takes more: four channels of 32 bits."""
@@ -88,9 +92,9 @@ def cannot_read(path: Path, error: OSError) -> str:
     return f"cannot read {name}: {error.strerror or error}"
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
+def read_text(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) -> str:
     """The text of a file or a pipe. OSError as for `read_input`, UnicodeDecodeError for what is no text."""
-    return read_input(path, MOST_BYTES).decode(encoding)
+    return read_input(path.absolute(), most).decode(encoding)
 
 
 def expand_home(path: str | Path) -> Path:

@@ -38,7 +38,8 @@ def list_images(paths: Iterable[Path], only: Path | None = None) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise UsageError(f"{path} does not exist; give image files, folders of images, or COCO's JSON")
+            why = "is no regular file" if path.exists() else "does not exist"
+            raise UsageError(f"{path} {why}; give image files, folders of images, or COCO's JSON")
     if not found:
         raise UsageError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
     return found if only is None else _chosen(found, only)

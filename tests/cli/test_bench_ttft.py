@@ -128,3 +128,20 @@ def test_wrong_calls_say_why_and_exit_with_2(arguments, words, run, picture, tmp
     assert words in " ".join(err.split())
     assert code == 2
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_options_of_tuning_are_for_variants_that_do_not_set_them(run, picture, variants, tasks, tmp_path):
+    out = tmp_path / "out"
+    call = ["bench", "--data", picture, "--codec", "tiny", "-o", out, "--jobs", 1]
+    variants.write_text(VARIANTS.replace("ttft.preset: default, ttft.steps: 4", "ttft.preset: latents"))
+    tuning = ["--quality", "2", "--steps", "2", "--seed", "3", "--quiet", "--set", "ttft.bf16=false"]
+    code, _, err = run(*call, "--ttft", "--variants", variants, "--task", tasks[0], *tuning)
+    assert (code, err) == (0, "")
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert {r["method"]: r["steps"] for r in rows} == {"untuned": 0, "paper": 3, "ours": 2, "ours-1": 1}
+    assert {r["quality"] for r in rows} == {2}
+    for option in (["--steps", "0"], ["--seed", "0"], ["--time-budget", "1"], ["--adapter", "lora"]):
+        code, _, err = run(*call[:-2], *option)
+        assert (code, f"{option[0]}: only with --ttft" in err) == (2, True)
+    code, _, err = run(*call[:-2], "--quality", "1", "--qualities", "2")
+    assert (code, "give either" in err) == (2, True)

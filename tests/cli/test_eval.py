@@ -184,3 +184,64 @@ def test_another_task_may_judge(run, pictures, task, tmp_path):
         assert "psnr" in other[name]["record"]
     again = rows("again", "--judge", "human", "--judge-set", "metric=ms-ssim")
     assert again["plain"]["settings"] != other["plain"]["settings"]
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+def test_without_methods_what_has_no_adapter_is_left_out_at_once(run, picture, task, tmp_path, monkeypatch):
+    """The note comes before any way to send a picture is made; the same call again measures nothing."""
+    call = ["eval", "--task", f"{task}:loss", "--data", picture, "--codec", "tiny", "-o", tmp_path / "out", "--jobs", 1]
+    call += ["--quality", "2", "--steps", "1", "--preset", "latents", "--resamples", 0]
+    code, _, err = run(*call)
+    assert code == 0
+    assert err.startswith("note: pretrained is left out: there is no adapter that was trained for codec 'tiny'")
+    assert len(err.splitlines()) == 1
+    assert [row["method"] for row in rows_of(tmp_path / "out")] == ["original", "plain", "ttft"]
+    monkeypatch.setattr("taskodec.evaluation.rows.Compressor.compress", None)
+    assert run(*call)[0] == 0
+    monkeypatch.setattr("taskodec.evaluation.rows.Compressor", None)
+    code, _, err = run(*call, "--methods", "plain,pretrained")
+    assert code == 2
+    assert "error: method 'pretrained': there is no adapter that was trained for codec 'tiny' and task 'loss'" in err
+    assert "pretrained@FILE.safetensors" in err
+
+
+def test_options_of_tuning_are_those_of_compress(run, picture, task, tmp_path):
+    call = [
+        "eval",
+        "--task",
+        f"{task}:loss",
+        "--data",
+        picture,
+        "--codec",
+        "tiny",
+        "--jobs",
+        1,
+        "--methods",
+        "plain,ttft",
+    ]
+    call += ["--resamples", 0, "--quiet", "-o", tmp_path / "out"]
+    assert run(*call, "-q", "3", "--steps", "2", "--preset", "latents", "--seed", "5", "--time-budget", "1000")[0] == 0
+    rows = {row["method"]: row for row in rows_of(tmp_path / "out")}
+    assert {name: (row["quality"], row["steps"]) for name, row in rows.items()} == {"plain": (3, 0), "ttft": (3, 2)}
+    code, _, err = run(*call, "--quality", "3", "--qualities", "1,2")
+    assert (code, "give it or --qualities" in err) == (2, True)
+    code, _, err = run(*call, "--steps", "-1")
+    assert (code, "ttft.steps = -1 (from argument steps)" in err) == (2, True)
+
+
+def test_a_stop_says_what_there_is(run, picture, task, tmp_path, monkeypatch):
+    call = ["eval", "--task", f"{task}:loss", "--data", picture, "--codec", "tiny", "--methods", "plain", "-q", "1"]
+    call += ["--jobs", 1, "--resamples", 0, "-o", tmp_path / "out"]
+
+    def stop(*given, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("taskodec.evaluation.rows.Lab.jobs", stop)
+        assert run(*call) == (130, "", "stopped; nothing was measured yet\n")
+    monkeypatch.setattr("taskodec.evaluation.summary.summarise", stop)
+    rows = tmp_path / "out" / "rows.jsonl"
+    assert run(*call) == (130, "", f"stopped; {rows} has what was measured, the same call goes on\n")

@@ -163,6 +163,11 @@ def test_config_prints_what_is_resolved(run):
     assert code == 0
     assert (json.loads(out)["codec"]["name"], json.loads(out)["ttft"]["steps"]) == ("tic", 7)
     assert "name: tic" in run("config", "--codec", "tic")[1]
+    given = ("-q", "2", "--steps", "3", "--preset", "quick", "--seed", "4", "--time-budget", "5", "--adapter", "lora")
+    found = json.loads(run("config", "--task", "cls", *given, "--json")[1])
+    tuning = found["ttft"]
+    assert (found["quality"], found["task"]["name"], found["adapter"]["name"]) == (2, "cls", "lora")
+    assert [tuning[key] for key in ("steps", "preset", "seed", "time_budget")] == [3, "quick", 4, 5]
 
 
 def test_train_writes_weights_and_resumes(run, picture, tmp_path):
@@ -177,7 +182,34 @@ def test_train_writes_weights_and_resumes(run, picture, tmp_path):
     code, _, err = run(*call, "--set", "train.steps=4")
     assert code == 2
     assert "--resume" in err
-    assert run(*call, "--set", "train.steps=4", "--resume")[0] == 0
+    assert run(*call, "--steps", "4", "--resume")[0] == 0
+    stored = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert stored["train"]["steps"] == 4
+
+
+def test_a_run_that_cannot_be_is_told_after_what_the_call_names(run, picture, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").touch()
+    for command in ("train", "pretrain"):
+        call = (command, "--codec", "tiny", "-o", tmp_path / "run", "--data")
+        code, _, err = run(*call, tmp_path / "none")
+        assert (code, "none does not exist" in err) == (2, True)
+        code, _, err = run(*call, picture.parent)
+        assert (code, "already holds a run" in err) == (2, True)
+    code, _, err = run("train", "--codec", "tiny", "--data", picture.parent, "-o", picture / "run")
+    assert (code, "cannot make folder" in err) == (1, True)
+
+
+def test_a_stop_of_a_run_says_what_is_kept(run, picture, tmp_path, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("taskodec.training.codec.CropDataset.check", stop)
+    call = ("train", "--codec", "tiny", "--data", picture.parent, "-o", tmp_path / "run")
+    assert run(*call) == (130, "", "stopped before the first checkpoint; nothing is kept\n")
+    (tmp_path / "run" / "checkpoint.pt").touch()
+    code, _, err = run(*call, "--resume")
+    assert (code, "the same command with --resume goes on from the last checkpoint" in err) == (130, True)
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -118,3 +118,54 @@ def test_names_that_do_not_exist(capsys, cache):
     assert "did you mean 'tic-q4'" in run(capsys, "fetch", "tic-q9", code=2)[1]
     assert "no weights are named like 'tac-*'" in run(capsys, "list", "tac-*", code=2)[1]
     assert "`taskodec models fetch tic-q1`" in run(capsys, "path", "tic-q1", code=2)[1]
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "all_proxy"])
+@pytest.mark.parametrize("value", ["::::", "http://", "http://[", "http://host:port", "é"])
+def test_proxies_that_are_none_are_typed_errors(server, plugin, cache, capsys, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr("urllib.request._opener", None)  # which knows the proxies of before
+    monkeypatch.setenv("TASKODEC_ATTEMPTS", "1")
+    with pytest.raises(SystemExit) as end:
+        main(["models", "fetch", "mine-hashed", "--plugin", plugin])
+    errors = capsys.readouterr().err
+    assert (end.value.code or 0) == (1 if name == "http_proxy" else 0)
+    assert len(errors.splitlines()) == (end.value.code or 0)
+    assert "Traceback" not in errors
+
+
+def test_a_cache_folder_that_is_none_is_a_typed_error(plugin, capsys, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
+    assert run(capsys, "list", "mine-*", "--plugin", plugin)[0][0].split()[:2] == ["mine-free", "missing"]
+    _, errors = run(capsys, "fetch", "mine-free", "--plugin", plugin, code=1)
+    assert "Not a directory" in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_folder_that_is_closed_is_one_line_for_each(plugin, cache, capsys, monkeypatch):
+    run(capsys, "fetch", "mine-*", "--plugin", plugin)
+    monkeypatch.setattr("taskodec.files.weights.sha256_of", lambda file: file.joinpath("x").stat())
+    _, errors = run(capsys, "verify", "mine-*", "--plugin", plugin, code=1)
+    assert errors.count("Not a directory") == len(errors.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("TIMEOUT", "nan"), ("TIMEOUT", "inf"), ("TIMEOUT", "-1"), ("TIMEOUT", "0"), ("ATTEMPTS", "0"), ("ATTEMPTS", "x")],
+)
+def test_options_out_of_bounds_are_wrong_calls(plugin, cache, capsys, monkeypatch, variable, value):
+    monkeypatch.setenv(f"TASKODEC_{variable}", value)
+    _, errors = run(capsys, "fetch", "mine-free", "--plugin", plugin, code=2)
+    assert f"TASKODEC_{variable}" in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_ctrl_c_says_what_is_kept(plugin, cache, capsys, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("taskodec.files.weights.download", stop)
+    _, errors = run(capsys, "fetch", "mine-free", "--plugin", plugin, code=130)
+    assert errors == "stopped at mine-free; what has arrived is kept, the same call goes on\n"

@@ -10,14 +10,13 @@ def test_pretraining_at_the_command_line(run, photo, tmp_path):
         f"--set=pretrain.{key}"
         for key in (
             "stages=[{until: 1, crop: 32}]",
-            "steps=4",
             "validate_every=2",
             "calibration_crops=1",
             "lr=0.05",
         )
     ]
     task = ["--task", f"{tmp_path / 'dark.py'}:dark", "--codec", "tiny"]
-    call = ["pretrain", *task, "--data", folder, "--validation", folder, "-o", tmp_path / "run", *small]
+    call = ["pretrain", *task, "--data", folder, "--validation", folder, "-o", tmp_path / "run", "--steps", "4", *small]
     code, out, err = run(*call)
     assert (code, err) == (0, "")
     file = tmp_path / "run" / "adapter.safetensors"

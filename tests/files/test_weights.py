@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from taskodec.errors import WeightsError
+from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import WeightsFile, cache_folder
 
 DATA = b"weights of a network"
@@ -155,3 +155,39 @@ def test_the_cache_folder_is_that_of_torch_hub(monkeypatch, tmp_path, torch_load
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / home)) if home else monkeypatch.delenv("TORCH_HOME")
         found.append(str(cache_folder()))
     assert found == wanted == [f"{tmp_path}/torch/hub/checkpoints", f"{tmp_path}/xdg/torch/hub/checkpoints"]
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without HOME and without an entry in the system's list of users."""
+    for name in ("HOME", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+@pytest.mark.parametrize("hub_loaded", [True, False])
+def test_without_a_home_the_folder_is_asked_for(homeless, monkeypatch, tmp_path, hub_loaded):
+    if not hub_loaded:
+        monkeypatch.delitem(sys.modules, "torch.hub")
+    with pytest.raises(WeightsError, match=r"needs a home directory.*set HOME, or TORCH_HOME"):
+        cache_folder()
+    with pytest.raises(WeightsError, match="needs a home directory"):
+        WeightsFile("net", "https://weights.invalid/net.pth").find()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "hub" / "checkpoints"
+
+
+def test_without_a_home_weights_of_packages_are_found_all_the_same(homeless, monkeypatch, tmp_path):
+    package = tmp_path / "weights_in_a_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "net.pth").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = WeightsFile("net", package="weights_in_a_package", member="net.pth")
+    assert file.find() == package / "net.pth"
+    with pytest.raises(UsageError, match="no home directory that ~ could stand for"):
+        file.find("~/net.pth")

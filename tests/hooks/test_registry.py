@@ -298,3 +298,16 @@ def test_only_ctrl_c_comes_through_a_hook(error):
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else PluginError):
         plugins.register(Plugin(), "tests")
     plugins.register(plugin_of(register_tasks=[TaskSpec("mine", str)]), "tests")
+
+
+def test_a_loader_that_fails_is_a_typed_error_with_its_options():
+    class Broken:
+        @hookimpl
+        def register_tasks(self):
+            return [TaskSpec("broken", lambda radius=1: int(radius))]
+
+    registry = Registry()
+    registry.register(Broken(), "tests")
+    message = "tests: task 'broken' cannot be loaded with radius='wide': ValueError: invalid literal"
+    with pytest.raises(PluginError, match=message):
+        registry.task_from("broken", radius="wide")

@@ -3,6 +3,7 @@ import pickle
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+import torch
 from losses import softer
 
 from taskodec.api.compressor import Compressor, Decompressor

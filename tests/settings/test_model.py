@@ -217,3 +217,22 @@ def test_text_that_reads_as_something_else_is_printed_in_quotes(tmp_path):
     options = {"a": "1e5", "b": "010", "c": "0o7", "d": "yes", "e": "1:30", "f": "", "g": "2020-01-01"}
     settings = load_settings(flags={"task.options": options})
     assert load_settings([write(tmp_path / "printed.yaml", settings.to_yaml())]).task.options == options
+
+
+@pytest.mark.parametrize("key", ["ttft.seed", "train.seed", "pretrain.seed"])
+@pytest.mark.parametrize("value", ["-1", "18446744073709551616", "99999999999999999999999"])
+def test_seeds_have_64_bits(key, value):
+    with pytest.raises(SettingsError, match=rf"{key} = {value} \(from --set {key}={value}\): input should be"):
+        load_settings(overrides=[f"{key}={value}"])
+    load_settings(overrides=[f"{key}=18446744073709551615"])
+
+
+def test_whole_numbers_that_nothing_can_count_to_are_refused():
+    for key in ("ttft.steps", "ttft.patch", "limits.max_pixels", "train.batch"):
+        with pytest.raises(SettingsError, match=f"{key} = .*less than"):
+            load_settings(overrides=[f"{key}=99999999999999999999999"])
+
+
+def test_an_error_names_the_argument_that_it_came_from():
+    with pytest.raises(SettingsError, match=r"codec\.name = 7 \(from argument codec\)"):
+        load_settings(flags={"codec.name": 7})
