@@ -148,7 +148,7 @@ def _read(folder: Path, name: str, about: Mapping[str, Any]) -> bytes:
 
 def _pack(tables: Mapping[str, Tables], arrays: Mapping[str, IntArray]) -> bytes:
     """One npz file: arrays as they are, tables as lengths, counts and offsets."""
-    flat = dict(arrays)
+    flat: dict[str, Any] = dict(arrays)  # as a keyword, an array might be meant for an option
     for name, value in tables.items():
         flat[f"tables/{name}/lengths"] = np.array([len(row) for row in value.rows], dtype=np.int32)
         flat[f"tables/{name}/counts"] = np.concatenate(value.rows).astype(np.uint16)
