@@ -80,7 +80,8 @@ def _bytes(name: str, weight: Floats) -> tuple[dict[str, IntArray], list[Any]]:
 def _rounded(weight: Floats, axis: int | None) -> tuple[IntArray, Floats]:
     """Integers and their scales, one for each row along the axis or, without it, one in all, shaped to multiply."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    scale = np.maximum(np.abs(weight).max(others, keepdims=True), np.float32(1e-12)) / np.float32(LEVELS)
+    largest = np.abs(weight).max(others, keepdims=True)
+    scale: Floats = (np.maximum(largest, np.float32(1e-12)) / np.float32(LEVELS)).astype(np.float32)
     return np.rint(weight / scale).astype(np.int8), scale
 
 
