@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -74,7 +75,7 @@ _PARTS: Mapping[str, _Form] = {
 
 def pack_arrays(tables: Mapping[str, Tables], arrays: Mapping[str, IntArray]) -> bytes:
     """One npz file: arrays as they are, tables as lengths, counts and offsets."""
-    flat = dict(arrays)
+    flat: dict[str, Any] = dict(arrays)  # as a keyword, an array might be meant for an option
     for name, value in tables.items():
         flat[f"tables/{name}/lengths"] = np.array([len(row) for row in value.rows], dtype=np.int32)
         flat[f"tables/{name}/counts"] = np.concatenate(value.rows).astype(np.uint16)

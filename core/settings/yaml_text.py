@@ -32,7 +32,8 @@ NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 NOTHING = {"", "~", "null", "Null", "NULL"}
 
-LARGEST = 2**63
+LARGEST = 2**64
+"""Seeds have 64 bits; no number that can be set is larger."""
 
 PREFIX = "tag:yaml.org,2002:"
 

@@ -222,14 +222,14 @@ def test_text_that_reads_as_something_else_is_printed_in_quotes(tmp_path):
 @pytest.mark.parametrize("key", ["ttft.seed", "train.seed", "pretrain.seed"])
 @pytest.mark.parametrize("value", ["-1", "18446744073709551616", "99999999999999999999999"])
 def test_seeds_have_64_bits(key, value):
-    with pytest.raises(SettingsError, match=rf"{key} = {value} \(from --set {key}={value}\): input should be"):
+    with pytest.raises(SettingsError, match=rf"{key} = {value} .*: input should be|{value}' is too large a number"):
         load_settings(overrides=[f"{key}={value}"])
     load_settings(overrides=[f"{key}=18446744073709551615"])
 
 
 def test_whole_numbers_that_nothing_can_count_to_are_refused():
     for key in ("ttft.steps", "ttft.patch", "limits.max_pixels", "train.batch"):
-        with pytest.raises(SettingsError, match=f"{key} = .*less than"):
+        with pytest.raises(SettingsError, match=f"{key} = .*less than|too large a number"):
             load_settings(overrides=[f"{key}=99999999999999999999999"])
 
 

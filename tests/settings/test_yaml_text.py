@@ -131,7 +131,7 @@ DEEP_BY_ALIASES = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i i
         ("a: 1e9999", "'1e9999' is too large"),
         ("a: -1e-9999", "'-1e-9999' is too small"),
         ("a: " + "9" * 5000, "too large"),
-        ("a: 9223372036854775808", "too large"),
+        ("a: 18446744073709551616", "too large"),
         ("a: 010", "octal or decimal"),
         ("b: {<<: {a: 1}}", "merge keys"),
         ("1: a\n1.0: b", "key 1.0 appears twice"),
