@@ -15,7 +15,7 @@ import typer
 from taskodec.cli import common
 from taskodec.cli.batches import Batches
 from taskodec.cli.progress import progress_bar
-from taskodec.cli.terminal import escaped
+from taskodec.cli.terminal import escaped, indented
 from taskodec.errors import TaskodecError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str]
     if as_json:
         common.print_json(report)
     elif "error" in report:
-        print(f"error: {names['input']}: {report['error']}", file=sys.stderr)
+        print(f"error: {names['input']}: {indented(report['error'])}", file=sys.stderr)
     elif not quiet:
         print(render(names), flush=True)
 

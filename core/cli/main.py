@@ -18,7 +18,7 @@ from taskodec.cli.models import models
 from taskodec.cli.paper import paper
 from taskodec.cli.plugins import config, plugins
 from taskodec.cli.pretrain import pretrain
-from taskodec.cli.terminal import guarded
+from taskodec.cli.terminal import guarded, indented
 from taskodec.cli.train import train
 from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError, WeightsError
 
@@ -71,5 +71,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             app(args=arguments, prog_name="taskodec")
         except TaskodecError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {indented(str(error))}", file=sys.stderr)
             sys.exit(2 if isinstance(error, WRONG_CALL) else 1)

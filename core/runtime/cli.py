@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from taskodec.cli.terminal import escaped, guarded
+from taskodec.cli.terminal import escaped, guarded, indented
 from taskodec.errors import TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import IMAGE_SUFFIXES, write_atomic
 from taskodec.files.plans import Job, make_folder, plan
@@ -108,7 +108,7 @@ def _run(chosen: argparse.Namespace, suffix: str, suffixes: frozenset[str], prep
             raise UsageError(f"cannot write {', '.join(wrong)}: valid suffix is {suffix}")
         work = prepare()
     except TaskodecError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {indented(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError | WeightsError) else 1)
     with ThreadPoolExecutor(chosen.jobs) as pool:
         fine = [_show(report, chosen.json) for report in pool.map(lambda job: _report(work, job), jobs)]
@@ -133,7 +133,7 @@ def _show(report: dict[str, Any], as_json: bool) -> bool:
     if as_json:
         print(json.dumps(report), flush=True)
     elif "error" in report:
-        print(f"error: {source}: {report['error']}", file=sys.stderr)
+        print(f"error: {source}: {indented(report['error'])}", file=sys.stderr)
     else:
         about = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
         print(f"{source} -> {escaped(report['output'])}: {about}", flush=True)

@@ -115,7 +115,7 @@ class Decoder:
         with fitting():
             x_hat = self._in_tiles(decoded.y_hat, size, self.inputs(decoded))
         if x_hat.shape != (1, 3, *size):
-            raise WeightsError(f"synthesis.onnx gives {x_hat.shape}, needed (1, 3, *{size}): export the codec again")
+            raise WeightsError(f"synthesis.onnx gives {x_hat.shape}, needed {(1, 3, *size)}: export the codec again")
         return x_hat[:, :, : decoded.header.height, : decoded.header.width]
 
     def inputs(self, decoded: Decoded) -> dict[str, Floats]:
