@@ -97,7 +97,7 @@ def work(connection: Connection, seeds: Path, seed: int, kinds: list[str]) -> No
     base = _limit_memory()
     while (number := connection.recv()) is not None:
         folder = Path(tempfile.mkdtemp(prefix="case_", dir=seeds.parent))
-        kind = cases.write(number, folder)
+        kind = cases.write(number, folder)  # a fault of its own ends the process, which counts as a crash
         connection.send(kind)
         result, detail, seconds = _tried(readers.by_kind[kind], folder)
         grown = _peak() - base

@@ -186,8 +186,9 @@ def _tensor(rng: random.Random, like: torch.Tensor) -> Any:
 
 def _saved(rng: random.Random, state: Any) -> bytes:
     buffer = io.BytesIO()
-    torch.save(state, buffer, _use_new_zipfile_serialization=rng.random() < 0.8)
-    if rng.random() > 0.03:
+    archive = rng.random() < 0.8
+    torch.save(state, buffer, _use_new_zipfile_serialization=archive)
+    if not archive or rng.random() > 0.03:
         return bad_bytes(rng, buffer.getvalue())
     bomb = io.BytesIO()
     with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:

@@ -17,7 +17,7 @@ import typer
 from taskodec.cli import common
 from taskodec.cli.batches import Batches
 from taskodec.cli.progress import progress_bar
-from taskodec.console.terminal import escaped
+from taskodec.console.terminal import escaped, indented
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.inputs import cannot_read, most_bytes, read_input
 from taskodec.files.outputs import results_to
@@ -239,7 +239,7 @@ def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str]
     elif "skipped" in report:
         return
     elif "error" in report:
-        print(f"error: {names['input']}: {report['error']}", file=sys.stderr)
+        print(f"error: {names['input']}: {indented(report['error'])}", file=sys.stderr)
     elif not quiet:
         print(render(names), flush=True)
 

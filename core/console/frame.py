@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn, TextIO
 
 from taskodec.console.interrupt import exit_code, stops_raised
-from taskodec.console.terminal import guarded
+from taskodec.console.terminal import guarded, indented
 from taskodec.errors import PluginError, TaskError, TaskodecError, UsageError, WeightsError
 
 __all__ = ["errors_as_lines", "framed", "reason"]
@@ -50,7 +50,7 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except TaskodecError as error:
-        _leave(f"error: {error}", 2 if isinstance(error, WRONG_CALL) else 1)
+        _leave(f"error: {indented(str(error))}", 2 if isinstance(error, WRONG_CALL) else 1)
     except BrokenPipeError:
         _leave("", UNREAD)
     except OSError as error:

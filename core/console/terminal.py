@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-__all__ = ["escaped", "guarded", "raw", "shown"]
+__all__ = ["escaped", "guarded", "indented", "raw", "shown"]
 
 LINES = "\t\n"
 """Control characters that texts of several lines are made of."""
@@ -30,6 +30,11 @@ def escaped(text: str, keep_lines: bool = False) -> str:
     Line breaks and tabs among them, unless `keep_lines` is set.
     """
     return (_IN_LINES if keep_lines else _COMMANDS).sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def indented(text: str) -> str:
+    """An error's text, whose further lines are set in, so that no name in it can begin an error of its own."""
+    return text.replace("\n", "\n  ")
 
 
 def shown(value: object) -> str:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import taskodec
 from taskodec.console.frame import framed, reason
 from taskodec.console.interrupt import SIGNALLED, Stopped, exit_code
-from taskodec.console.terminal import escaped
+from taskodec.console.terminal import escaped, indented
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument, cannot_read, most_bytes, read_input
@@ -176,7 +176,7 @@ def _show(report: dict[str, Any], as_json: bool) -> bool:
     if as_json:
         print(json.dumps(report), flush=True)
     elif "error" in report:
-        print(f"error: {report['input']}: {report['error']}", file=sys.stderr)
+        print(f"error: {source}: {indented(report['error'])}", file=sys.stderr)
     elif "skipped" not in report:
         about = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
         print(f"{source} -> {escaped(report['output'])}: {about}", flush=True)

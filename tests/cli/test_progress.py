@@ -2,6 +2,7 @@ import io
 import sys
 
 from taskodec.cli.progress import progress_bar
+from taskodec.console.terminal import guarded
 
 
 class Terminal(io.StringIO):
@@ -25,3 +26,15 @@ def test_step_and_figures_are_shown(monkeypatch):
     shown = sys.stderr.getvalue()
     for text in ("train tiny", "502/1000", "loss 1.5", "lr 0.001"):
         assert text in shown
+
+
+def test_names_are_drawn_as_they_are(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "160")
+    with guarded(), progress_bar("a\x1b[2Jb [red]", quiet=False) as update:
+        update(1, 2, {"c\x1b[3Jd": 1.5})
+    drawn = sys.stderr.getvalue()
+    assert r"a\x1b[2Jb [red]" in drawn
+    assert r"c\x1b[3Jd 1.5" in drawn
+    assert "\x1b[2Jb" not in drawn
+    assert "\x1b[3Jd" not in drawn

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskodec.console.terminal import escaped, guarded, raw, shown
+from taskodec.console.terminal import escaped, guarded, indented, raw, shown
 
 HOSTILE = "a\x1b[31mb\rc\nd\x9be\u202ef\ud800"
 
@@ -45,6 +45,10 @@ def test_streams_are_guarded_and_given_back(monkeypatch):
     assert (sys.stdout, sys.stderr) == (out, err)
     assert out.getvalue() == escaped(HOSTILE, keep_lines=True) + "\n\x1b[0m"
     assert err.getvalue() == "\rdrawn over\\x1bx\n"
+
+
+def test_no_line_of_an_error_begins_an_error():
+    assert indented("one\nerror: two") == "one\n  error: two"
 
 
 def test_streams_are_given_back_after_an_error():
