@@ -164,7 +164,7 @@ class DeltaSearch:
 
 
 def layer_curvature(
-    slopes: npt.NDArray[np.float64], values: npt.NDArray[np.float64], groups: Sequence[int]
+    slopes: npt.NDArray[np.float64], values: npt.NDArray[np.floating[Any]], groups: Sequence[int]
 ) -> npt.NDArray[np.float64]:
     """For each value the second derivative of its layer, if `slopes` is what the slope has grown by up to `values`.
 
