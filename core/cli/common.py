@@ -175,7 +175,7 @@ def run_batch(
     `goes_on` says what to do after Ctrl-C.
     """
     for note in batch.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {escaped(note)}", file=sys.stderr)
     for job in batch.kept:
         show({"input": str(job.source), "output": str(job.target), "skipped": True})
     failed: list[Path] = []
@@ -193,7 +193,10 @@ def run_batch(
         print(f"{len(batch.kept)} of {count} inputs skipped: their outputs are there", file=sys.stderr)
     if failed:
         if count > 1:
-            print(f"error: {len(failed)} of {count} inputs failed: {', '.join(map(str, failed))}", file=sys.stderr)
+            print(
+                f"error: {len(failed)} of {count} inputs failed: {escaped(', '.join(map(str, failed)))}",
+                file=sys.stderr,
+            )
         raise typer.Exit(1)
 
 

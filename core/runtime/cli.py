@@ -122,7 +122,7 @@ def _run(
     work = prepare(chosen)
     batch = settle(jobs, flaw, force=chosen.force, skip_existing=chosen.skip_existing)
     for note in batch.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {escaped(note)}", file=sys.stderr)
     with results_to([job.target for job in jobs]) as write:
         for job in batch.kept:
             _show({"input": str(job.source), "output": str(job.target), "skipped": True}, chosen.json)
@@ -130,7 +130,7 @@ def _run(
     if batch.kept:
         print(f"{len(batch.kept)} of {len(jobs)} inputs skipped: their outputs are there", file=sys.stderr)
     if failed and len(jobs) > 1:
-        print(f"error: {len(failed)} of {len(jobs)} inputs failed: {', '.join(failed)}", file=sys.stderr)
+        print(f"error: {len(failed)} of {len(jobs)} inputs failed: {escaped(', '.join(failed))}", file=sys.stderr)
     sys.exit(1 if failed else 0)
 
 
