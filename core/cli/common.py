@@ -15,6 +15,7 @@ import typer
 
 from taskodec.console.frame import reason
 from taskodec.console.interrupt import exit_code
+from taskodec.console.terminal import escaped
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument
