@@ -31,7 +31,7 @@ def own_registry(monkeypatch):
     return found
 
 
-def test_processes_give_what_is_given_here(pieces):
+def test_processes_give_what_is_given_here(own_registry, pieces):
     """Compressors with a function and with a task by name, and a decompressor, in a process that was started anew."""
     compressors = {"softer": Compressor(QUICK, task=softer), "human": Compressor(QUICK)}
     coders = Coders(compressors, Decompressor())
