@@ -135,6 +135,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, form: _Form) -> IntAr
         raise ValueError(f"{name} has {len(values)} bytes of numbers, which are not of shape {shape}")
     flat: IntArray = np.frombuffer(values, dtype).astype(dtype.newbyteorder("="))
     array: IntArray = flat.reshape(shape, order="F" if fortran else "C")  # (prod(shape),) -> shape
-    if not ((array >= form.low) & (array <= form.high)).all():  # false for NaN too
+    low, high = np.float64(form.low), np.float64(form.high)  # which 16 bits may not hold
+    if not ((array >= low) & (array <= high)).all():  # false for NaN too
         raise ValueError(f"{name} has values that are not from {form.low:g} to {form.high:g}")
     return array
