@@ -4,7 +4,7 @@
 
 Compressors of `lite`, all shared: untuned; with `svd-lora`, tuned, its changes of the singular values always sent;
 with the shipped `lite-cls`, untuned and tuned for `cls`; and a loss that draws from PyTorch's own generator. The exit
-code is 1 if a picture or a stream is another one, or an error is raised. (docs/threads.md)
+code is 1 if a picture or a stream is another one, or an error is raised. (docs/limits.md)
 """
 
 from __future__ import annotations
