@@ -20,8 +20,9 @@ from taskodec.api.loading import choose_device, codec_at, has_quality, load_code
 from taskodec.bench.coders import AnchorEntry
 from taskodec.bench.fidelity import Source
 from taskodec.bench.rows import RowFile
-from taskodec.coding.streams import quantize_quality
-from taskodec.contracts import Codec, Task
+from taskodec.coding.streams import codec_fingerprint, quantize_quality
+from taskodec.coding.tiles import Tiles
+from taskodec.contracts import Codec, JointTask, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.versions import digest_of, task_version
@@ -33,6 +34,7 @@ from taskodec.isolation.faults import named
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import evaluator_of, on_device, prepared
+from taskodec.tuning.units import prepared_in_units
 
 __all__ = ["EvaluationPlan", "Job", "Lab", "Row", "row_file"]
 
@@ -124,6 +126,7 @@ class Lab:
     @in_clean_state
     def __init__(self, plan: EvaluationPlan, registry: Registry) -> None:
         self.plan, self.registry = plan, registry
+        self._codecs: list[tuple[CodecSettings, Codec]] = []
         settings = plan.settings
         self.device = choose_device(settings.device)
         self.task = self._load_task(settings.task)
@@ -132,11 +135,12 @@ class Lab:
         self.framing = Framing(**settings.data.model_dump())
         labels = self.evaluator.labels_version or digest_of(plan.labels)
         self._judged = {"task": task_version(settings.task, registry), "labels": labels}
+        if isinstance(self.task, JointTask):
+            self._judged["units"] = [codec_fingerprint(self._units()).hex(), self._unit_quality]
         if self.framing != WHOLE:
             self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = task_version(plan.judge, registry)
-        self._codecs: list[tuple[CodecSettings, Codec]] = []
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}
         self._last: tuple[Source, Tensor, Any] | None = None
@@ -228,8 +232,22 @@ class Lab:
         """An image and what the task's loss needs to know of it; kept until another one is asked for."""
         if self._last is None or self._last[0] != source:
             x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
-            self._last = (source, x, prepared(self.task, x))
+            self._last = (source, x, self._prepared(x))
         return self._last[1], self._last[2]
+
+    def _prepared(self, x: Tensor) -> Any:
+        """What the task's loss needs; of a joint task in the same units for all methods, the codec's at its quality."""
+        if not isinstance(self.task, JointTask):
+            return prepared(self.task, x)
+        return prepared_in_units(self.task, self._units(), x, self._unit_quality, Tiles(self.plan.settings.limits.tile))
+
+    @property
+    def _unit_quality(self) -> float:
+        return quantize_quality(self.plan.settings.quality)
+
+    def _units(self) -> Codec:
+        """The codec whose untuned rates are the units of a joint task's parts."""
+        return self._codec(codec_at(self.plan.settings.codec, self._unit_quality), self._unit_quality)
 
     @torch.no_grad()
     def _judge(self, name: str, x_hat: Tensor, x: Tensor, reference: Any) -> tuple[float, dict[str, Any]]:
@@ -261,7 +279,7 @@ class Lab:
         return why and f"{why} or as pretrained@FILE.safetensors"
 
     def _load_task(self, chosen: TaskSettings) -> Task:
-        return on_device(self.registry.task_from(chosen.name, **chosen.options), self.device)
+        return on_device(self.registry.task_from(chosen.spec, **chosen.options), self.device)
 
     def _anchor(self, method: Method) -> AnchorEntry:
         entry = AnchorEntry(method.name, self.registry)

@@ -16,7 +16,10 @@ __all__ = ["digest_of", "task_version"]
 
 
 def task_version(task: TaskSettings, registry: Registry) -> dict[str, Any]:
-    """The task, its options, and the file it is written in, if that is one of the user's."""
+    """The task, its options, and the file it is written in, if that is one of the user's; of several those of each."""
+    if len(task.members) > 1:
+        parts = [TaskSettings(name=name, options=task.options.get(name, {})) for name in task.members]
+        return {"parts": [task_version(part, registry) for part in parts], "shares": task.spec}
     name = task.name
     file = name.rpartition(":")[0] if ".py:" in name else registry.tasks.owner(name)
     source = digest_of(Path(file)) if file.endswith(".py") else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,18 @@ from taskodec.images.tensors import pad_to, to_8bit
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import prepared, weight_of
 
-__all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss", "smooth_slopes"]
+__all__ = [
+    "Balance",
+    "calibrate_lmbda",
+    "measure_balance",
+    "rate_and_loss",
+    "slope_or_rate",
+    "smooth_slopes",
+    "untuned",
+]
+
+TINY = 1e-12
+"""Losses and rates below it count as this, where their logarithm is taken."""
 
 Point = tuple[float, float]
 """Bits per pixel, and the task's loss."""
@@ -73,6 +86,19 @@ def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality
     return slope or _weight_of_rate(task, rate_and_loss(codec, task, x, reference, quality, tiles))
 
 
+def untuned(codec: Codec, x: Tensor, quality: float, tiles: Tiles = WHOLE) -> list[tuple[float, Tensor]]:
+    """Estimated bits per pixel and the 8-bit picture (1, 3, H, W) of the untuned codec, around this quality."""
+    return [_coded(codec, x, q, tiles) for q in _around(codec, quality)]
+
+
+def slope_or_rate(task: Task, points: Sequence[Point], farthest: float) -> float:
+    """The slope between two points, or the weight of the rate, from which it differs by this factor at most."""
+    bpp, loss = (math.exp(fmean(math.log(max(v, TINY)) for v in column)) for column in zip(*points, strict=True))
+    level = _weight_of_rate(task, (bpp, loss if max(v for _, v in points) > 0 else 0.0))
+    slope = _slope(list(points)) or level
+    return min(max(slope, level / farthest), level * farthest)
+
+
 def measure_balance(
     codec: Codec,
     task: Task,
@@ -114,11 +140,18 @@ def rate_and_loss(
     codec: Codec, task: Task, x: Tensor, reference: Any, quality: float, tiles: Tiles = WHOLE
 ) -> tuple[float, float]:
     """Estimated bits per pixel of an image (1, 3, H, W), and the task's loss on its decoded 8-bit picture."""
+    bpp, x_hat = _coded(codec, x, quality, tiles)
+    return bpp, float(checked_loss(task, x_hat, reference))
+
+
+@torch.no_grad()
+def _coded(codec: Codec, x: Tensor, quality: float, tiles: Tiles) -> tuple[float, Tensor]:
+    """Estimated bits per pixel of an image (1, 3, H, W), and its decoded 8-bit picture."""
     height, width = x.shape[2:]
     padded = pad_to(x, codec.stride)
     coded = codec.entropy(tiles.analysis(codec, padded, quality), quality, "hard")
     x_hat = to_8bit(decoded_picture(codec, coded.y_hat, quality, (height, width), tiles))
-    return float(coded.bits) / (height * width), float(checked_loss(task, x_hat, reference))
+    return float(coded.bits) / (height * width), x_hat
 
 
 def _around(codec: Codec, quality: float) -> tuple[float, ...]:
