@@ -143,7 +143,9 @@ def choose_adapter(
     notes = []
     specs = [] if chosen.options else registry.adapters.items()
     for name, spec in specs:
-        same = spec.codec == codec.name and spec.task is not None and sorted(members(spec.task)) == sorted(members(task))
+        same = (
+            spec.codec == codec.name and spec.task is not None and sorted(members(spec.task)) == sorted(members(task))
+        )
         if same and _has(task_options or {}, spec.task_options):
             try:
                 with _plugin():

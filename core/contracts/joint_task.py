@@ -93,7 +93,16 @@ class JointTask(Task):
         return 1.0
 
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
-        return labelled({part.label: part.task.metrics(x_hat, x) for part in self.parts})
+        """Those of every part, and its own loss."""
+        return labelled(
+            {
+                part.label: {
+                    TASK_LOSS: float(part.task.loss(x_hat, part.task.prepare(x))),
+                    **part.task.metrics(x_hat, x),
+                }
+                for part in self.parts
+            }
+        )
 
     def evaluator(self, labels: Path | Mapping[str, Path] | None = None) -> Evaluator:
         """Judged by every part; `labels` has a file or folder by the part's label."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from taskodec.files.inputs import MOST_LABELS, read_input
 from taskodec.hooks.registry import Registry
 from taskodec.settings.model import TaskSettings
 
-__all__ = ["digest_of", "task_version"]
+__all__ = ["digest_of", "digests_of", "task_version"]
 
 
 def task_version(task: TaskSettings, registry: Registry) -> dict[str, Any]:
@@ -39,3 +40,8 @@ def digest_of(path: Path | None) -> str | None:
     except OSError as error:
         raise UsageError(f"cannot open {error.filename or path}: {error.strerror or error}") from error
     return digest.hexdigest()[:16]
+
+
+def digests_of(paths: Path | Mapping[str, Path] | None) -> str | dict[str, str | None] | None:
+    """`digest_of` a path, or of each by name."""
+    return {name: digest_of(path) for name, path in paths.items()} if isinstance(paths, Mapping) else digest_of(paths)

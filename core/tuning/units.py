@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from taskodec.coding.tiles import WHOLE, Tiles
 from taskodec.contracts import Codec, JointReference, JointTask, Task
-from taskodec.tuning.calibration import slope_or_rate, untuned
+from taskodec.tuning.calibration import Balance, mean_curves, measure_balance, slope_or_rate, slopes_of, untuned
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.slopes import SlopeWatch, WatchedReference
 from taskodec.tuning.task_calls import prepared, weight_of
 
-__all__ = ["in_units", "joint_weights", "like", "prepared_in_units", "watched"]
+__all__ = ["balance_of", "in_units", "joint_weights", "like", "prepared_for", "prepared_in_units", "watched"]
 
 FARTHEST = 4.0
 """By what factor, at most, the slope of one picture's loss is taken to differ from its rate over its loss."""
@@ -53,6 +53,37 @@ def in_units(task: Task, codec: Codec, x: Tensor, reference: Any, quality: float
             points = [(bpp, float(checked_loss(part.task, x_hat, needed))) for bpp, x_hat in around]
             slopes[i] = slope_or_rate(part.task, points, FARTHEST)
     return watched(reference, joint_weights(task, own, slopes))
+
+
+def balance_of(
+    codec: Codec,
+    task: Task,
+    crops: Tensor,
+    lmbda: float | Mapping[float, float] | None = None,
+    lmbda_scale: float = 1.0,
+) -> Balance:
+    """`measure_balance`, of a joint task with the weight of every part; `lmbda`, 1 unless given, is then of all."""
+    if not isinstance(task, JointTask):
+        return measure_balance(codec, task, crops, lmbda, lmbda_scale)
+    levels = tuple(codec.qualities)
+    curves = mean_curves(codec, [part.task for part in task.parts], crops)
+    own = [[weight_of(part.task, codec, quality) for quality in levels] for part in task.parts]
+    slopes = [slopes_of(part.task, c, w) for part, c, w in zip(task.parts, curves, own, strict=True)]
+    columns = zip(zip(*own, strict=True), zip(*slopes, strict=True), strict=True)
+    parts = tuple(joint_weights(task, weights, found) for weights, found in columns)
+    lmbdas, costs = [], []
+    for i, quality in enumerate(levels):
+        given = lmbda.get(quality) if isinstance(lmbda, Mapping) else lmbda
+        lmbdas.append(lmbda_scale * (given or 1.0))
+        loss = sum(weight * curve[i][1] for weight, curve in zip(parts[i], curves, strict=True))
+        costs.append(lmbdas[i] * loss + curves[0][i][0])
+    return Balance(levels, tuple(lmbdas), tuple(costs), parts)
+
+
+def prepared_for(task: Task, balance: Balance, x: Tensor, quality: float, slopes: Sequence[SlopeWatch] = ()) -> Any:
+    """`prepared`, of a joint task with the weights of the balance at this quality; `slopes` watch its parts."""
+    reference = prepared(task, x)
+    return watched(reference, balance.weights(quality), slopes) if isinstance(task, JointTask) else reference
 
 
 def prepared_in_units(task: Task, codec: Codec, x: Tensor, quality: float, tiles: Tiles = WHOLE) -> Any:
