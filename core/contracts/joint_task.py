@@ -59,6 +59,7 @@ class JointTask(Task):
         total = sum(part.share for part in flat)
         self.name = name
         self.parts = tuple(Part(part.label, part.task, part.share / total) for part in flat)
+        self.views = frozenset.intersection(*(frozenset(getattr(part.task, "views", ())) for part in self.parts))
         self.mixed_precision = any(part.task.mixed_precision for part in self.parts)
 
     def prepare(self, x: Tensor) -> JointReference:
