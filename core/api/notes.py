@@ -31,8 +31,8 @@ def notes_on_tasks(task: str, chosen: AdapterSettings, adapter: AdapterSettings,
     """What became of `auto` where the file is for several tasks, some of which have adapters of their own."""
     if chosen.name != AUTO_ADAPTER or adapter.name != DEFAULT_ADAPTER or not of_parts:
         return []
-    named = " or ".join(f"--adapter {name}" for name in of_parts)
+    named = " or ".join(of_parts)
     return [
-        f"no adapter was trained for {task} together, so that this is the codec without one of those that were trained "
-        f"for a part; begin with one with {named}, or train one with `taskodec pretrain --task {task}`"
+        f"no adapter was trained for {task} together, an untrained one is taken; --adapter {named} begins with that of "
+        f"a part, and `taskodec pretrain --task {task}` trains one"
     ]

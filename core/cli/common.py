@@ -79,7 +79,9 @@ Streams = Annotated[
     typer.Argument(metavar="IN.tkd...", parser=argument, help="Streams, or folders of streams; or -."),
 ]
 CodecChoice = Annotated[str | None, typer.Option("--codec", help="Codec to use; see `taskodec plugins`.")]
-TaskChoice = Annotated[str | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.")]
+TaskChoice = Annotated[
+    str | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ[,…]", help="What the images are for.")
+]
 QualityChoice = Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")]
 StepsChoice = Annotated[int | None, typer.Option("--steps", help="Tuning steps in all; 0 sends images untuned.")]
 PresetChoice = Annotated[str | None, typer.Option("--preset", help="Tuning preset, such as quick or paper.")]
