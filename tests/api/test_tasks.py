@@ -32,6 +32,9 @@ def test_each_has_the_options_of_the_settings_or_its_usual_ones():
     settings, spec = settings_for(load_settings(overrides=[OTHER]), dark)
     assert (settings.task.options, settings.task.shares, spec) == ({}, {}, dark)
     assert settings_for(load_settings(overrides=[OTHER]), [dark])[1] is dark
+    task = FunctionTask("dark", dark)
+    settings, spec = settings_for(load_settings(overrides=[OTHER]), task)
+    assert (settings.task.name, settings.task.options, settings.task.shares, spec) == ("dark", {}, {}, task)
 
 
 def test_functions_and_names_in_one_file(tiny_registry, photo):
