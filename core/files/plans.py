@@ -12,7 +12,7 @@ from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import clean_leftovers
 from taskodec.files.inputs import STANDARD, argument
 
-__all__ = ["Job", "Settled", "check_choice", "expand", "make_folder", "plan", "settle"]
+__all__ = ["Job", "Settled", "check_choice", "expand", "how_to_go_on", "make_folder", "plan", "settle"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def settle(jobs: Sequence[Job], flaw: Callable[[Path], str], *, force: bool, ski
     the folders of the outputs is removed.
     """
     check_choice(force, skip_existing)
-    existing = [job for job in jobs if job.target != STANDARD and job.target.is_file()]
+    existing = [job for job in jobs if job.target != STANDARD and job.target.exists()]
+    if special := [str(job.target) for job in existing if not job.target.is_file()]:
+        raise UsageError(f"{', '.join(special)}: no regular file; give a file, or -o - for standard output")
     if existing and not (force or skip_existing):
         named = ", ".join(str(job.target) for job in existing[:3])
         rest = f" and {len(existing) - 3} more" if len(existing) > 3 else ""
@@ -77,6 +79,13 @@ def settle(jobs: Sequence[Job], flaw: Callable[[Path], str], *, force: bool, ski
     kept = [job for job, found in flaws.items() if not found]
     notes = [f"{job.target} is not whole ({found}): it is made anew" for job, found in flaws.items() if found]
     return Settled([job for job in jobs if job not in set(kept)], kept, notes)
+
+
+def how_to_go_on(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> str:
+    """What to add where a run was stopped; nothing with `force`, since outputs may be of an earlier call."""
+    if len(jobs) < 2 or force:
+        return ""
+    return "; the same call goes on" if skip_existing else "; the same call with --skip-existing makes the rest"
 
 
 def check_choice(force: bool, skip_existing: bool) -> None:

@@ -180,7 +180,7 @@ def cache_folder() -> Path:
         hub = sys.modules["torch.hub"].get_dir()
     else:
         cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        hub = f"{os.environ.get('TORCH_HOME', f'{cache}/torch')}/hub"
+        hub = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")) / "hub"
     try:
         return expand_home(hub) / "checkpoints"
     except UsageError as error:
