@@ -17,14 +17,16 @@ from taskodec.api.loading import (
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
+    adapters_of_parts,
     choose_adapter,
     choose_device,
     codec_for_stream,
     has_quality,
     load_codec,
 )
-from taskodec.api.notes import notes_on_adapter, notes_on_quality
+from taskodec.api.notes import notes_on_adapter, notes_on_quality, notes_on_tasks
 from taskodec.api.result import Result
+from taskodec.api.tasks import is_named, settings_for, task_layer_of
 from taskodec.coding.streams import padded, quantize_quality, read_latents
 from taskodec.coding.tiles import Tiles
 from taskodec.console.progress import Progress
@@ -76,20 +78,22 @@ class Compressor:
         self.quality = quantize_quality(settings.quality)
         self.codec = trainable(codec or load_codec(registry, settings.codec, self.quality)).to(self.device)
         self.codec.check_quality(self.quality)
-        given = task or settings.task.name
-        if not isinstance(given, str | Task):  # a function has no options; those here belong to some name
-            settings = settings.model_copy(update={"task": settings.task.model_copy(update={"options": {}})})
+        settings, given = settings_for(settings, task)
         made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
         self.task: Task = on_device(made, self.device)
         adapter, passed_over = choose_adapter(
             registry, settings.adapter, self.codec, self.task.name, settings.task.options
         )
+        of_parts = adapters_of_parts(registry, self.codec, self.task.name)
+        on_tasks = notes_on_tasks(self.task.name, settings.adapter, adapter, of_parts)
         settings = settings.model_copy(update={"adapter": adapter})
-        self.notes = [*notes_on_quality(settings, self.quality), *passed_over]
+        self.notes = [*notes_on_quality(settings, self.quality), *passed_over, *on_tasks]
         self.notes_on_adapter = notes_on_adapter(adapter)
         self.phases = steps_of(settings.ttft.phases, settings.ttft.steps)
         self.adapter = self._adapter(registry, settings)
-        used = settings.task.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
+        used = settings.task
+        if task is not None and not isinstance(given, dict):
+            used = used.model_copy(update={"name": given if isinstance(given, str) else self.task.name})
         self.settings = settings.model_copy(update={"quality": self.quality, "task": used})
         self.metadata = adapter_metadata(registry, settings.adapter)
         self.lmbda = settings.task.weight(settings.quality)
@@ -271,12 +275,13 @@ def compress(
     """Compress one image for a task; returns the bytes of a `.tkd` file.
 
     `image` is a path, encoded bytes, a PIL image, an array or a tensor; `task` a registered name,
-    `FILE.py:OBJ`, a `Task`, or any differentiable function `loss(x_hat, x)`. What is not given comes from
-    `settings`, or from the defaults. For the figures as well, use `Compressor`.
+    `FILE.py:OBJ`, a `Task`, any differentiable function `loss(x_hat, x)`, or several of them in a list, or in a
+    dictionary with their shares. What is not given comes from `settings`, or from the defaults. For the figures as
+    well, use `Compressor`.
     """
     if settings is None:
         flags = {"quality": quality, "codec.name": codec, "ttft.steps": steps}
-        flags |= {"task.name": task} if isinstance(task, str) else {}
+        flags |= {"task": task_layer_of(task)} if is_named(task) else {}
         settings = load_settings(flags={key: value for key, value in flags.items() if value is not None})
     elif (quality, codec, steps) != (None, None, None):
         raise SettingsError("give quality, codec and steps in the settings, or no settings at all, not both")

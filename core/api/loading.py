@@ -17,6 +17,7 @@ from taskodec.hooks.objects import check_adapter, check_codec, try_codec
 from taskodec.hooks.registry import BUILTINS, Registry
 from taskodec.isolation.faults import named
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
+from taskodec.settings.tasks import members
 from taskodec.stream.bitstream import Header
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "adapter_for_stream",
     "adapter_for_tuning",
     "adapter_metadata",
+    "adapters_of_parts",
     "build_adapter",
     "check_files",
     "choose_adapter",
@@ -141,7 +143,10 @@ def choose_adapter(
     notes = []
     specs = [] if chosen.options else registry.adapters.items()
     for name, spec in specs:
-        if (spec.codec, spec.task) == (codec.name, task) and spec.task_options.items() <= (task_options or {}).items():
+        same = (
+            spec.codec == codec.name and spec.task is not None and sorted(members(spec.task)) == sorted(members(task))
+        )
+        if same and _has(task_options or {}, spec.task_options):
             try:
                 with _plugin():
                     _build_adapter(registry, name, codec, {})
@@ -150,6 +155,22 @@ def choose_adapter(
             else:
                 return AdapterSettings(name=name), ()
     return untrained(chosen), tuple(notes)
+
+
+def _has(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether all the options that are wanted are given; those of several tasks are within each other."""
+    for name, value in wanted.items():
+        own = given.get(name)
+        if own != value and not (isinstance(value, Mapping) and isinstance(own, Mapping) and _has(own, value)):
+            return False
+    return True
+
+
+def adapters_of_parts(registry: Registry, codec: Codec, task: str) -> list[str]:
+    """The adapters that were trained for this codec and one of several tasks."""
+    parts = members(task)
+    specs = registry.adapters.items() if len(parts) > 1 else []
+    return [name for name, spec in specs if spec.codec == codec.name and spec.task in parts]
 
 
 def adapter_for_tuning(

@@ -9,11 +9,13 @@ from taskodec.contracts.codec import Codec, Side
 from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.contracts.export_parts import UNKNOWN_LICENCE, EncoderParts, ExportParts, Network
 from taskodec.contracts.function_task import FunctionTask
+from taskodec.contracts.joint_task import JointEvaluator, JointReference, JointTask, Part
 from taskodec.contracts.latents import Annealed, CodecOutput, Entropy, Latents, Quality, Rounding, total_bits
-from taskodec.contracts.task import MeanEvaluator, Task
+from taskodec.contracts.task import TASK_LOSS, MeanEvaluator, Task
 from taskodec.stream.grids import Tiling
 
 __all__ = [
+    "TASK_LOSS",
     "UNKNOWN_LICENCE",
     "Adapter",
     "Annealed",
@@ -24,9 +26,13 @@ __all__ = [
     "Evaluator",
     "ExportParts",
     "FunctionTask",
+    "JointEvaluator",
+    "JointReference",
+    "JointTask",
     "Latents",
     "MeanEvaluator",
     "Network",
+    "Part",
     "Quality",
     "Record",
     "Rounding",

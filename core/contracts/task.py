@@ -15,7 +15,10 @@ from taskodec.contracts.codec import Codec
 from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.errors import UsageError
 
-__all__ = ["MeanEvaluator", "Task"]
+__all__ = ["TASK_LOSS", "MeanEvaluator", "Task"]
+
+TASK_LOSS = "task_loss"
+"""The name of a task's loss among figures."""
 
 
 class Task(ABC):
@@ -73,7 +76,7 @@ class Task(ABC):
         """
         if labels is not None:
             raise UsageError(f"task {self.name!r} is judged without labels; leave out {labels}")
-        return MeanEvaluator(self, {"task_loss": False})
+        return MeanEvaluator(self, {TASK_LOSS: False})
 
     def compile(self) -> Task:
         """Compile the task's network for what follows, if it has one."""
@@ -96,8 +99,8 @@ class MeanEvaluator(Evaluator):
     @torch.no_grad()
     def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:
         found = self.task.metrics(x_hat, x)
-        if "task_loss" in self.metrics:
-            found["task_loss"] = float(self.task.loss(x_hat, self.task.prepare(x)))
+        if TASK_LOSS in self.metrics:
+            found[TASK_LOSS] = float(self.task.loss(x_hat, self.task.prepare(x)))
         return {metric: found[metric] for metric in self.metrics}
 
     def summarise(self, records: Sequence[Record]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taskodec.bench.plots import new_figure, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate
+from taskodec.evaluation.judge_report import judge_notes, judge_tables
 from taskodec.evaluation.summary import EvaluationSummary, MethodPoint
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def _tables(summary: EvaluationSummary) -> list[Table]:
         ("method", "by", "measured: bpp, figure", "used instead", "qualities that became one point"),
         [_change(each) for each in summary.changes],
     )
-    return [table for table in (rates, deltas, changes) if table.rows]
+    judged = judge_tables(summary.judged) if summary.judged else []
+    return [table for table in (rates, deltas, *judged, changes) if table.rows]
 
 
 def _point(point: MethodPoint, summary: EvaluationSummary) -> tuple[str, ...]:
@@ -121,6 +123,7 @@ def _notes(summary: EvaluationSummary) -> list[str]:
     """What the tables mean, and everything that could not be compared; equal remarks become one."""
     notes = [_about(method, about) for method, about in summary.about.items() if about]
     notes += [BD_NOTE, BEST_NOTE] * bool(summary.comparisons) + [CHANGE_NOTE] * bool(summary.changes)
+    notes += judge_notes(summary.judged) if summary.judged else []
     if summary.left_out:
         notes.append(f"{summary.left_out} images left out: not all of their rows are measured yet")
     remarks: dict[str, list[str]] = {}

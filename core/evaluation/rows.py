@@ -20,11 +20,14 @@ from taskodec.api.loading import choose_device, codec_at, has_quality, load_code
 from taskodec.bench.coders import AnchorEntry
 from taskodec.bench.fidelity import Source
 from taskodec.bench.rows import RowFile
-from taskodec.coding.streams import quantize_quality
-from taskodec.contracts import Codec, Task
+from taskodec.coding.streams import codec_fingerprint, quantize_quality
+from taskodec.coding.tiles import Tiles
+from taskodec.contracts import Codec, JointTask, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
+from taskodec.evaluation.judges import Judged
 from taskodec.evaluation.methods import Method, Qualities
-from taskodec.evaluation.versions import digest_of, task_version
+from taskodec.evaluation.panel import Judge, Panel
+from taskodec.evaluation.versions import digests_of, task_version
 from taskodec.evaluation.ways import AnchorWay, LearnedWay, OriginalWay, Way
 from taskodec.hooks.registry import Registry
 from taskodec.images.framing import WHOLE, Framing
@@ -33,6 +36,7 @@ from taskodec.isolation.faults import named
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import evaluator_of, on_device, prepared
+from taskodec.tuning.units import prepared_in_units
 
 __all__ = ["EvaluationPlan", "Job", "Lab", "Row", "row_file"]
 
@@ -42,15 +46,17 @@ class EvaluationPlan:
     """What is evaluated; plain enough to be handed to other processes.
 
     `methods` are with their settings, of which anchors need none; `plugins` are files for the registry. `judge` is the
-    task whose evaluator looks at the pictures, where that is not the one that they are sent for.
+    task whose evaluator looks at the pictures, where that is not the one that they are sent for; `judges` look at them
+    besides. `labels` of a joint task are by its parts.
     """
 
     settings: Settings
     methods: tuple[tuple[Method, Settings | None], ...]
     qualities: Qualities
-    labels: Path | None = None
+    labels: Path | Mapping[str, Path] | None = None
     plugins: tuple[Path, ...] = ()
     judge: TaskSettings | None = None
+    judges: tuple[Judge, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class Row:
     where the file is a stream; `cost` is `lmbda * loss + bpp`, which tuning lowers, and `cost_untuned` that of the
     stream before any tuning. `seconds` are all of coding, `cpu_seconds` the processor's time of it, `step_seconds` the
     mean from one step of tuning to the next, on a CPU in processor's time too. `record` is the evaluator's; it and
-    `task_loss` are of the decoded picture. None stands for what a method does not have.
+    `task_loss` are of the decoded picture, and `judges` has the same two of each judge. None stands for what a method
+    does not have.
     """
 
     image: str
@@ -103,6 +110,7 @@ class Row:
     step_seconds: float | None = None
     task: str | None = None
     codec: str | None = None
+    judges: dict[str, Any] | None = None
 
     @property
     def key(self) -> tuple[str, str, str, float | None, str]:
@@ -124,22 +132,28 @@ class Lab:
     @in_clean_state
     def __init__(self, plan: EvaluationPlan, registry: Registry) -> None:
         self.plan, self.registry = plan, registry
+        self._codecs: list[tuple[CodecSettings, Codec]] = []
+        self._tasks: list[tuple[TaskSettings, Task]] = []
         settings = plan.settings
         self.device = choose_device(settings.device)
         self.task = self._load_task(settings.task)
-        judge = self.task if plan.judge is None else self._load_task(plan.judge)
-        self.evaluator = evaluator_of(judge, plan.labels)
+        self.judge = self.task if plan.judge is None else self._load_task(plan.judge)
+        self.evaluator = evaluator_of(self.judge, plan.labels)
         self.framing = Framing(**settings.data.model_dump())
-        labels = self.evaluator.labels_version or digest_of(plan.labels)
-        self._judged = {"task": task_version(settings.task, registry), "labels": labels}
+        labels = self.evaluator.labels_version or digests_of(plan.labels)
+        self._judged: dict[str, Any] = {"task": task_version(settings.task, registry), "labels": labels}
+        if isinstance(self.task, JointTask):
+            self._judged["units"] = [codec_fingerprint(self._units()).hex(), self._unit_quality]
         if self.framing != WHOLE:
             self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = task_version(plan.judge, registry)
-        self._codecs: list[tuple[CodecSettings, Codec]] = []
+        self.panel = Panel(plan.judges, registry, self._load_task)
+        if plan.judges:
+            self._judged["judges"] = self.panel.versions()
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}
-        self._last: tuple[Source, Tensor, Any] | None = None
+        self._last: tuple[Source, Tensor, Any, Mapping[str, Any]] | None = None
 
     def check_adapters(self, leave_out: Collection[str] = ()) -> list[str]:
         """UsageError for a method that needs an adapter trained beforehand where there is none, before any other work.
@@ -181,6 +195,9 @@ class Lab:
     def digest(self, method: str, quality: float | None) -> str:
         """16 hex digits that stand for all that a row depends on beside the image and its name."""
         version = {**self.way(method, quality).version, **self._judged}
+        task = self._task_of(method)
+        if task is not None and _other(task, self.plan.settings.task):
+            version["made_for"] = task_version(task, self.registry)
         return hashlib.sha256(json.dumps(version, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def way(self, name: str, quality: float | None) -> Way:
@@ -195,6 +212,23 @@ class Lab:
         firsts = {method.name: self.qualities(method, settings)[0] for method, settings in self.plan.methods}
         return {name: self.way(name, quality).about for name, quality in firsts.items()}
 
+    def judged(self) -> list[Judged]:
+        """All who judge, if there are judges, or a method is made for something else."""
+        sent_for = {name: task for name in self.made_for() if (task := self._task_of(name)) is not None}
+        if not self.plan.judges and not any(_other(task, self.plan.settings.task) for task in sent_for.values()):
+            return []
+        tasks = {name: self._load_task(task) for name, task in sent_for.items()}
+        return self.panel.judged(self.judge, self.evaluator, tasks)
+
+    def made_for(self) -> dict[str, str]:
+        """What the files of each method that has a task are for."""
+        methods = [method for method, _ in self.plan.methods if method.kind in ("ttft", "pretrained")]
+        return {method.name: method.task or self.task.name for method in methods}
+
+    def _task_of(self, name: str) -> TaskSettings | None:
+        settings = next(settings for method, settings in self.plan.methods if method.name == name)
+        return None if settings is None else settings.task
+
     @in_clean_state
     def measure(self, job: Job) -> Row:
         """One row; errors say of what."""
@@ -206,7 +240,7 @@ class Lab:
             raise type(error)(f"{what}, {job.source.path}: {error}") from error
 
     def _measure(self, job: Job) -> Row:
-        x, reference = self._original(job.source)
+        x, reference, others = self._original(job.source)
         sent = self.way(job.method, job.quality).send(x)
         loss, record = self._judge(job.source.path.name, sent.x_hat, x, reference)
         return Row(
@@ -220,16 +254,31 @@ class Lab:
             task_loss=loss,
             record=record,
             task=self.task.name,
+            judges=self.panel.views(job.source.path.name, sent.x_hat, x, others),
             **sent.figures,
         )
 
     @torch.no_grad()
-    def _original(self, source: Source) -> tuple[Tensor, Any]:
-        """An image and what the task's loss needs to know of it; kept until another one is asked for."""
+    def _original(self, source: Source) -> tuple[Tensor, Any, Mapping[str, Any]]:
+        """An image, what the task's loss and those of judges need to know of it; kept until another is asked for."""
         if self._last is None or self._last[0] != source:
             x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
-            self._last = (source, x, prepared(self.task, x))
-        return self._last[1], self._last[2]
+            self._last = (source, x, self._prepared(x), self.panel.references(x))
+        return self._last[1:]
+
+    def _prepared(self, x: Tensor) -> Any:
+        """What the task's loss needs; of a joint task in the same units for all methods, the codec's at its quality."""
+        if not isinstance(self.task, JointTask):
+            return prepared(self.task, x)
+        return prepared_in_units(self.task, self._units(), x, self._unit_quality, Tiles(self.plan.settings.limits.tile))
+
+    @property
+    def _unit_quality(self) -> float:
+        return quantize_quality(self.plan.settings.quality)
+
+    def _units(self) -> Codec:
+        """The codec whose untuned rates are the units of a joint task's parts."""
+        return self._codec(codec_at(self.plan.settings.codec, self._unit_quality), self._unit_quality)
 
     @torch.no_grad()
     def _judge(self, name: str, x_hat: Tensor, x: Tensor, reference: Any) -> tuple[float, dict[str, Any]]:
@@ -247,7 +296,8 @@ class Lab:
         settings = settings.model_copy(update={"codec": codec, "quality": quality})
         if why := self._without_adapter(method, settings, quality):
             raise UsageError(f"method {method.name!r}: {why}")
-        compressor = Compressor(settings, self.registry, self.task, self._codec(codec, quality))
+        task = self._load_task(settings.task)
+        compressor = Compressor(settings, self.registry, task, self._codec(codec, quality))
         return LearnedWay(compressor, self._decompressor(settings))
 
     def _without_adapter(self, method: Method, settings: Settings | None, quality: float | None) -> str:
@@ -257,11 +307,17 @@ class Lab:
         quality = self.qualities(method, settings)[0] if quality is None else quality
         assert quality is not None
         codec = self._codec(codec_at(settings.codec, quality), quality)
-        why = missing_adapter(self.registry, settings, codec, self.task.name)
+        why = missing_adapter(self.registry, settings, codec, self._load_task(settings.task).name)
         return why and f"{why} or as pretrained@FILE.safetensors"
 
     def _load_task(self, chosen: TaskSettings) -> Task:
-        return on_device(self.registry.task_from(chosen.name, **chosen.options), self.device)
+        """The task, loaded once for all that have it."""
+        for known, task in self._tasks:
+            if not _other(known, chosen):
+                return task
+        made = on_device(self.registry.task_from(chosen.spec, **chosen.options), self.device)
+        self._tasks.append((chosen, made))
+        return made
 
     def _anchor(self, method: Method) -> AnchorEntry:
         entry = AnchorEntry(method.name, self.registry)
@@ -286,3 +342,8 @@ class Lab:
         if key not in self._decompressors:
             self._decompressors[key] = Decompressor(settings, self.registry)
         return self._decompressors[key]
+
+
+def _other(one: TaskSettings, another: TaskSettings) -> bool:
+    """Whether these are two tasks, and not one with two weights."""
+    return (one.name, one.options, one.spec) != (another.name, another.options, another.spec)

@@ -12,16 +12,19 @@ import torch
 from torch import Tensor
 
 from taskodec.console.terminal import shown
-from taskodec.contracts import Codec, Evaluator, Task
-from taskodec.errors import TaskError, TaskodecError
+from taskodec.contracts import TASK_LOSS, Codec, Evaluator, JointEvaluator, JointTask, Task
+from taskodec.contracts.joint_task import labelled, most_detailed
+from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.isolation.faults import named
-from taskodec.tuning.checks import guest
+from taskodec.tuning.checks import checked_loss, guest
 
 __all__ = ["evaluator_of", "metrics_of", "on_device", "prepared", "seen_by", "weight_of"]
 
 
 def prepared(task: Task, x: Tensor) -> Any:
     """`task.prepare(x)`, what the loss needs to know of the original, or a TaskError, also if that changes x."""
+    if isinstance(task, JointTask):
+        return task.reference([prepared(part.task, x) for part in task.parts])
     version = x._version
     with torch.no_grad(), guest(task, "prepare", x, TaskodecError):
         reference = task.prepare(x)
@@ -32,6 +35,8 @@ def prepared(task: Task, x: Tensor) -> Any:
 
 def seen_by(task: Task, x: Tensor) -> Tensor | None:
     """`task.seen(x)`, of the size of x, or None; or a TaskError that names the task."""
+    if isinstance(task, JointTask):
+        return most_detailed([seen_by(part.task, x) for part in task.parts], x)
     with torch.no_grad(), guest(task, "seen", x, TaskodecError):
         found: object = task.seen(x)
     if found is None:
@@ -55,7 +60,17 @@ def weight_of(task: Task, codec: Codec, quality: float) -> float | None:
 
 
 def metrics_of(task: Task, x_hat: Tensor, x: Tensor) -> dict[str, float]:
-    """`task.metrics(x_hat, x)`: numbers by name, or a TaskError that names the task."""
+    """`task.metrics(x_hat, x)`: numbers by name, or a TaskError that names the task.
+
+    Of a joint task, those of every part, and its own loss.
+    """
+    if isinstance(task, JointTask):
+        return labelled(
+            {
+                part.label: {TASK_LOSS: _loss(part.task, x_hat, x), **metrics_of(part.task, x_hat, x)}
+                for part in task.parts
+            }
+        )
     with torch.no_grad(), guest(task, "metrics", x, TaskodecError):
         found = task.metrics(x_hat, x)
         if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
@@ -63,8 +78,18 @@ def metrics_of(task: Task, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         return {name: float(value) for name, value in found.items()}
 
 
-def evaluator_of(task: Task, labels: Path | None) -> Evaluator:
-    """`task.evaluator(labels)`, or a TaskError that names the task."""
+def _loss(task: Task, x_hat: Tensor, x: Tensor) -> float:
+    with torch.no_grad():
+        return float(checked_loss(task, x_hat, prepared(task, x)))
+
+
+def evaluator_of(task: Task, labels: Path | Mapping[str, Path] | None) -> Evaluator:
+    """`task.evaluator(labels)`, or a TaskError that names the task; labels of a joint task are by its parts."""
+    if isinstance(task, JointTask):
+        given = task.labels_by_part(labels)
+        return JointEvaluator(task, [evaluator_of(part.task, given.get(part.label)) for part in task.parts])
+    if isinstance(labels, Mapping):
+        raise UsageError(f"task {task.name!r} has no parts: give its labels without a name, found {', '.join(labels)}")
     with _named(task, "evaluator"):
         found = task.evaluator(labels)
         if not isinstance(found, Evaluator):
@@ -82,6 +107,8 @@ def evaluator_of(task: Task, labels: Path | None) -> Evaluator:
 
 def on_device(task: Task, device: torch.device) -> Task:
     """`task.to(device)`, or a TaskError that names the task."""
+    if isinstance(task, JointTask):
+        return task.moved([on_device(part.task, device) for part in task.parts])
     name: object = getattr(task, "name", None)
     if not isinstance(name, str) or not name:
         raise TaskError(f"{type(task).__name__} has the name {shown(name)}; a Task needs a `name`")
