@@ -12,7 +12,17 @@ from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import clean_leftovers
 from taskodec.files.inputs import STANDARD, argument
 
-__all__ = ["Job", "Settled", "check_choice", "expand", "make_folder", "plan", "settle"]
+__all__ = [
+    "Job",
+    "Settled",
+    "check_choice",
+    "check_standard",
+    "expand",
+    "make_folder",
+    "plan",
+    "settle",
+    "writable_folder",
+]
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ def plan(inputs: Sequence[Path], output: str | None, suffix: str, *, suffixes: f
     beside inputs. `-` is standard input, or standard output.
     """
     out = argument(output) if output else None
-    _check_standard(inputs, out, output)
+    check_standard(inputs, out, output)
     sources = [file for path in inputs for file in expand(path, suffixes)]
     alone = _is_alone(inputs)
     folder = str(output).endswith(("/", os.sep))
@@ -104,9 +114,12 @@ def expand(path: Path, suffixes: frozenset[str]) -> list[Path]:
 
 def make_folder(job: Job) -> None:
     """The folder that a job writes to; TaskodecError when nothing can be written there."""
-    if job.target == STANDARD:
-        return
-    folder = job.target.parent
+    if job.target != STANDARD:
+        writable_folder(job.target.parent)
+
+
+def writable_folder(folder: Path) -> None:
+    """Make a folder; TaskodecError when nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,7 +133,7 @@ def _is_alone(inputs: Sequence[Path]) -> bool:
     return len(inputs) == 1 and (inputs[0] == STANDARD or not inputs[0].is_dir())
 
 
-def _check_standard(inputs: Sequence[Path], out: Path | None, output: str | None) -> None:
+def check_standard(inputs: Sequence[Path], out: Path | None, output: str | None) -> None:
     """Refuse what standard input and output cannot be."""
     if inputs.count(STANDARD) > 1:
         raise UsageError("- is standard input, which can be read once: name it once")
