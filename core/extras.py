@@ -20,6 +20,10 @@ EXTRAS = {
     "encode": ("PIL",),
     "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "gs": ("gcsfs",),
+    "ray": ("ray",),
+    "remote": ("aiohttp", "fsspec"),
+    "s3": ("s3fs",),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskodec.console.frame import reason
 from taskodec.console.interrupt import exit_code
-from taskodec.console.terminal import escaped
-from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
-from taskodec.files.inputs import STANDARD, argument
-from taskodec.files.plans import Job, Settled, check_choice, expand, how_to_go_on, make_folder, plan, settle
-from taskodec.isolation.faults import described
+from taskodec.files.plans import expand
 
 if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
@@ -28,14 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "STANDARD",
     "AdapterChoice",
     "CodecChoice",
     "ConfigFiles",
     "Force",
     "HeldOut",
-    "Images",
-    "Job",
     "JsonFlag",
     "OnlyThese",
     "OutputChoice",
@@ -47,38 +38,23 @@ __all__ = [
     "Resume",
     "RunFolder",
     "SeedChoice",
-    "Settled",
     "SkipExisting",
     "StepsChoice",
-    "Streams",
     "TaskChoice",
     "TimeBudget",
     "TrainingData",
     "TrainingSeed",
     "TrainingSteps",
-    "check_choice",
     "expand",
     "finite",
-    "how_to_go_on",
     "load_registry",
-    "make_folder",
-    "plan",
     "print_json",
     "resolve_settings",
     "resumable",
-    "run_batch",
-    "settle",
     "stopped_run",
     "tuning_flags",
 ]
 
-Images = Annotated[
-    list[Path], typer.Argument(metavar="IN...", parser=argument, help="Images, or folders of images; or -.")
-]
-Streams = Annotated[
-    list[Path],
-    typer.Argument(metavar="IN.tkd...", parser=argument, help="Streams, or folders of streams; or -."),
-]
 CodecChoice = Annotated[str | None, typer.Option("--codec", help="Codec to use; see `taskodec plugins`.")]
 TaskChoice = Annotated[str | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.")]
 QualityChoice = Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")]
@@ -162,63 +138,6 @@ def load_registry(plugins: Sequence[Path] | None) -> Registry:
     for path in plugins or ():
         registry.load_plugin_file(path)
     return registry
-
-
-def run_batch(
-    batch: Settled,
-    work: Callable[[Job], Mapping[str, Any]],
-    show: Callable[[Mapping[str, Any]], None],
-    *,
-    quiet: bool = False,
-    goes_on: str = "",
-) -> None:
-    """Do every job; failures are shown as they come, summed up at the end, and make the exit code 1.
-
-    `goes_on` says what to do after Ctrl-C.
-    """
-    for note in batch.notes:
-        print(f"note: {escaped(note)}", file=sys.stderr)
-    for job in batch.kept:
-        show({"input": str(job.source), "output": str(job.target), "skipped": True})
-    failed: list[Path] = []
-    done, count = len(batch.kept), len(batch.todo) + len(batch.kept)
-    try:
-        for job in batch.todo:
-            report = _report(work, job)
-            done += 1
-            if "error" in report:
-                failed.append(job.source)
-            show(report)
-    except KeyboardInterrupt as stop:
-        print(f"stopped; {done - len(failed)} of {count} inputs done{goes_on}", file=sys.stderr)
-        raise typer.Exit(exit_code(stop)) from None
-    if batch.kept and not quiet:
-        print(f"{len(batch.kept)} of {count} inputs skipped: their outputs are there", file=sys.stderr)
-    if failed:
-        if count > 1:
-            print(
-                f"error: {len(failed)} of {count} inputs failed: {escaped(', '.join(map(str, failed)))}",
-                file=sys.stderr,
-            )
-        raise typer.Exit(1)
-
-
-def _report(work: Callable[[Job], Mapping[str, Any]], job: Job) -> Mapping[str, Any]:
-    """What there is to say of a job: a batch goes on whatever happens to one picture."""
-    try:
-        return work(job)
-    except BrokenPipeError:
-        raise
-    except TaskodecError as error:
-        message = str(error)
-    except OSError as error:
-        message = reason(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a batch goes on whatever happens to one picture, sys.exit included
-        traceback.print_exc()
-        message = described(error)
-    return {"input": str(job.source), "error": message}
 
 
 @contextmanager

@@ -30,6 +30,7 @@ __all__ = [
     "LoadedImage",
     "check_writable",
     "crop_to",
+    "encode_image",
     "load_image",
     "pad_to",
     "save_image",
@@ -112,8 +113,13 @@ def save_image(image: Tensor | Image.Image, path: str | os.PathLike[str]) -> Non
     pictures that the format cannot hold: WebP takes 16383 pixels a side, JPEG 65500.
     """
     target = Path(path)
-    form, options = _SAVE[check_writable(target)]
-    write_atomic(target, encode_picture(to_pil(image) if isinstance(image, Tensor) else image, form, **options))
+    write_atomic(target, encode_image(image, target))
+
+
+def encode_image(image: Tensor | Image.Image, name: Path) -> bytes:
+    """The file of a picture in the format that the suffix of a name stands for; UsageError as for `save_image`."""
+    form, options = _SAVE[check_writable(name)]
+    return encode_picture(to_pil(image) if isinstance(image, Tensor) else image, form, **options)
 
 
 def _read(source: ImageInput, max_pixels: int) -> Pixels:

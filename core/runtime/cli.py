@@ -147,7 +147,7 @@ def _do(batch: Settled, report: Callable[[Job], dict[str, Any]], chosen: argpars
         except BaseException as error:
             pool.shutdown(cancel_futures=True)  # those under way are finished
             if isinstance(error, KeyboardInterrupt):
-                rest = how_to_go_on(jobs, force=chosen.force, skip_existing=chosen.skip_existing)
+                rest = how_to_go_on(len(jobs) > 1, force=chosen.force, skip_existing=chosen.skip_existing)
                 said = f"stopped; {done - len(failed)} of {len(jobs)} inputs done{rest}"
                 raise Stopped(said, exit_code(error) - SIGNALLED) from error
             raise

@@ -18,6 +18,7 @@ from taskodec.files.downloads import LONGEST, DownloadOptions
 from taskodec.hooks.names import nearest
 from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
+from taskodec.settings.ray import RaySettings
 from taskodec.settings.tasks import Named, TaskSettings, members
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
@@ -31,6 +32,7 @@ __all__ = [
     "LimitSettings",
     "PhaseSettings",
     "PretrainSettings",
+    "RaySettings",
     "Settings",
     "StageSettings",
     "TTFTSettings",
@@ -192,6 +194,7 @@ class Settings(Model):
     limits: LimitSettings = LimitSettings()
     downloads: DownloadSettings = DownloadSettings()
     data: DataSettings = DataSettings()
+    ray: RaySettings = RaySettings()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()

@@ -121,12 +121,11 @@ def test_a_folder_of_hidden_files_holds_none(tmp_path):
         expand(tmp_path, IMAGE_SUFFIXES)
 
 
-def test_how_to_go_on_is_said_where_it_is_so(tmp_path):
-    jobs = jobs_in(tmp_path, "a", "b")
-    assert how_to_go_on(jobs, force=False, skip_existing=False).endswith("with --skip-existing makes the rest")
-    assert how_to_go_on(jobs, force=False, skip_existing=True) == "; the same call goes on"
-    assert how_to_go_on(jobs, force=True, skip_existing=False) == ""  # what is there may be of another call
-    assert how_to_go_on(jobs[:1], force=False, skip_existing=False) == ""
+def test_how_to_go_on_is_said_where_it_is_so():
+    assert how_to_go_on(True, force=False, skip_existing=False).endswith("with --skip-existing makes the rest")
+    assert how_to_go_on(True, force=False, skip_existing=True) == "; the same call goes on"
+    assert how_to_go_on(True, force=True, skip_existing=False) == ""  # what is there may be of another call
+    assert how_to_go_on(False, force=False, skip_existing=False) == ""
 
 
 @pytest.mark.parametrize("force", [True, False])
