@@ -195,29 +195,12 @@ def info(
     as_json: common.JsonFlag = False,
 ) -> None:
     """Say what streams hold, without loading a network."""
-    from taskodec.stream.bitstream import MAX_PIXELS, Stream
+    from taskodec.stream.about import about_stream
+    from taskodec.stream.bitstream import MAX_PIXELS
 
     def work(job: common.Job) -> dict[str, Any]:
         data = _read(job.source, most_bytes(MAX_PIXELS))
-        stream = Stream.from_bytes(data, max_pixels=sys.maxsize)  # nothing here grows with the picture
-        header = stream.header
-        adapter = header.adapter_fingerprint
-        return {
-            "input": str(job.source),
-            "bytes": len(data),
-            "width": header.width,
-            "height": header.height,
-            "bpp": 8 * len(data) / (header.width * header.height),
-            "codec": header.codec,
-            "codec_fingerprint": header.codec_fingerprint.hex(),
-            "quality": header.quality,
-            "adapter_fingerprint": adapter.hex() if adapter else None,
-            "has_delta": header.has_delta,
-            "absolute": header.absolute,
-            "header_bytes": stream.header_bytes,
-            "payload_bytes": len(stream.payload),
-            "metadata": dict(header.metadata),
-        }
+        return {"input": str(job.source), **about_stream(data)}
 
     sources = [source for path in inputs for source in common.expand(path, STREAM_SUFFIXES)]
     jobs = [common.Job(source, source) for source in sources]

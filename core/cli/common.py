@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from taskodec.console.terminal import escaped
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument
+from taskodec.files.json_text import finite
 from taskodec.files.plans import Job, Settled, check_choice, expand, make_folder, plan, settle
 from taskodec.isolation.faults import described
 
@@ -242,12 +242,3 @@ def stopped_run(stop: KeyboardInterrupt, folder: Path) -> str:
 def print_json(value: Mapping[str, Any]) -> None:
     """One line of strict JSON; NaN and infinities, which JSON cannot say, become null."""
     print(json.dumps(finite(value), default=str), flush=True)
-
-
-def finite(value: Any) -> Any:
-    """The value with None for NaN and infinities, which JSON does not have."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

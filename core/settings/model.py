@@ -18,6 +18,7 @@ from taskodec.files.downloads import LONGEST, DownloadOptions
 from taskodec.hooks.names import nearest
 from taskodec.settings.base import Count, Model, Number, Options, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
+from taskodec.settings.serve import ServeSettings
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -30,6 +31,7 @@ __all__ = [
     "LimitSettings",
     "PhaseSettings",
     "PretrainSettings",
+    "ServeSettings",
     "Settings",
     "StageSettings",
     "TTFTSettings",
@@ -221,6 +223,7 @@ class Settings(Model):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()
+    serve: ServeSettings = ServeSettings()
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML that `load_settings` reads back."""
