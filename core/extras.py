@@ -24,6 +24,7 @@ EXTRAS = {
     "ray": ("ray",),
     "remote": ("aiohttp", "fsspec"),
     "s3": ("s3fs",),
+    "serve": ("fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "pythonjsonlogger", "uvicorn"),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 
@@ -31,7 +32,13 @@ NO_WHEELS = {"compressai": (3, 13)}
 """Extras that bring nothing from this Python on."""
 
 _DISTRIBUTIONS = {"encode": "taskodec-runtime"}
-_NAMES = {"PIL": "pillow"}
+_NAMES = {
+    "PIL": "pillow",
+    "fastapi_offline": "fastapi-offline",
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
+    "pythonjsonlogger": "python-json-logger",
+}
 
 
 def missing(extra: str, only: Sequence[str] = ()) -> str:

@@ -73,7 +73,7 @@ class Result:
             "seconds": round(self.tuned.seconds, 3),
             "chosen": best.name,
             **({"notes": list(self.notes)} if self.notes else {}),
-            "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain", "ray"}),
+            "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain", "ray", "serve"}),
         }
 
 

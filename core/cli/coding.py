@@ -165,37 +165,15 @@ def info(
 def _described(most: int, subjects: Sequence[Subject]) -> list[Outcome]:
     """What streams hold."""
     from taskodec.engines.steps import Outcome, failure
+    from taskodec.stream.about import about_stream
 
     outcomes = []
     for subject in subjects:
         try:
-            outcomes.append(Outcome(_about(read_entry(subject.entry, most))))
+            outcomes.append(Outcome(about_stream(read_entry(subject.entry, most))))
         except BaseException as error:
             outcomes.append(failure(error))
     return outcomes
-
-
-def _about(data: bytes) -> dict[str, Any]:
-    from taskodec.stream.bitstream import Stream
-
-    stream = Stream.from_bytes(data, max_pixels=sys.maxsize)  # nothing here grows with the picture
-    header = stream.header
-    adapter = header.adapter_fingerprint
-    return {
-        "bytes": len(data),
-        "width": header.width,
-        "height": header.height,
-        "bpp": 8 * len(data) / (header.width * header.height),
-        "codec": header.codec,
-        "codec_fingerprint": header.codec_fingerprint.hex(),
-        "quality": header.quality,
-        "adapter_fingerprint": adapter.hex() if adapter else None,
-        "has_delta": header.has_delta,
-        "absolute": header.absolute,
-        "header_bytes": stream.header_bytes,
-        "payload_bytes": len(stream.payload),
-        "metadata": dict(header.metadata),
-    }
 
 
 def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any]) -> None:

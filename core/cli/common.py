@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import typer
 
 from taskodec.console.interrupt import exit_code
 from taskodec.files.atomic import IMAGE_SUFFIXES
+from taskodec.files.json_text import finite
 from taskodec.files.plans import expand
 
 if TYPE_CHECKING:
@@ -163,12 +163,3 @@ def stopped_run(stop: KeyboardInterrupt, folder: Path) -> str:
 def print_json(value: Mapping[str, Any]) -> None:
     """One line of strict JSON; NaN and infinities, which JSON cannot say, become null."""
     print(json.dumps(finite(value), default=str), flush=True)
-
-
-def finite(value: Any) -> Any:
-    """The value with None for NaN and infinities, which JSON does not have."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -19,6 +19,7 @@ from taskodec.hooks.names import nearest
 from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.ray import RaySettings
+from taskodec.settings.serve import ServeSettings
 from taskodec.settings.tasks import Named, TaskSettings, members
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
@@ -33,6 +34,7 @@ __all__ = [
     "PhaseSettings",
     "PretrainSettings",
     "RaySettings",
+    "ServeSettings",
     "Settings",
     "StageSettings",
     "TTFTSettings",
@@ -198,6 +200,7 @@ class Settings(Model):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()
+    serve: ServeSettings = ServeSettings()
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML that `load_settings` reads back."""
