@@ -20,6 +20,7 @@ EXTRAS = {
     "encode": ("PIL",),
     "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "report": ("jinja2", "matplotlib"),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from taskodec.api.compressor import Compressor, Result
 
-__all__ = ["compress", "decompress", "info"]
+__all__ = ["compress", "decompress", "info", "named_input"]
 
 Show = Callable[[Mapping[str, Any]], None]
 
@@ -108,12 +108,12 @@ def _tune(compressor: Compressor, quiet: bool) -> Callable[[Sequence[common.Job]
     def tune(group: Sequence[common.Job]) -> list[Result | Exception]:
         label = group[0].source.name if len(group) == 1 else f"{len(group)} images"
         with progress_bar(label, quiet) as progress:
-            return compressor.compress_batch([_picture(job.source, limit) for job in group], progress)
+            return compressor.compress_batch([named_input(job.source, limit) for job in group], progress)
 
     return tune
 
 
-def _picture(source: Path, limit: int) -> Path | BinaryIO:
+def named_input(source: Path, limit: int) -> Path | BinaryIO:
     """What the API takes for an input."""
     if source != common.STANDARD:
         return source
