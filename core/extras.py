@@ -25,6 +25,7 @@ EXTRAS = {
     "remote": ("aiohttp", "fsspec"),
     "s3": ("s3fs",),
     "serve": ("fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "pythonjsonlogger", "uvicorn"),
+    "report": ("jinja2", "matplotlib"),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 

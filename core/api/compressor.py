@@ -41,6 +41,7 @@ from taskodec.errors import (
     TaskodecError,
     UsageError,
 )
+from taskodec.extras import missing
 from taskodec.files.inputs import most_bytes, read_input
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.hooks.sending import sent
@@ -50,6 +51,7 @@ from taskodec.isolation.ambient import in_clean_state, trainable
 from taskodec.isolation.faults import named
 from taskodec.isolation.guests import as_guest
 from taskodec.isolation.sharing import InUseError, shared
+from taskodec.report.cards import facts_card
 from taskodec.settings.model import AdapterSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.tuning.gains import why_untuned
@@ -101,6 +103,29 @@ class Compressor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return sent(type(self), self._made_of)
+
+    def __repr__(self) -> str:
+        return f"<Compressor: {', '.join(f'{name} {value}' for name, value in self._about().items())}>"
+
+    def _repr_html_(self) -> str | None:
+        return None if missing("report") else facts_card("Compressor", self._about())
+
+    def _about(self) -> dict[str, str]:
+        """What it is made of, in a few words each."""
+        steps = sum(phase.steps for phase in self.phases)
+        adapter = (
+            "none"
+            if self.adapter is None
+            else str(self.settings.adapter.options.get("path", self.settings.adapter.name))
+        )
+        return {
+            "codec": self.codec.name,
+            "quality": f"{self.quality:g}",
+            "task": self.task.name,
+            "adapter": adapter,
+            "steps": str(steps),
+            "device": str(self.device),
+        }
 
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
         """Compress one image: a path, bytes, a PIL image, an array or a tensor.
@@ -162,7 +187,7 @@ class Compressor:
             why = why_untuned(one, sum(phase.steps for phase in phases))
             said = [way.note, *one.notes, *needed, "" if one.notes else why]
             notes = (*self.notes, *image.notes, *(note for note in said if note))
-            found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
+            found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, self.codec, notes))
         return found
 
     def _tuner(self, way: Way) -> Tuner:

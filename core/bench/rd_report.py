@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from taskodec.bench.published import PublishedCurve
 
-__all__ = ["as_json", "markdown", "plot", "print_tables"]
+__all__ = ["as_json", "markdown", "notes", "plot", "print_tables", "tables"]
 
 BD_NOTE = (
     "BD-rate: bits more (+) or fewer (-) than the anchor for the same quality, PCHIP over log-rate. "
@@ -44,22 +44,22 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 def print_tables(summary: Summary) -> None:
     """The summary on standard output."""
-    print_report(_tables(summary), _notes(summary))
+    print_report(tables(summary), notes(summary))
 
 
 def markdown(summary: Summary, plots: Sequence[Path] = (), published: Sequence[PublishedCurve] = ()) -> str:
     """The summary as Markdown, with the plots in it."""
-    parts = ["# Benchmark", *markdown_tables(_tables(summary))]
-    notes = _notes(summary)
+    parts = ["# Benchmark", *markdown_tables(tables(summary))]
+    said = notes(summary)
     if published:
         listed = ", ".join(f"{curve.name} ({curve.file.name})" for curve in published)
-        notes.append(f"in the plots, but not measured here: {listed}")
-    parts.append("\n".join(f"- {note}" for note in notes))
+        said.append(f"in the plots, but not measured here: {listed}")
+    parts.append("\n".join(f"- {note}" for note in said))
     parts += [f"![{path.stem}]({path.name})" for path in plots if path.suffix == ".png"]
     return "\n\n".join(parts) + "\n"
 
 
-def _tables(summary: Summary) -> list[Table]:
+def tables(summary: Summary) -> list[Table]:
     rates = Table(
         f"Means over {summary.images} image{'s' * (summary.images != 1)}",
         ("codec", "quality", "bpp", "PSNR dB", "MS-SSIM", "MS-SSIM dB", "LPIPS", "encode s", "decode s"),
@@ -98,7 +98,7 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else f"{value:{form}}{unit}"
 
 
-def _notes(summary: Summary) -> list[str]:
+def notes(summary: Summary) -> list[str]:
     """What the tables mean, and everything that could not be compared; equal remarks become one."""
     remarks: dict[str, list[str]] = {}
     for each in summary.comparisons:
@@ -109,9 +109,9 @@ def _notes(summary: Summary) -> list[str]:
             remarks.setdefault(f"no BD-rate of {count} of {each.images} images: {problem}", []).append(pair)
         if remark := _short_range(each, summary):
             remarks.setdefault(remark, []).append(pair)
-    notes = [f"measured on {device}" for device in summary.devices]
-    notes += [BD_NOTE] * bool(summary.comparisons)
-    return notes + [f"{remark} ({', '.join(pairs)})" for remark, pairs in remarks.items()]
+    said = [f"measured on {device}" for device in summary.devices]
+    said += [BD_NOTE] * bool(summary.comparisons)
+    return said + [f"{remark} ({', '.join(pairs)})" for remark, pairs in remarks.items()]
 
 
 def _short_range(each: Comparison, summary: Summary) -> str:

@@ -164,7 +164,7 @@ def _bench_rates(call: BenchCall, levels: Sequence[float] | None, published: Seq
     images, entries = call.images(), call.entries(call.settings, levels, ANCHORS)
     with common.resumable(call.output / POINTS):
         summary = _measure(images, entries, call.output, call.settings, call.quiet)
-    _write(summary, drawn, call.output)
+    _write(summary, drawn, call)
     _show(summary, call.as_json, call.quiet)
 
 
@@ -181,13 +181,20 @@ def _measure(
         return summarise(run_bench(images, entries, file, lpips=load_lpips(), max_pixels=limit, progress=progress))
 
 
-def _write(summary: Summary, published: Sequence[PublishedCurve], output: Path) -> None:
-    """Write the plots, and summary.md with them."""
+def _write(summary: Summary, published: Sequence[PublishedCurve], call: BenchCall) -> None:
+    """Write the summary, the plots, and the pages with them."""
+    import json
+    from dataclasses import asdict
+
     from taskodec.bench.rd_report import markdown, plot
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.files.atomic import write_atomic
 
-    plots = plot(summary.curves, output, published)
-    write_atomic(output / "summary.md", markdown(summary, plots, published).encode())
+    values = common.finite(asdict(summary))
+    write_atomic(call.output / "rates.json", (json.dumps(values, indent=1) + "\n").encode())
+    plots = plot(summary.curves, call.output, published)
+    write_atomic(call.output / "summary.md", markdown(summary, plots, published).encode())
+    write_run_page(call.output, call.settings)
 
 
 def _show(summary: Summary, as_json: bool, quiet: bool) -> None:

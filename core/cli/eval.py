@@ -107,7 +107,7 @@ def evaluate(
         for note in lab.check_adapters(() if methods else (PRETRAINED,)):
             print(f"note: {note}", file=sys.stderr)
         summary = _run(lab, found, output, jobs, resamples, report_only, quiet)
-    _write(summary, output)
+    _write(summary, output, plan.settings)
     _show(summary, as_json, quiet)
 
 
@@ -192,16 +192,18 @@ def _run(
         )
 
 
-def _write(summary: EvaluationSummary, output: Path) -> None:
-    """Write the summary, the plots, and the report with them."""
+def _write(summary: EvaluationSummary, output: Path, settings: Settings) -> None:
+    """Write the summary, the plots, and the reports with them."""
     import json
 
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.evaluation.report import as_json, markdown, plot
     from taskodec.files.atomic import write_atomic
 
     write_atomic(output / "summary.json", (json.dumps(common.finite(as_json(summary)), indent=1) + "\n").encode())
     plots = plot(summary, output)
     write_atomic(output / "report.md", markdown(summary, plots).encode())
+    write_run_page(output, settings)
 
 
 def _show(summary: EvaluationSummary, as_json: bool, quiet: bool) -> None:

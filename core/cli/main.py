@@ -18,6 +18,7 @@ from taskodec.cli.models import models
 from taskodec.cli.paper import paper
 from taskodec.cli.plugins import config, plugins
 from taskodec.cli.pretrain import pretrain
+from taskodec.cli.report import report
 from taskodec.cli.serve import serve
 from taskodec.cli.train import train
 from taskodec.console.frame import errors_as_lines, framed
@@ -63,7 +64,7 @@ def _taskodec(
     """Compress images for what they are used for: learned codecs, tuned to each image and task."""
 
 
-for _command in (compress, decompress, info, plugins, config, train, pretrain, bench, export, paper, serve):
+for _command in (compress, decompress, info, plugins, config, train, pretrain, bench, export, paper, report, serve):
     app.command()(_command)
 app.command("eval")(evaluate)
 app.add_typer(models, name="models")

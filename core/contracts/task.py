@@ -13,6 +13,7 @@ from torch import Tensor
 
 from taskodec.contracts.codec import Codec
 from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts.findings import Findings
 from taskodec.errors import UsageError
 
 __all__ = ["TASK_LOSS", "MeanEvaluator", "Task"]
@@ -67,6 +68,13 @@ class Task(ABC):
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         """Figures to report beside the loss, by name; none by default."""
         return {}
+
+    def findings(self, x: Tensor) -> Findings | None:
+        """What the task finds in a picture (1, 3, H, W) in [0, 1], for people to look at (`taskodec report`).
+
+        None, by default, if it finds nothing that could be drawn; where its loss is steep is shown then.
+        """
+        return None
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         """What `taskodec eval` judges this task by over a set of images; by default the mean loss, without labels.

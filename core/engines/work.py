@@ -20,7 +20,7 @@ from taskodec.settings.model import Settings
 from taskodec.sources.entries import Entry, read_entry
 from taskodec.sources.remote import is_url, put_bytes
 
-__all__ = ["Compressing", "Decompressing", "made"]
+__all__ = ["Compressing", "Decompressing", "made", "picture_of"]
 
 
 def made(kind: Callable[[Settings, Registry], Work], settings: Settings, registry: Registry) -> Work:
@@ -41,7 +41,7 @@ class Compressing:
         pictures = {}
         for number, subject in enumerate(subjects):
             try:
-                pictures[number] = _picture(subject.entry, self.most)
+                pictures[number] = picture_of(subject.entry, self.most)
             except BaseException as error:
                 outcomes[number] = failure(error)
         try:
@@ -97,7 +97,7 @@ def _delivered(target: str, data: bytes) -> bytes | None:
     return None
 
 
-def _picture(entry: Entry, most: int) -> Path | BinaryIO:
+def picture_of(entry: Entry, most: int) -> Path | BinaryIO:
     """What the API takes for an entry."""
     if entry.path is not None and entry.path != STANDARD and entry.data is None:
         return entry.path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,14 +33,15 @@ __all__ = ["Candidate", "Candidates"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A stream that could be sent, with what it truly costs."""
+    """A stream that could be sent, with what it truly costs; `latents` are those that it was written from."""
 
     name: str
-    coded: Coded
-    x_hat: Tensor
+    coded: Coded = field(repr=False)
+    x_hat: Tensor = field(repr=False)
     loss: float
     bpp: float
     cost: float
+    latents: Latents = field(repr=False)
 
 
 class Candidates:
@@ -73,7 +74,7 @@ class Candidates:
             coded = self.writer.write(latents, delta)
             x_hat, loss = self._decoded(coded.y_hat, coded.delta)
         bpp = 8 * len(coded.stream) / self.subject.pixels
-        return Candidate(name, coded, x_hat, loss, bpp, self.subject.lmbda * loss + bpp)
+        return Candidate(name, coded, x_hat, loss, bpp, self.subject.lmbda * loss + bpp, latents)
 
     def cheapest(self, name: str, point: Point) -> Candidate:
         """The cheapest stream that a tuned state can become, with its singular values or, unless told so, without."""

@@ -10,7 +10,7 @@ untuned one is always among them, and with a trained adapter the codec's own, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from taskodec.tuning.budget import Budget
 from taskodec.tuning.calibration import calibrate_lmbda
 from taskodec.tuning.candidates import Candidate, Candidates
 from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.history import Check, History, Step
 from taskodec.tuning.networks import TuningNetworks
 from taskodec.tuning.objective import Estimate, Objective
 from taskodec.tuning.pace import STREAMS, Pace
@@ -52,7 +53,7 @@ __all__ = ["Tuned", "Tuner"]
 
 @dataclass(frozen=True)
 class Tuned:
-    """The outcome of tuning one image; `diverged` if a step left the finite numbers."""
+    """The outcome of tuning one image; `diverged` if a step left the finite numbers. `history` has its steps."""
 
     best: Candidate
     untuned: Candidate
@@ -61,6 +62,8 @@ class Tuned:
     seconds: float
     notes: tuple[str, ...] = ()
     diverged: bool = False
+    history: tuple[Step, ...] = field(default=(), repr=False)
+    checks: tuple[Check, ...] = field(default=(), repr=False)
 
 
 class Tuner:
@@ -203,6 +206,7 @@ class _Run:
         self.networks = tuner.networks.sized(pixels, self.switches)
         travel = Travel.by(self.switches, self.adapter)
         self.objective = Objective(subject, travel, self.networks)
+        self.history = History(travel)
         self.objectives = [Objective(patch, travel, self.networks) for patch in patches]
         known = tuner.fingerprint
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
@@ -236,7 +240,8 @@ class _Run:
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
         notes = self.slope_notes(untuned)
         seconds = self.budget.spent / self.share.images
-        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged)
+        made = self.history.steps(), tuple(self.history.checks)
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, *made)
 
     def slope_notes(self, untuned: Candidate) -> tuple[str, ...]:
         """What is to be said of losses without a slope, in all the steps that were made."""
@@ -267,12 +272,14 @@ class _Run:
                     estimate = yield Slope(self.objectives, variables, rounding_at(phase, pace.progress), self.done)
             except FloatingPointError:  # too high a learning rate; what was found before stays
                 self.diverged = True
+                self.history.note("+".join(phase.train), None, variables.delta)
                 if not variables.back(afresh=True):
                     break
                 self.stepped(pace, None)
                 continue
             if known and not last and (cost := float(estimate.cost.detach())) < best_cost:
                 best, best_cost = variables.kept(), cost
+            self.history.note("+".join(phase.train), estimate, variables.delta)
             variables.step(pace.progress)
             self.stepped(pace, estimate)
             if pace.over or (pace.at_check and not last and not known):
@@ -297,7 +304,7 @@ class _Run:
         """The cost of a state as it would be sent; infinite where tuning has diverged."""
         try:
             with self.budget.timed("check"):
-                return float((yield Look(self.objective, point)).cost)
+                return self.history.looked((yield Look(self.objective, point)))
         except FloatingPointError:
             return float("inf")
 
