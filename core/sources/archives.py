@@ -45,8 +45,8 @@ def outside(name: str) -> bool:
 def members(name: str, wanted: Callable[[str], bool], most: int) -> Stream:
     """What is in an archive: the members whose names are `wanted`, and as `copied` the other files.
 
-    None has more than `most` bytes. A `Broken` for each member that must not be used. The last is an `End`, or a `Broken` that names the archive, which
-    was cut or damaged: what came before is right.
+    None has more than `most` bytes. A `Broken` for each member that must not be used. The last is an `End`, or a
+    `Broken` that names the archive, which was cut or damaged: what came before is right.
     """
     count = 0
     try:
@@ -76,9 +76,7 @@ def _member(
         return Broken(shown, TaskodecError(f"{shown}: names in archives must be relative, without .. and \\"))
     if not member.isfile():
         kind = "a link" if member.islnk() or member.issym() else "a device"
-        return Broken(
-            shown, TaskodecError(f"{shown} is {kind}, and not followed: put the file itself into the archive")
-        )
+        return Broken(shown, TaskodecError(f"{shown} is {kind}, and not followed: archive the file itself"))
     if member.size > most:
         return Broken(shown, TaskodecError(f"{shown} holds {member.size} bytes, the limit is {most}"))
     file = archive.extractfile(member)
