@@ -79,7 +79,7 @@ def watched(call: list[str], at: dict[int, Callable[[int], None]]) -> tuple[int,
         for line in process.stdout:
             if line.startswith("{"):
                 reports.append(json.loads(line))
-                at.get(len(reports), lambda pid: None)(process.pid)
+                at.get(len(reports), int)(process.pid)
     return process.returncode, reports
 
 

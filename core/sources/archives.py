@@ -57,7 +57,7 @@ def members(name: str, wanted: Callable[[str], bool], most: int) -> Stream:
                 if not member.isdir():
                     yield _member(archive, member, name, wanted, most)
             if about.cut:
-                raise tarfile.ReadError("it ends without the mark that ends an archive")
+                raise tarfile.ReadError("it does not end as archives do")
     except DAMAGE as error:
         said = str(error) or type(error).__name__
         yield Broken(name, TaskodecError(f"{name} cannot be read on after {count} members: {said}"), name)
@@ -106,7 +106,9 @@ def _opened(name: str, most: int) -> Iterator[tuple[tarfile.TarFile, _About]]:
         def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
             try:
                 return super().fromtarfile(archive)
-            except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+                raise
+            except tarfile.HeaderError:
                 about.cut = True
                 raise
 
