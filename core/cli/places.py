@@ -184,7 +184,8 @@ def engine_of(
         return
     if name != "ray":
         raise UsageError(f"--engine {name}: valid are local and ray")
-    from taskodec.engines.ray_engine import RayEngine, cluster
+    from taskodec.engines.cluster import cluster
+    from taskodec.engines.ray_engine import RayEngine
 
     with cluster(address, settings):
         yield RayEngine(make, settings, most, note)

@@ -1,4 +1,4 @@
-"""Work on the workers of a Ray cluster, one that is there already or one that is started for it on this machine.
+"""Work on the workers of a Ray cluster.
 
 A worker is an actor: it loads codec and network once. Ray starts it again when it dies; what it was at is given to
 whoever is free. No more is under way, and in memory, than the workers that there are can soon do.
@@ -6,12 +6,9 @@ whoever is free. No more is under way, and in memory, than the workers that ther
 
 from __future__ import annotations
 
-import math
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,11 +16,10 @@ import taskodec
 from taskodec import errors
 from taskodec.engines.steps import Outcome, Step, Subject, Work, failure
 from taskodec.errors import TaskodecError, UsageError
-from taskodec.extras import require
 from taskodec.settings.ray import RaySettings
 from taskodec.sources.entries import read_entry
 
-__all__ = ["RayEngine", "cluster"]
+__all__ = ["RayEngine"]
 
 AHEAD = 2
 """Steps that a worker has: one that it does, and one that waits, so that it need not."""
@@ -38,41 +34,14 @@ SLOW = 30.0
 """Seconds after which it is said that no worker has started yet."""
 
 
-@contextmanager
-def cluster(address: str | None, settings: RaySettings) -> Iterator[None]:
-    """Join the cluster at an address, `auto` or `HOST:PORT`; or start one on this machine, and end it.
-
-    What is started listens to this machine alone, and sends no figures of its use. UsageError if there is none.
-    """
-    require("ray", "`--engine ray`")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's switch for loopback, whatever the system
-    import ray
-
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical"}
-    if address is None:
-        asked = math.ceil((settings.workers or 0) * settings.cpus)
-        options |= {"num_cpus": max(asked, 1) if asked else None, "include_dashboard": False}
-    try:
-        ray.init(address=address or "local", **options)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        said = str(error).strip().partition("\n")[0]
-        where = f"there is no Ray cluster at {address}" if address else "Ray does not start here"
-        raise UsageError(f"{where}: {said}; start one with `ray start --head`, or leave --address out") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
 @dataclass(eq=False)
 class _Pending:
-    """A step that was begun, and how often a worker has died of it."""
+    """A step that was begun, and how often a worker has died of it alone; a `suspect` had a worker that died."""
 
     step: Step
     done: bool = False
     deaths: int = 0
+    suspect: bool = False
 
 
 @dataclass(eq=False)
@@ -82,6 +51,12 @@ class _Worker:
     actor: Any
     ready: bool = False
     doing: deque[tuple[Any, _Pending]] = field(default_factory=deque)
+
+    def may_have(self, pending: _Pending) -> bool:
+        """Whether it can be given this; suspects are alone, so that nothing else is lost with them again."""
+        if not self.ready or any(other.suspect for _, other in self.doing):
+            return False
+        return len(self.doing) < (1 if pending.suspect else AHEAD)
 
 
 class _Actor:
@@ -111,7 +86,7 @@ class _Actor:
 
 
 class RayEngine:
-    """Does steps on as many workers as the settings say, or fit into the cluster. Only within `cluster`.
+    """Does steps on as many workers as the settings say, or fit into the cluster; only within `cluster`.
 
     `make` makes the work, in each worker; what it raises on purpose ends the run. Entries of this machine, of at most
     `most` bytes, are read here and sent along; objects at URLs are read and written by the workers.
@@ -165,7 +140,7 @@ class RayEngine:
     def _give(self) -> None:
         """Give what waits to the workers that have least to do."""
         while self._queue:
-            free = [worker for worker in self._workers if worker.ready and len(worker.doing) < AHEAD]
+            free = [worker for worker in self._workers if worker.may_have(self._queue[0])]
             if not free:
                 return
             worker, pending = min(free, key=lambda worker: len(worker.doing)), self._queue.popleft()
@@ -180,6 +155,7 @@ class RayEngine:
         ready, _ = ray.wait(list(self._refs), num_returns=1, timeout=SLOW)
         if not ready and not any(worker.ready for worker in self._workers):
             self._say("no worker has started yet; the cluster may lack what one needs (ray.cpus, ray.gpus)")
+            self._say = _say_nothing
         for ref in ready:
             worker = self._refs.get(ref)
             if worker is not None:
@@ -208,9 +184,8 @@ class RayEngine:
         if problem.error:
             raise getattr(errors, problem.kind, TaskodecError)(f"on a worker: {problem.error}")
         if version != taskodec.__version__:
-            raise UsageError(
-                f"a worker has taskodec {version}, and this is {taskodec.__version__}: install the same on all machines"
-            )
+            own = taskodec.__version__
+            raise UsageError(f"a worker has taskodec {version}, this is {own}: install the same on all machines")
         worker.ready = True
 
     def _died(self, worker: _Worker, error: Exception) -> None:
@@ -224,20 +199,26 @@ class RayEngine:
                 raise TaskodecError(f"no worker could be started: {said}") from error
             return
         left = [pending for ref, pending in worker.doing if not _harvested(ref, pending)]
-        for number, pending in enumerate(left):
-            pending.deaths += number == 0  # the others only waited
+        self._say("a worker died, and is started again; what it was at is given to others")
+        for pending in left:
+            pending.deaths += len(left) == 1
+            pending.suspect = True
             if pending.deaths >= self.settings.attempts:
                 said = f"the worker that worked on it died {pending.deaths} times, perhaps for want of memory"
                 outcome = Outcome(error=said, kind="WorkerDied")
                 pending.step.outcomes, pending.done = [outcome] * len(pending.step.subjects), True
             else:
-                self._queue.appendleft(pending)
+                self._queue.append(pending)
         worker.doing.clear()
         worker.ready = False
         self._await_start(worker)
 
     def _await_start(self, worker: _Worker) -> None:
         self._refs[worker.actor.ready.options(max_task_retries=STARTS).remote()] = worker
+
+
+def _say_nothing(said: str) -> None:
+    """What was said once."""
 
 
 def _count(settings: RaySettings) -> int:
@@ -254,7 +235,7 @@ def _count(settings: RaySettings) -> int:
             room += int(min(fit, has.get("GPU", 0) / settings.gpus) if settings.gpus else fit)
     if not room:
         raise UsageError(
-            f"no machine of the cluster has {settings.cpus:g} CPUs and {settings.gpus:g} GPUs, which a worker is set to "
+            f"no machine of the cluster has {settings.cpus:g} CPUs and {settings.gpus:g} GPUs, as a worker is set to "
             "have: set ray.cpus and ray.gpus, or ray.workers where machines are to come"
         )
     return room

@@ -45,8 +45,8 @@ def outside(name: str) -> bool:
 def members(name: str, wanted: Callable[[str], bool], most: int) -> Stream:
     """What is in an archive: the members whose names are `wanted`, and as `copied` the other files.
 
-    None has more than `most` bytes. A `Broken` for each member that must not be used. The last is an `End`, or a `Broken` that names the archive, which
-    was cut or damaged: what came before is right.
+    None has more than `most` bytes. A `Broken` for each member that must not be used. The last is an `End`, or a
+    `Broken` that names the archive, which was cut or damaged: what came before is right.
     """
     count = 0
     try:
@@ -57,7 +57,7 @@ def members(name: str, wanted: Callable[[str], bool], most: int) -> Stream:
                 if not member.isdir():
                     yield _member(archive, member, name, wanted, most)
             if about.cut:
-                raise tarfile.ReadError("it ends without the mark that ends an archive")
+                raise tarfile.ReadError("it does not end as archives do")
     except DAMAGE as error:
         said = str(error) or type(error).__name__
         yield Broken(name, TaskodecError(f"{name} cannot be read on after {count} members: {said}"), name)
@@ -76,9 +76,7 @@ def _member(
         return Broken(shown, TaskodecError(f"{shown}: names in archives must be relative, without .. and \\"))
     if not member.isfile():
         kind = "a link" if member.islnk() or member.issym() else "a device"
-        return Broken(
-            shown, TaskodecError(f"{shown} is {kind}, and not followed: put the file itself into the archive")
-        )
+        return Broken(shown, TaskodecError(f"{shown} is {kind}, and not followed: archive the file itself"))
     if member.size > most:
         return Broken(shown, TaskodecError(f"{shown} holds {member.size} bytes, the limit is {most}"))
     file = archive.extractfile(member)
@@ -108,7 +106,9 @@ def _opened(name: str, most: int) -> Iterator[tuple[tarfile.TarFile, _About]]:
         def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
             try:
                 return super().fromtarfile(archive)
-            except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+                raise
+            except tarfile.HeaderError:
                 about.cut = True
                 raise
 

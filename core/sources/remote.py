@@ -83,7 +83,8 @@ def open_url(url: str) -> Iterator[BinaryIO]:
     """An object, open to be read from its start; TaskodecError if it cannot be."""
     with remote_errors(url, "read"):
         system, place = _found(url)
-        opened = system.open(place, "rb")
+        streamed = {"block_size": 0, "size": 1} if split_url(url)[0] in READ_ONLY else {}  # one GET, and no HEAD
+        opened = system.open(place, "rb", **streamed)
     try:
         yield cast(BinaryIO, opened)
     finally:
@@ -100,10 +101,8 @@ def names_at(url: str, recursive: bool) -> Iterator[Listing] | None:
         return None
     with remote_errors(url, "read"):
         system, place = _found(url)
-        if not url.endswith("/") and system.isfile(place):
+        if not url.endswith("/") and system.info(place)["type"] == "file":
             return None
-        if not system.isdir(place):
-            raise FileNotFoundError(url)
     return _walk(url, system, place, recursive)
 
 

@@ -1,4 +1,4 @@
-"""From what a command is given to the stream of names that it means: files, folders, lists, URLs, archives. No torch."""
+"""From what a command is given to the names that it means, one by one. No torch."""
 
 from __future__ import annotations
 
