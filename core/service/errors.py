@@ -9,6 +9,7 @@ from typing import Any
 from taskodec.errors import TaskodecError
 
 __all__ = [
+    "HIDDEN",
     "STATUS",
     "BodyError",
     "BodyTimeoutError",
@@ -114,9 +115,13 @@ STATUS: Mapping[str, int] = {
     "DamagedStreamError": 422,
     "UnsupportedStreamError": 422,
     "MismatchError": 422,
+    "TaskError": 500,
     "OutOfMemoryError": 507,
 }
-"""Of the errors that a worker reports; all others, of tasks, weights and plugins among them, are the server's: 500."""
+"""Of the errors that a worker reports; all others, of weights and plugins among them, are the server's: 500."""
+
+HIDDEN = "a fault of the server, which its log describes under this request's id"
+"""What a client is told of these, which may name files of the server."""
 
 
 class FailedError(ServiceError):
@@ -129,6 +134,16 @@ class FailedError(ServiceError):
     @property
     def kind(self) -> str:
         return self.name
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the message is for the log alone."""
+        return self.name not in STATUS
+
+    @property
+    def shown(self) -> FailedError:
+        """What a client is told."""
+        return FailedError(self.name, HIDDEN) if self.hidden else self
 
 
 def body_of(kind: str, status: int, message: str, request: str) -> dict[str, Any]:

@@ -33,19 +33,19 @@ LOOK_EVERY = 1.0
 class Job:
     """A picture to compress or, with a `form` to be written in, a stream to decompress, in a folder of its own.
 
-    Jobs of one `key`, of so many `pixels`, may be done together; None is alone. `arrived` and `deadline` are times of
-    the loop.
+    Jobs of one `key`, of so many `pixels`, may be done together; None is alone. `arrived` and `begun` are times of the
+    loop; `again` is one whose process was lost with several jobs, of which it may have been another.
     """
 
     folder: Path
     settings: Settings
     arrived: float
-    deadline: float
     request: str = ""
     form: str = ""
     key: Hashable = None
     pixels: int = 1
     begun: float | None = None
+    again: bool = False
     answer: asyncio.Future[Mapping[str, Any]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -98,15 +98,19 @@ class Pool:
         return (self.waiting + 1) * self._seconds / len(self.processes)
 
     async def run(self, job: Job) -> Mapping[str, Any]:
-        """Have a job done: its report, or the ServiceError that it has come to, at its deadline at the latest."""
+        """Have a job done: its report, or the ServiceError that it has come to.
+
+        It waits `serve.queue_timeout` seconds at most, and takes at most `serve.timeout` seconds more.
+        """
         self.check()
-        loop = asyncio.get_running_loop()
-        timer = loop.call_at(job.deadline, self._expire, job)
+        begin_by = job.arrived + self.serve.queue_timeout
+        timers = [_loop().call_at(begin_by, self._expire, job), _loop().call_at(self._end_by(job), self._end, job)]
         self._put(job)
         try:
             return await job.answer
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             if job in self._waiting:
                 self._waiting.remove(job)
             self._count()
@@ -114,7 +118,7 @@ class Pool:
     def stop(self, seconds: float) -> None:
         """Take no more jobs, and give up those that are left after so long."""
         self.stopping = True
-        asyncio.get_running_loop().call_later(seconds, self._give_up)
+        _loop().call_later(seconds, self._give_up)
 
     async def close(self) -> None:
         """End all processes."""
@@ -129,13 +133,23 @@ class Pool:
         for job in [*self._waiting, *self.running]:
             _fail(job, errors.StoppingError("the server is being stopped and does not wait longer; send it again"))
 
+    def _end_by(self, job: Job) -> float:
+        return job.arrived + self.serve.queue_timeout + self.serve.timeout
+
     def _expire(self, job: Job) -> None:
-        spent = job.deadline - job.arrived
-        if job.begun is not None:
-            _fail(job, _too_long(spent))
-        else:
-            message = f"it waited {spent:g} s, serve.timeout, and was not begun; send it again later"
+        if job.begun is None and not job.again:
+            seconds = self.serve.queue_timeout
+            message = f"it has waited {seconds:g} s, serve.queue_timeout, and was not begun; send it again later"
             _fail(job, errors.BusyError(message, self.seconds_to_wait))
+
+    def _end(self, job: Job) -> None:
+        _fail(job, self._too_long())
+
+    def _too_long(self) -> errors.TimeoutError:
+        return errors.TimeoutError(
+            f"it took longer than {self.serve.timeout:g} s, serve.timeout, and was ended: send a smaller picture, or "
+            "ask for fewer steps or a time_budget"
+        )
 
     def _put(self, *jobs: Job, first: bool = False) -> None:
         if first:
@@ -156,6 +170,8 @@ class Pool:
         while True:
             self.problem = await _started(process)
             self._first.set()
+            if self.problem and self.stopping:
+                return
             if self.problem:
                 log.error("a worker cannot start", extra={"event": "start", "problem": self.problem})
                 self.metrics.deaths.labels("start").inc()
@@ -192,19 +208,18 @@ class Pool:
             first = self._waiting.popleft()
             if first.answer.done():
                 continue
-            if first.key is None:
+            if first.key is None or first.again:
                 return [first]
             share = math.ceil((len(self._waiting) + 1) / len(self.processes))
             most = min(self.serve.batch, self.serve.batch_pixels // first.pixels, share)
-            same = [job for job in self._waiting if job.key == first.key and not job.answer.done()][: max(0, most - 1)]
+            same = [job for job in self._waiting if job.key == first.key and not job.again][: max(0, most - 1)]
             for job in same:
                 self._waiting.remove(job)
             return [first, *same]
         return []
 
     async def _do(self, process: Process, jobs: Sequence[Job]) -> bool:
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = _loop().time()
         for job in jobs:
             job.begun = begun
             self.metrics.wait_seconds.observe(begun - job.arrived)
@@ -212,14 +227,14 @@ class Pool:
         self._count()
         work = Work(tuple(job.folder for job in jobs), jobs[0].settings, jobs[0].form, self.codecs)
         try:
-            answers = await process.do(work, min(job.deadline for job in jobs))
+            answers = await process.do(work, min(begun + self.serve.timeout, *map(self._end_by, jobs)))
         except (Died, Overdue) as end:
             self._mourn(process, "overdue" if isinstance(end, Overdue) else "died", jobs)
             self._lose(jobs, end)
             return False
         finally:
             self.running.difference_update(jobs)
-        self._seconds += 0.1 * ((loop.time() - begun) / len(jobs) - self._seconds)
+        self._seconds += 0.1 * ((_loop().time() - begun) / len(jobs) - self._seconds)
         for job, answer in zip(jobs, answers, strict=True):
             self._give(job, answer)
         return True
@@ -229,16 +244,18 @@ class Pool:
             if not job.answer.done():
                 job.answer.set_result(answer.report)
             return
-        if answer.traceback and not job.answer.done():
-            log.error(answer.message, extra={"event": "fault", "id": job.request, "traceback": answer.traceback})
-        _fail(job, errors.FailedError(answer.kind, answer.message))
+        error = errors.FailedError(answer.kind, answer.message)
+        if error.hidden and not job.answer.done():
+            more = {"event": "fault", "id": job.request, "type": answer.kind, "problem": answer.message}
+            log.error("a fault of the server", extra={**more, "traceback": answer.traceback})
+        _fail(job, error.shown)
 
     def _lose(self, jobs: Sequence[Job], end: Died | Overdue) -> None:
         """The process of these jobs is gone: whichever of several it was, each is done again, alone."""
         left = [job for job in jobs if not job.answer.done()]
         if len(jobs) > 1 or (isinstance(end, Died) and not end.begun):
             for job in left:
-                job.key, job.begun = None if len(jobs) > 1 else job.key, None
+                job.begun, job.again = None, len(jobs) > 1 or job.again
             self._put(*left, first=True)
             return
         for job in left:
@@ -246,7 +263,7 @@ class Pool:
                 "the process that worked on it died, perhaps for want of memory, or of what task or codec do; another "
                 "one takes its place"
             )
-            _fail(job, died if isinstance(end, Died) else _too_long(job.deadline - job.arrived))
+            _fail(job, died if isinstance(end, Died) else self._too_long())
 
     def _mourn(self, process: Process, reason: str, jobs: Sequence[Job] = ()) -> None:
         self.metrics.deaths.labels(reason).inc()
@@ -270,10 +287,3 @@ async def _started(process: Process) -> str:
 def _fail(job: Job, error: errors.ServiceError) -> None:
     if not job.answer.done():
         job.answer.set_exception(error)
-
-
-def _too_long(seconds: float) -> errors.TimeoutError:
-    return errors.TimeoutError(
-        f"it took longer than {seconds:g} s, serve.timeout, and was ended: send a smaller picture, or ask for fewer "
-        "steps or a time_budget"
-    )

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from taskodec.service import entry
@@ -18,6 +19,9 @@ from taskodec.service.work import Answer, Start, Work
 __all__ = ["Died", "Overdue", "Process"]
 
 T = TypeVar("T")
+
+PRELOADED = ("taskodec.service.worker", "torch._dynamo")
+"""Modules that take seconds to import; the latter is what PyTorch's optimizers import at their first step."""
 
 
 class Died(Exception):
@@ -46,8 +50,7 @@ class Process:
 
     async def begin(self) -> str:
         """Start it, and have it load what it needs: what is wrong with that, if anything is. Died, Overdue."""
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, entry.prepare)
+        self._pool = ProcessPoolExecutor(1, _context(), entry.prepare)
         deadline = asyncio.get_running_loop().time() + self.start_timeout
         self.pid = await self._ask(deadline, os.getpid)
         return await self._ask(deadline, entry.begin, self.start)
@@ -93,3 +96,16 @@ class Process:
         except BrokenProcessPool:
             self.kill()
             raise Died from None
+
+
+def _context() -> BaseContext:
+    """How processes are made: new ones, not copies of this one.
+
+    Where there is a fork server, one imports PyTorch once, computes nothing, and a worker is a copy of it within
+    milliseconds; importing takes seconds, as long as a worker that was killed would be missed.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context

@@ -70,8 +70,7 @@ class Service:
 
     def job(self, request: Request, folder: Path, settings: Settings, form: str = "") -> Job:
         """A job that begins now."""
-        now = asyncio.get_running_loop().time()
-        return Job(folder, settings, now, now + self.settings.serve.timeout, about(request.scope).id, form)
+        return Job(folder, settings, asyncio.get_running_loop().time(), about(request.scope).id, form)
 
     async def report(self, request: Request, job: Job) -> Mapping[str, Any]:
         """Have a job done; ClientDisconnect if nobody waits for it any more."""

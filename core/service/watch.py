@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskodec.errors import TaskodecError
-from taskodec.service.errors import FailedError, ServiceError, body_of
+from taskodec.service.errors import HIDDEN, FailedError, ServiceError, body_of
 from taskodec.service.logs import log
 from taskodec.service.metrics import Metrics
 
@@ -122,10 +122,13 @@ def answer_to(error: Exception, scope: Scope) -> Response:
         return error_answer(scope, error.kind, error.status, str(error), error.headers)
     if isinstance(error, TaskodecError):
         told = FailedError(type(error).__name__, str(error))
-        return error_answer(scope, told.kind, told.status, str(told))
+        if told.hidden:
+            more = {"event": "fault", "id": about(scope).id, "type": told.kind, "problem": str(error)}
+            log.error("a fault of the server", extra=more)
+        return error_answer(scope, told.kind, told.status, str(told.shown))
     text = "".join(traceback.format_exception(error))
     log.error("a fault of the service", extra={"event": "fault", "id": about(scope).id, "traceback": text})
-    said = "a fault of the server, which its log describes under this request's id"
+    said = HIDDEN
     if isinstance(error, OSError):
         said = f"the server cannot keep the request: {error.strerror or 'an error of its system'}"
     return error_answer(scope, "InternalError", 500, said)

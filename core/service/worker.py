@@ -141,7 +141,7 @@ def failed(error: BaseException) -> Failed:
     if isinstance(error, TaskodecError):
         return Failed(type(error).__name__, str(error))
     text = "".join(traceback.format_exception(error))
-    return Failed("InternalError", "a fault of the server, which its log describes under this request's id", text)
+    return Failed("InternalError", described(error), text)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

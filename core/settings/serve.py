@@ -24,8 +24,9 @@ class ServeSettings(Model):
     `open` to everybody.
 
     A body has `max_body` bytes at most and arrives within `body_timeout` seconds; `uploads` may arrive at once. Then a
-    request is answered within `timeout` seconds, in which it waits, with at most `queue` others, and is worked on. A
-    worker that takes longer than `start_timeout` seconds to start is killed; a stop waits `stop_timeout` seconds.
+    request waits, with at most `queue` others, up to `queue_timeout` seconds, and is worked on up to `timeout` seconds;
+    a worker that takes longer is killed, as is one that takes longer than `start_timeout` to start. A stop waits
+    `stop_timeout` seconds.
 
     Pictures of one size and the same options that wait together are tuned in one pass, up to `batch` of them and
     `batch_pixels` in all; 1 never.
@@ -45,6 +46,7 @@ class ServeSettings(Model):
     max_body: Size = 2**26
     uploads: Size = 64
     queue: Count = 64
+    queue_timeout: Positive = 30.0
     timeout: Positive = 60.0
     body_timeout: Positive = 30.0
     start_timeout: Positive = 120.0
