@@ -14,7 +14,7 @@ from typing import Any
 
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import write_atomic
-from taskodec.files.inputs import MOST_BYTES, read_text
+from taskodec.files.inputs import read_text
 from taskodec.files.json_text import parse_json
 
 __all__ = ["MARKS", "RUN", "is_run", "note_call", "read_json", "runs_of"]
@@ -73,7 +73,7 @@ def runs_of(folder: Path) -> list[dict[str, Any]]:
 def read_json(path: Path) -> Any:
     """What a file of JSON holds; UsageError if it cannot be read."""
     try:
-        return parse_json(read_text(path, MOST_BYTES).encode(), constants=True)
+        return parse_json(read_text(path), constants=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 

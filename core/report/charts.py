@@ -13,7 +13,7 @@ __all__ = ["CANVAS", "Chart", "Drawn", "DrawnSeries", "Level", "Mark", "Series",
 CANVAS = (480, 320)
 """Width and height, in units of the SVG."""
 
-LEFT, RIGHT, TOP, BOTTOM = 66.0, 12.0, 12.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 78.0, 14.0, 12.0, 50.0
 """Room for the numbers and names of the axes."""
 
 COLOURS = 8
@@ -113,7 +113,7 @@ def drawn(chart: Chart) -> Drawn | None:
     ys = [y for one in series for _, y in one.points] + [level.y for level in chart.levels]
     ys += [v for one in series for v in (*one.low, *one.high) if v is not None]
     start = 0.0 if min(xs) >= 0 else min(xs)
-    across = _Axis(start, chart.x_end or max(xs), LEFT, CANVAS[0] - RIGHT)
+    across = _Axis(start, chart.x_end or max(xs) + 0.04 * (max(xs) - start), LEFT, CANVAS[0] - RIGHT)
     down = _Axis(min(ys), max(ys), CANVAS[1] - BOTTOM, TOP, margin=0.04)
     return Drawn(
         chart,

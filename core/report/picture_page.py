@@ -38,8 +38,15 @@ def pictures_page(studies: Sequence[Study], title: str = "", left_out: Sequence[
     while True:
         pictures = [_picture(one, n, budget) for n, one in enumerate(studies, 1)]
         named = title or _title(studies)
+        heading = title or f"Compressed for {studies[0].given.task.name}"
         page = rendered(
-            "pictures.html", title=named, pictures=pictures, titles=TITLES, hues=HUES, left_out=list(left_out)
+            "pictures.html",
+            title=named,
+            heading=heading,
+            pictures=pictures,
+            titles=TITLES,
+            hues=HUES,
+            left_out=list(left_out),
         )
         excess = len(page.encode()) - MOST_BYTES
         if excess <= 0 or budget < 20_000:
