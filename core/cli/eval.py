@@ -18,8 +18,8 @@ from taskodec.images.sets import list_images
 
 if TYPE_CHECKING:
     from taskodec.bench.fidelity import Source
+    from taskodec.evaluation.lab import EvaluationPlan, Lab
     from taskodec.evaluation.methods import Method
-    from taskodec.evaluation.rows import EvaluationPlan, Lab
     from taskodec.evaluation.summary import EvaluationSummary
     from taskodec.hooks.registry import Registry
     from taskodec.settings.model import Settings
@@ -99,7 +99,7 @@ def evaluate(
     judged = (judge or (), judge_set or (), labels or ())
     plan, registry = _plan(methods or METHODS, qualities or (), judged, plugin, config, overrides, flags)
     from taskodec.bench.fidelity import sources
-    from taskodec.evaluation.rows import Lab
+    from taskodec.evaluation.lab import Lab
 
     found = sources(paths[:images])
     with common.resumable(output / "rows.jsonl"):
@@ -127,8 +127,8 @@ def _plan(
 
     settings = resolve(())
     registry = common.load_registry(plugin)
+    from taskodec.evaluation.lab import EvaluationPlan
     from taskodec.evaluation.methods import method_settings, parse_methods, parse_qualities
-    from taskodec.evaluation.rows import EvaluationPlan
 
     chosen = parse_methods(methods, registry)
     judges = read_judges(settings.task, *judged)

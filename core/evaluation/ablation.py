@@ -12,9 +12,10 @@ from taskodec.bench.fidelity import Source
 from taskodec.bench.rows import RowFile
 from taskodec.console.progress import Progress
 from taskodec.errors import SettingsError, UsageError
+from taskodec.evaluation.lab import EvaluationPlan, Lab
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.pool import default_processes, measure_rows
-from taskodec.evaluation.rows import EvaluationPlan, Job, Lab, Row
+from taskodec.evaluation.rows import Job, Row
 from taskodec.evaluation.summary import complete_rows
 from taskodec.evaluation.variants import Variant, Variants
 from taskodec.hooks.registry import Registry

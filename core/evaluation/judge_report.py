@@ -14,7 +14,7 @@ SEEN = "*"
 TITLES = {"loss": "their losses", "figure": "their main figures"}
 
 MATRIX_NOTE = (
-    "of judges: BD-rate against {baseline} by what each says; * marks files that were made for this judge, and the mean "
+    "of judges: BD-rate against {baseline} by what each says; * marks files made for this judge, and the mean "
     "is over the others that have a BD-rate. In brackets: 95 % intervals, bootstrap over images"
 )
 SATISFIED_NOTE = (

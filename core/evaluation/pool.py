@@ -23,7 +23,8 @@ from taskodec.bench.speed import torch_threads
 from taskodec.console.interrupt import end_with_parent
 from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError, UsageError
-from taskodec.evaluation.rows import EvaluationPlan, Job, Lab, Row
+from taskodec.evaluation.lab import EvaluationPlan, Lab
+from taskodec.evaluation.rows import Job, Row
 from taskodec.hooks.registry import default_registry
 
 __all__ = ["Progress", "default_processes", "measure_rows"]

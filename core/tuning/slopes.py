@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from taskodec.contracts import JointReference, JointTask, Task
+from taskodec.contracts import JointReference
 
-__all__ = ["SlopeWatch", "WatchedReference", "no_slope", "slope_notes", "warn_without_slope", "watch"]
+__all__ = ["SlopeWatch", "WatchedReference", "no_slope", "warn_without_slope", "watch"]
 
 FIRST = 64
 """On how many crops a training looks for a slope."""
@@ -57,28 +56,6 @@ def no_slope(task: str, watches: Sequence[SlopeWatch], loss: float) -> str | Non
         f"the loss of task {task!r} has no slope: its gradient was zero in all {seen} steps, at a loss of {loss:.5g}, "
         f"so that nothing was tuned for the task, only bits were saved; {WITHOUT}"
     )
-
-
-def slope_notes(
-    task: Task,
-    watches: Sequence[SlopeWatch],
-    references: Sequence[Any],
-    loss: float,
-    part_loss: Callable[[int], float],
-) -> tuple[str, ...]:
-    """What `no_slope` says of the task over a picture's patches with these references, else of parts of a joint task.
-
-    `loss` is the task's before tuning, `part_loss` that of each part.
-    """
-    note = no_slope(task.name, watches, loss)
-    if note is not None or not isinstance(task, JointTask):
-        return (note,) if note else ()
-    found = []
-    for i, part in enumerate(task.parts):
-        own = [reference.slopes[i] for reference in references]
-        if not any(one.found for one in own):
-            found.append(no_slope(part.label, own, part_loss(i)))
-    return tuple(note for note in found if note)
 
 
 def warn_without_slope(task: str, seen: SlopeWatch) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.coding.tiles import WHOLE, Tiles
 from taskodec.console.progress import Progress
-from taskodec.contracts import Adapter, Codec, JointTask, Latents, Task
+from taskodec.contracts import Adapter, Codec, Latents, Task
 from taskodec.errors import TaskodecError
 from taskodec.images.tensors import pad_to
 from taskodec.isolation.activation import inactive
@@ -31,19 +31,17 @@ from taskodec.settings.ttft import TTFTSettings
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.calibration import calibrate_lmbda
 from taskodec.tuning.candidates import Candidate, Candidates
-from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.history import Check, History, Step
 from taskodec.tuning.networks import TuningNetworks
 from taskodec.tuning.objective import Estimate, Objective
 from taskodec.tuning.pace import STREAMS, Pace
 from taskodec.tuning.patches import at_once, check_side
 from taskodec.tuning.phases import Point, Variables, rounding_at
-from taskodec.tuning.slopes import slope_notes
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import seen_by, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning, run_together
 from taskodec.tuning.travel import Travel
-from taskodec.tuning.units import prepared_in_units
+from taskodec.tuning.units import notes_on_slopes, prepared_in_units
 
 if TYPE_CHECKING:
     from taskodec.settings.ttft import PhaseSettings
@@ -238,22 +236,12 @@ class _Run:
                 point = yield from self.phase(phase, point)
                 tuned = self.candidates.cheapest("+".join(phase.train), point)
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
-        notes = self.slope_notes(untuned)
+        whole, patches = self.objective.subject, self.objectives
+        slopes = [(one.slope, one.subject.reference) for one in patches]
+        notes = notes_on_slopes(self.task, slopes, whole.reference, untuned.x_hat, untuned.loss)
         seconds = self.budget.spent / self.share.images
         made = self.history.steps(), tuple(self.history.checks)
         return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, *made)
-
-    def slope_notes(self, untuned: Candidate) -> tuple[str, ...]:
-        """What is to be said of losses without a slope, in all the steps that were made."""
-        whole = self.candidates.subject.reference
-
-        @torch.no_grad()
-        def part_loss(part: int) -> float:
-            assert isinstance(self.task, JointTask)
-            return float(checked_loss(self.task.parts[part].task, untuned.x_hat, whole.parts[part]))
-
-        seen = [one.subject.reference for one in self.objectives]
-        return slope_notes(self.task, [one.slope for one in self.objectives], seen, untuned.loss, part_loss)
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""

@@ -14,10 +14,19 @@ from taskodec.coding.tiles import WHOLE, Tiles
 from taskodec.contracts import Codec, JointReference, JointTask, Task
 from taskodec.tuning.calibration import Balance, mean_curves, measure_balance, slope_or_rate, slopes_of, untuned
 from taskodec.tuning.checks import checked_loss
-from taskodec.tuning.slopes import SlopeWatch, WatchedReference
+from taskodec.tuning.slopes import SlopeWatch, WatchedReference, no_slope
 from taskodec.tuning.task_calls import prepared, weight_of
 
-__all__ = ["balance_of", "in_units", "joint_weights", "like", "prepared_for", "prepared_in_units", "watched"]
+__all__ = [
+    "balance_of",
+    "in_units",
+    "joint_weights",
+    "like",
+    "notes_on_slopes",
+    "prepared_for",
+    "prepared_in_units",
+    "watched",
+]
 
 FARTHEST = 4.0
 """By what factor, at most, the slope of one picture's loss is taken to differ from its rate over its loss."""
@@ -84,6 +93,26 @@ def prepared_for(task: Task, balance: Balance, x: Tensor, quality: float, slopes
     """`prepared`, of a joint task with the weights of the balance at this quality; `slopes` watch its parts."""
     reference = prepared(task, x)
     return watched(reference, balance.weights(quality), slopes) if isinstance(task, JointTask) else reference
+
+
+@torch.no_grad()
+def notes_on_slopes(
+    task: Task, seen: Sequence[tuple[SlopeWatch, Any]], whole: Any, x_hat: Tensor, loss: float
+) -> tuple[str, ...]:
+    """What `no_slope` says of the task, else of parts of a joint one.
+
+    `seen` has of each patch what was seen of the slope, and its reference; `whole` is the picture's, `x_hat` and `loss`
+    are of the untuned stream.
+    """
+    note = no_slope(task.name, [slope for slope, _ in seen], loss)
+    if note is not None or not isinstance(task, JointTask):
+        return (note,) if note else ()
+    found = []
+    for i, part in enumerate(task.parts):
+        own = [reference.slopes[i] for _, reference in seen]
+        if not any(one.found for one in own):
+            found.append(no_slope(part.label, own, float(checked_loss(part.task, x_hat, whole.parts[i]))))
+    return tuple(note for note in found if note)
 
 
 def prepared_in_units(task: Task, codec: Codec, x: Tensor, quality: float, tiles: Tiles = WHOLE) -> Any:
