@@ -15,6 +15,7 @@ from taskodec.errors import UsageError
 __all__ = ["EXTRAS", "NO_WHEELS", "missing", "require"]
 
 EXTRAS = {
+    "anchors": ("pillow_jxl", "pyvips"),
     "compressai": ("compressai",),
     "det": ("onnx", "onnx2torch"),
     "encode": ("PIL",),
@@ -27,7 +28,7 @@ NO_WHEELS = {"compressai": (3, 13)}
 """Extras that bring nothing from this Python on."""
 
 _DISTRIBUTIONS = {"encode": "taskodec-runtime"}
-_NAMES = {"PIL": "pillow"}
+_NAMES = {"PIL": "pillow", "pillow_jxl": "pillow-jxl-plugin"}
 
 
 def missing(extra: str, only: Sequence[str] = ()) -> str:
