@@ -15,6 +15,7 @@ from taskodec.errors import UsageError
 __all__ = ["EXTRAS", "NO_WHEELS", "missing", "require"]
 
 EXTRAS = {
+    "anchors": ("pillow_jxl", "pyvips"),
     "compressai": ("compressai",),
     "det": ("onnx", "onnx2torch"),
     "encode": ("PIL",),
@@ -36,6 +37,7 @@ _DISTRIBUTIONS = {"encode": "taskodec-runtime"}
 _NAMES = {
     "PIL": "pillow",
     "fastapi_offline": "fastapi-offline",
+    "pillow_jxl": "pillow-jxl-plugin",
     "prometheus_client": "prometheus-client",
     "python_multipart": "python-multipart",
     "pythonjsonlogger": "python-json-logger",

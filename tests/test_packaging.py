@@ -164,7 +164,8 @@ def test_what_extras_bring_is_what_the_code_asks_for():
         for requirement in map(Requirement, EXTRA_LISTS[extra]):
             assert str(requirement.marker) == f'python_version < "{".".join(map(str, limit))}"'
     (everything, *_) = map(Requirement, EXTRA_LISTS["dev"])
-    assert everything.extras == {"compressai", "det", "eval", "export", "serve", "train"}
+    wanted = {"anchors", "compressai", "det", "eval", "export", "remote", "report", "serve", "train"}
+    assert everything.extras == wanted
 
 
 def installed_for(requirements, without=frozenset()):

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-ANCHORS = "jpeg,webp,avif,jpeg2000"
+ANCHORS = "jpeg,mozjpeg,webp,avif,avif-420,avif-444,jpegxl,jpeg2000"
 POINTS = "points.jsonl"
+NONE = Path("none")
 
 
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to measure on; repeatable.")]
@@ -56,7 +57,11 @@ Anchors = Annotated[
 ]
 Published = Annotated[
     list[Path] | None,
-    typer.Option(metavar="FILE.json|DIR", help="Results of CompressAI to draw as not measured here; repeatable."),
+    typer.Option(
+        metavar="FILE.json|DIR|none",
+        help="Curves that others published, as CompressAI writes them; repeatable. Without it those that come with "
+        "taskodec, where DATA is the 24 images of Kodak.",
+    ),
 ]
 
 
@@ -158,14 +163,16 @@ def _refuse(why: str, options: Mapping[str, object]) -> None:
 
 def _bench_rates(call: BenchCall, levels: Sequence[float] | None, published: Sequence[Path]) -> None:
     """Measure rates and fidelity, and compare them."""
-    from taskodec.bench.published import read_published
+    from taskodec.bench.published import kodak_curves, read_published
 
-    drawn = read_published(published)
+    drawn = [] if _none(published) else read_published(published)
     images, entries = call.images(), call.entries(call.settings, levels, ANCHORS)
+    if not published:
+        drawn = kodak_curves(images, call.settings.limits.max_pixels)
     with common.resumable(call.output / POINTS):
         summary = _measure(images, entries, call.output, call.settings, call.quiet)
     _write(summary, drawn, call)
-    _show(summary, call.as_json, call.quiet)
+    _show(summary, drawn, call.as_json, call.quiet)
 
 
 def _measure(
@@ -197,14 +204,23 @@ def _write(summary: Summary, published: Sequence[PublishedCurve], call: BenchCal
     write_run_page(call.output, call.settings)
 
 
-def _show(summary: Summary, as_json: bool, quiet: bool) -> None:
+def _show(summary: Summary, published: Sequence[PublishedCurve], as_json: bool, quiet: bool) -> None:
     """Print the summary, if it is wanted."""
     from taskodec.bench import rd_report
 
     if as_json:
-        common.print_json(rd_report.as_json(summary))
+        common.print_json(rd_report.as_json(summary, published))
     elif not quiet:
-        rd_report.print_tables(summary)
+        rd_report.print_tables(summary, published)
+
+
+def _none(published: Sequence[Path]) -> bool:
+    """Whether no published curves are wanted; UsageError if some are as well."""
+    if NONE not in published:
+        return False
+    if len(published) > 1:
+        raise UsageError("--published none: leave it out, or the files beside it")
+    return True
 
 
 def _levels(qualities: str | None, quality: float | None) -> list[float] | None:
