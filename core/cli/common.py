@@ -40,6 +40,10 @@ __all__ = [
     "SeedChoice",
     "SkipExisting",
     "StepsChoice",
+    "TargetBpp",
+    "TargetBytes",
+    "TargetLoss",
+    "TargetMetric",
     "TaskChoice",
     "TimeBudget",
     "TrainingData",
@@ -67,6 +71,15 @@ TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the tr
 AdapterChoice = Annotated[
     str | None,
     typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
+]
+TargetBytes = Annotated[
+    str | None, typer.Option("--target-bytes", metavar="SIZE", help="Best file of at most so many: 20000, 20kB, 20KiB.")
+]
+TargetBpp = Annotated[float | None, typer.Option("--target-bpp", help="Best file of at most so many bits per pixel.")]
+TargetLoss = Annotated[float | None, typer.Option("--target-loss", help="Smallest file with at most this task loss.")]
+TargetMetric = Annotated[
+    str | None,
+    typer.Option("--target", metavar="METRIC>=X", help="Smallest file with this figure, such as psnr>=34; <= too."),
 ]
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -108,6 +121,10 @@ KEYS = {
     "preset": "ttft.preset",
     "seed": "ttft.seed",
     "time_budget": "ttft.time_budget",
+    "target_bytes": "target.bytes",
+    "target_bpp": "target.bpp",
+    "target_loss": "target.loss",
+    "target": "target.metric",
 }
 """The settings that options of these names stand for."""
 

@@ -20,6 +20,7 @@ from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.ray import RaySettings
 from taskodec.settings.serve import ServeSettings
+from taskodec.settings.target import TargetSettings
 from taskodec.settings.tasks import Named, TaskSettings, members
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
@@ -38,6 +39,7 @@ __all__ = [
     "Settings",
     "StageSettings",
     "TTFTSettings",
+    "TargetSettings",
     "TaskSettings",
     "TrainSettings",
     "load_settings",
@@ -192,6 +194,7 @@ class Settings(Model):
     adapter: AdapterSettings = AdapterSettings()
     task: TaskSettings = TaskSettings()
     quality: Number = 3
+    target: TargetSettings = TargetSettings()
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
     downloads: DownloadSettings = DownloadSettings()
