@@ -17,6 +17,7 @@ import typer
 from taskodec.cli import common
 from taskodec.cli.batches import Batches
 from taskodec.cli.progress import progress_bar
+from taskodec.console.layout import say
 from taskodec.console.terminal import escaped, indented
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.inputs import cannot_read, most_bytes, read_input
@@ -241,7 +242,8 @@ def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str]
     elif "error" in report:
         print(f"error: {names['input']}: {indented(report['error'])}", file=sys.stderr)
     elif not quiet:
-        print(render(names), flush=True)
+        for line in render(names).splitlines():
+            say(line)
 
 
 def _compressed(report: Mapping[str, Any]) -> str:
@@ -255,7 +257,7 @@ def _compressed(report: Mapping[str, Any]) -> str:
         f"cost {r['cost_before']:.5g} -> {r['cost_after']:.5g}, PSNR {r['psnr']:.2f} dB",
         f"  sent: {chosen}; {r['steps']} steps, {r['seconds']:.1f} s",
     ]
-    lines += [f"  note: {note}" for note in r.get("notes", ())]
+    lines += [f"  note: {escaped(note)}" for note in r.get("notes", ())]
     return "\n".join(lines)
 
 

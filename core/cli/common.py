@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskodec.cli import completion
 from taskodec.console.frame import reason
 from taskodec.console.interrupt import exit_code
+from taskodec.console.layout import say
 from taskodec.console.terminal import escaped
 from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
@@ -78,18 +80,34 @@ Streams = Annotated[
     list[Path],
     typer.Argument(metavar="IN.tkd...", parser=argument, help="Streams, or folders of streams; or -."),
 ]
-CodecChoice = Annotated[str | None, typer.Option("--codec", help="Codec to use; see `taskodec plugins`.")]
-TaskChoice = Annotated[str | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.")]
+CodecChoice = Annotated[
+    str | None,
+    typer.Option("--codec", help="Codec to use; see `taskodec plugins`.", autocompletion=completion.codecs),
+]
+TaskChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.", autocompletion=completion.tasks
+    ),
+]
 QualityChoice = Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")]
 StepsChoice = Annotated[int | None, typer.Option("--steps", help="Tuning steps in all; 0 sends images untuned.")]
-PresetChoice = Annotated[str | None, typer.Option("--preset", help="Tuning preset, such as quick or paper.")]
+PresetChoice = Annotated[
+    str | None,
+    typer.Option("--preset", help="Tuning preset, such as quick or paper.", autocompletion=completion.presets),
+]
 SeedChoice = Annotated[int | None, typer.Option("--seed", help="Seed of the tuning.")]
 TimeBudget = Annotated[float | None, typer.Option("--time-budget", help="Seconds of tuning per image.")]
 TrainingSteps = Annotated[int | None, typer.Option("--steps", help="Training steps.")]
 TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
 AdapterChoice = Annotated[
     str | None,
-    typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
+    typer.Option(
+        "--adapter",
+        metavar="NAME|FILE.safetensors",
+        help="Adapter, instead of the one for codec and task.",
+        autocompletion=completion.adapters,
+    ),
 ]
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -176,7 +194,7 @@ def run_batch(
     `goes_on` says what to do after Ctrl-C.
     """
     for note in batch.notes:
-        print(f"note: {escaped(note)}", file=sys.stderr)
+        say(f"note: {escaped(note)}", file=sys.stderr)
     for job in batch.kept:
         show({"input": str(job.source), "output": str(job.target), "skipped": True})
     failed: list[Path] = []
