@@ -17,6 +17,11 @@ ONE_LINE = {
     "export": "Export a decoder to ONNX, which needs no torch.",
     "paper": "Print the published table beside what was measured.",
     "eval": "Measure what a task makes of decoded images.",
+    "models": "List, fetch and verify published weights.",
+    "models list": "List weights, and whether they are here.",
+    "models fetch": "Download weights into the cache folder.",
+    "models verify": "Hash the weights that are here.",
+    "models path": "Print where weights lie, or the cache folder.",
 }
 """For the list of commands, where the first line of their help would be cut off."""
 

@@ -123,7 +123,7 @@ def _devices() -> Iterator[Finding]:
     nvidia = shutil.which("nvidia-smi") is not None and not about["gpus"]
     advice = ""
     if nvidia and not about["build"]:
-        advice = "there is an NVIDIA driver, but this PyTorch is for the CPU: `pip install --force-reinstall torch torchvision`"
+        advice = "there is an NVIDIA driver, but this PyTorch is for the CPU: `pip install --force-reinstall torch`"
     elif nvidia:
         advice = "there is an NVIDIA driver, but PyTorch sees no GPU: look at `nvidia-smi` and CUDA_VISIBLE_DEVICES"
     yield Finding("devices", "missing" if advice else "fine", f"{found}; PyTorch {about['torch']}, {build}", advice)

@@ -15,7 +15,10 @@ from taskodec.errors import UsageError
 __all__ = ["LogLevel", "Verbose", "logged", "set_level"]
 
 Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say on standard error what is done; -vv also how.")
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, show_default=False, help="Say on standard error what is done; -vv also how."
+    ),
 ]
 LogLevel = Annotated[
     str | None, typer.Option("--log-level", metavar="|".join(LEVELS), help="The same, by the name of the level.")

@@ -57,7 +57,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _taskodec(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  (its callback has answered)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     verbose: Verbose = 0,
@@ -70,7 +70,7 @@ def _taskodec(
 for _command in (compress, decompress, info, plugins, config, doctor, train, pretrain, bench, export, paper):
     app.command()(_command)
 app.command("eval")(evaluate)
-app.add_typer(models, name="models", epilog=epilog("models"))
+app.add_typer(models, name="models", short_help=ONE_LINE["models"], epilog=epilog("models"))
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:

@@ -30,9 +30,7 @@ models = typer.Typer(
 )
 
 NAMES = "Names, or patterns such as 'tic-*'."
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME…", help=NAMES, autocompletion=completion.weights)
-]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", help=NAMES, autocompletion=completion.weights)]
 
 
 @models.callback()

@@ -1,4 +1,4 @@
-"""What an installation can do, asked in processes of their own: a package that crashes when it is imported ends only that.
+"""What an installation can do, asked in processes of their own: a package that crashes ends only that.
 
 No torch here: what looks at it runs as a script in the other process.
 """
@@ -6,6 +6,8 @@ No torch here: what looks at it runs as a script in the other process.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -136,8 +138,6 @@ def _piped(call: Sequence[str], given: bytes) -> bytes:
 
 
 def _run(script: str, arguments: Sequence[str], more: Mapping[str, str] | None = None) -> Probed:
-    import os
-
     call = [sys.executable, "-c", SAY + script, *arguments]
     try:
         done = subprocess.run(
@@ -153,8 +153,6 @@ def _run(script: str, arguments: Sequence[str], more: Mapping[str, str] | None =
 def _last(errors: str, code: int) -> str:
     """The last line of what a process complained of, or the signal that ended it."""
     if code < 0:
-        import signal
-
         return f"the process was ended by {signal.Signals(-code).name}"
     lines = [line for line in errors.splitlines() if line.strip()]
     return lines[-1].removeprefix("error: ") if lines else f"the process ended with exit code {code}"

@@ -1,4 +1,7 @@
-"""How wide lines may be: those for a terminal are broken between words, those for files and pipes never. Light to import."""
+"""How wide lines may be: those for a terminal are broken between words, those for files and pipes never.
+
+Light to import.
+"""
 
 from __future__ import annotations
 

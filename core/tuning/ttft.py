@@ -50,7 +50,7 @@ __all__ = ["Tuned", "Tuner"]
 
 @dataclass(frozen=True)
 class Tuned:
-    """The outcome of tuning one image; `diverged` if a step left the finite numbers."""
+    """The outcome of tuning one image; `diverged` if a step left the finite numbers, `tried` the least tuned cost."""
 
     best: Candidate
     untuned: Candidate
@@ -59,6 +59,7 @@ class Tuned:
     seconds: float
     notes: tuple[str, ...] = ()
     diverged: bool = False
+    tried: float = float("inf")
 
 
 class Tuner:
@@ -227,14 +228,16 @@ class _Run:
             seen, self.shown = self.candidates.one("seen", latents), None
             if seen.cost < untuned.cost:
                 point, best = replace(point, latents=latents), min([best, seen], key=_cost)
+        tried = float("inf")
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
                 point = yield from self.phase(phase, point)
                 tuned = self.candidates.cheapest("+".join(phase.train), point)
+                tried = min(tried, tuned.cost)
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
         note = no_slope(self.task.name, [one.slope for one in self.objectives], untuned.loss)
         seconds = self.budget.spent / self.share.images
-        return Tuned(best, untuned, self.lmbda, self.done, seconds, (note,) if note else (), self.diverged)
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, (note,) if note else (), self.diverged, tried)
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""

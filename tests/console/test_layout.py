@@ -16,7 +16,9 @@ def test_files_and_pipes_have_no_width(monkeypatch):
     assert columns(Terminal()) == 80
 
 
-@pytest.mark.parametrize("text", ["", "short", "  set in " + "word " * 40, "lite-cls  " + "https://example.org/" + "x" * 90])
+@pytest.mark.parametrize(
+    "text", ["", "short", "  set in " + "word " * 40, "lite-cls  " + "https://example.org/" + "x" * 90]
+)
 @pytest.mark.parametrize("width", [20, 80])
 def test_lines_are_broken_between_words_and_lose_none(text, width):
     lines = fitted(text, width).splitlines()
