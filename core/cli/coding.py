@@ -13,6 +13,7 @@ import typer
 
 from taskodec.cli import common, places
 from taskodec.cli.progress import progress_bar
+from taskodec.console.layout import say
 from taskodec.console.terminal import escaped, indented
 from taskodec.errors import UsageError
 from taskodec.files.inputs import most_bytes
@@ -194,7 +195,8 @@ def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str]
     elif "error" in report:
         print(f"error: {names['input']}: {indented(report['error'])}", file=sys.stderr)
     elif not quiet:
-        print(render(names), flush=True)
+        for line in render(names).splitlines():
+            say(line)
 
 
 def _compressed(report: Mapping[str, Any]) -> str:
@@ -208,7 +210,7 @@ def _compressed(report: Mapping[str, Any]) -> str:
         f"cost {r['cost_before']:.5g} -> {r['cost_after']:.5g}, PSNR {r['psnr']:.2f} dB",
         f"  sent: {chosen}; {r['steps']} steps, {r['seconds']:.1f} s",
     ]
-    lines += [f"  note: {note}" for note in r.get("notes", ())]
+    lines += [f"  note: {escaped(note)}" for note in r.get("notes", ())]
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from taskodec.cli import completion
 from taskodec.console.interrupt import exit_code
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.json_text import finite
@@ -59,18 +60,34 @@ __all__ = [
     "tuning_flags",
 ]
 
-CodecChoice = Annotated[str | None, typer.Option("--codec", help="Codec to use; see `taskodec plugins`.")]
-TaskChoice = Annotated[str | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.")]
+CodecChoice = Annotated[
+    str | None,
+    typer.Option("--codec", help="Codec to use; see `taskodec plugins`.", autocompletion=completion.codecs),
+]
+TaskChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.", autocompletion=completion.tasks
+    ),
+]
 QualityChoice = Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")]
 StepsChoice = Annotated[int | None, typer.Option("--steps", help="Tuning steps in all; 0 sends images untuned.")]
-PresetChoice = Annotated[str | None, typer.Option("--preset", help="Tuning preset, such as quick or paper.")]
+PresetChoice = Annotated[
+    str | None,
+    typer.Option("--preset", help="Tuning preset, such as quick or paper.", autocompletion=completion.presets),
+]
 SeedChoice = Annotated[int | None, typer.Option("--seed", help="Seed of the tuning.")]
 TimeBudget = Annotated[float | None, typer.Option("--time-budget", help="Seconds of tuning per image.")]
 TrainingSteps = Annotated[int | None, typer.Option("--steps", help="Training steps.")]
 TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
 AdapterChoice = Annotated[
     str | None,
-    typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
+    typer.Option(
+        "--adapter",
+        metavar="NAME|FILE.safetensors",
+        help="Adapter, instead of the one for codec and task.",
+        autocompletion=completion.adapters,
+    ),
 ]
 TargetBytes = Annotated[
     str | None, typer.Option("--target-bytes", metavar="SIZE", help="Best file of at most so many: 20000, 20kB, 20KiB.")

@@ -12,6 +12,8 @@ import typer
 from taskodec.cli import common
 from taskodec.cli.judges import read_judges, task_of_method
 from taskodec.cli.progress import progress_bar
+from taskodec.console.layout import say
+from taskodec.console.terminal import escaped
 from taskodec.errors import UsageError
 from taskodec.extras import require
 from taskodec.images.sets import list_images
@@ -105,7 +107,7 @@ def evaluate(
     with common.resumable(output / "rows.jsonl"):
         lab = Lab(plan, registry)
         for note in lab.check_adapters(() if methods else (PRETRAINED,)):
-            print(f"note: {note}", file=sys.stderr)
+            say(f"note: {escaped(note)}", file=sys.stderr)
         summary = _run(lab, found, output, jobs, resamples, report_only, quiet)
     _write(summary, output, plan.settings)
     _show(summary, as_json, quiet)

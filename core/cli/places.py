@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from taskodec.cli.runs import Batch, Pace, Show, report_file
+from taskodec.console.layout import say
 from taskodec.console.terminal import escaped
 from taskodec.errors import UsageError
 from taskodec.files.inputs import STANDARD, argument
@@ -207,4 +208,4 @@ class Here:
 
 def note(said: str) -> None:
     """Say something that no input has failed of."""
-    print(f"note: {escaped(said)}", file=sys.stderr)
+    say(f"note: {escaped(said)}", file=sys.stderr)

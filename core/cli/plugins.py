@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskodec.cli import common
+from taskodec.console.layout import say
+from taskodec.console.terminal import escaped
 from taskodec.hooks.listing import listing
 
 __all__ = ["config", "plugins"]
@@ -24,12 +26,12 @@ def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False)
         for entry in entries:
             limits = "" if entry.get("fidelity", True) else " (for timing only)"
             limits += " (unavailable)" if entry["unavailable"] else ""
-            print(f"  {entry['name']:<{width}}  {entry['description']}{limits} [{entry['owner']}]")
+            say(escaped(f"  {entry['name']:<{width}}  {entry['description']}{limits} [{entry['owner']}]"), 6)
     _print_unavailable(found)
     if registry.failures:
         print("failed to load:")
         for name, reason in registry.failures.items():
-            print(f"  {name}: {reason}")
+            say(escaped(f"  {name}: {reason}"))
 
 
 def _print_unavailable(listing: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -42,9 +44,9 @@ def _print_unavailable(listing: Mapping[str, Sequence[Mapping[str, Any]]]) -> No
     if by_reason:
         print("unavailable:")
         for reason, names in by_reason.items():
-            print(f"  {reason}")
+            say(escaped(f"  {reason}"))
             for title, found in names.items():
-                print(f"    {title}: {', '.join(found)}")
+                say(f"    {title}: {', '.join(found)}", 6)
 
 
 def config(

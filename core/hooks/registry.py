@@ -8,6 +8,7 @@ skipped; a file or a call that is wrong raises.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from taskodec.contracts import Adapter, Codec, Task
 
 __all__ = ["BUILTINS", "Registry", "Shelf", "default_registry", "register_adapter", "register_codec", "register_task"]
+
+log = logging.getLogger(__name__)
 
 GROUP = "taskodec"
 
@@ -80,6 +83,7 @@ class Registry:
                 raise
             for shelf, spec in found:
                 shelf.add(spec, name)
+            log.debug("plugin %s: %s", name, ", ".join(spec.name for shelf, spec in found if shelf is not self.weights))
 
     def has(self, hook: str, name: str) -> bool:
         """Whether this name is registered, by whatever plugin, through this hook."""
@@ -134,6 +138,7 @@ class Registry:
             self._register(plugin, name)
         except PluginError as error:
             self.failures[name] = str(error).removeprefix(f"{name}: ")
+            log.info("plugin %s is left out: %s", name, self.failures[name])
 
     @property
     def _shelves(self) -> Mapping[str, Shelf[Any]]:

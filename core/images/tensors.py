@@ -6,6 +6,7 @@ back (`crop_to`). What cannot be kept, such as an alpha channel, is said in `Loa
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ __all__ = [
     "to_pil",
 ]
 
+log = logging.getLogger(__name__)
+
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any] | Tensor
 
 _SAVE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -69,6 +72,7 @@ def load_image(source: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedIma
     """
     rgb, notes = _read(source, max_pixels)
     x = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None]  # (H, W, 3) -> (1, 3, H, W)
+    log.debug("read a picture of %dx%d pixels%s", rgb.shape[1], rgb.shape[0], "".join(f"; {note}" for note in notes))
     return LoadedImage(x, notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from taskodec.settings.ttft import TTFTSettings
 
 __all__ = ["Candidate", "Candidates"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Candidates:
         x_hat, loss = self._decoded(coded.y_hat, coded.delta)
         bpp = 8 * len(coded.stream) / self.subject.pixels
         cost = self.subject.lmbda * loss + bpp
+        log.info("%s: %d bytes, %.4f bpp, loss %.5g, cost %.5g", name, len(coded.stream), bpp, loss, cost)
         return Candidate(name, coded, x_hat, loss, bpp, cost, latents, self.subject.quality)
 
     def cheapest(self, name: str, point: Point) -> Candidate:

@@ -36,7 +36,10 @@ __all__ = ["Run", "Share", "Tuned"]
 
 @dataclass(frozen=True)
 class Tuned:
-    """The outcome of tuning one image; `diverged` if a step left the finite numbers. `history` has its steps."""
+    """The outcome of tuning one image: `diverged` if a step left the finite numbers, and `tried`, the least tuned cost.
+
+    `history` has its steps, `checks` what states were as they would be sent.
+    """
 
     best: Candidate
     untuned: Candidate
@@ -45,6 +48,7 @@ class Tuned:
     seconds: float
     notes: tuple[str, ...] = ()
     diverged: bool = False
+    tried: float = float("inf")
     history: tuple[Step, ...] = field(default=(), repr=False)
     checks: tuple[Check, ...] = field(default=(), repr=False)
 
@@ -116,17 +120,19 @@ class Run:
             seen, self.shown = self.candidates.one("seen", latents), None
             if seen.cost < untuned.cost:
                 point, best = replace(point, latents=latents), min([best, seen], key=_cost)
+        tried = float("inf")
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
                 point = yield from self.phase(phase, point)
                 tuned = self.candidates.cheapest("+".join(phase.train), point)
+                tried = min(tried, tuned.cost)
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
         whole, patches = self.objective.subject, self.objectives
         slopes = [(one.slope, one.subject.reference) for one in patches]
         notes = notes_on_slopes(self.task, slopes, whole.reference, untuned.x_hat, untuned.loss)
         seconds = self.budget.spent / self.share.images
         made = self.history.steps(), tuple(self.history.checks)
-        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, *made)
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, tried, *made)
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
