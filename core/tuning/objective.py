@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ from taskodec.tuning.networks import TuningNetworks
 from taskodec.tuning.phases import Point
 from taskodec.tuning.slopes import SlopeWatch, watch
 from taskodec.tuning.subject import Subject
+from taskodec.tuning.task_calls import prepared, views_of
 from taskodec.tuning.travel import Travel
+from taskodec.tuning.views import RandomView, random_view
 
 __all__ = ["Estimate", "Objective", "estimate"]
 
@@ -47,14 +49,30 @@ class Estimate:
 
 
 class Objective:
-    """What the file of one image, or a patch of it, costs before it is written."""
+    """What the file of one image, or a patch of it, costs before it is written.
 
-    def __init__(self, subject: Subject, travel: Travel | None = None, networks: TuningNetworks | None = None) -> None:
+    `views` are the kinds of random views that the task may be shown, of those that it bears.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        travel: Travel | None = None,
+        networks: TuningNetworks | None = None,
+        views: Collection[str] = (),
+    ) -> None:
         self.subject = subject
+        self.views = views_of(subject.task) & frozenset(views) if subject.x is not None else frozenset()
         self.travel = travel or Travel(subject.adapter)
         self.networks = networks or TuningNetworks(subject.codec, subject.task)
         self._connected = False  # whether the loss was once seen to depend on the picture
         self.slope = SlopeWatch()
+
+    def view(self, seed: int) -> RandomView | None:
+        """That of a step, the same for the same seed and size; None if the task is shown the picture itself."""
+        if not self.views:
+            return None
+        return random_view(self.views, seed, self.subject.size, self.subject.task.sees(*self.subject.size))
 
     def losses(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The task's loss of each picture, (B,)."""
@@ -65,9 +83,15 @@ class Objective:
             return checked_losses(self.subject.task, x_hat, references, connected=connected).float()
 
 
-def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding: Rounding) -> list[Estimate | None]:
+def estimate(
+    objectives: Sequence[Objective],
+    points: Sequence[Point],
+    rounding: Rounding,
+    view: RandomView | None = None,
+) -> list[Estimate | None]:
     """What the states of images, or patches, of one size would cost, computed at once; each as if it were alone.
 
+    With a view, the task is shown that of the decoded pictures, and compares with the same of the originals.
     Differentiable unless the rounding is hard. None for a picture that is not finite: tuning has diverged there, and
     the task is not to blame. Several images need an adapter that is `per_sample`, if there is one.
     """
@@ -88,12 +112,23 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
         x_hat = x_hat if len(sound) == len(points) else x_hat[sound]
         x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
         watch(x_hat, [objectives[i].slope for i in sound])
-        losses = first.losses(x_hat, [subjects[i].reference for i in sound]).unbind()
+        losses = first.losses(*_shown(x_hat, [subjects[i] for i in sound], first.networks, view)).unbind()
         bits = coded.bits.unbind()
         for i, loss in zip(sound, losses, strict=True):
             bpp = (bits[i] + shared.share * travelling[i][1]) / shared.pixels
             found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp)
     return found
+
+
+def _shown(
+    x_hat: Tensor, subjects: Sequence[Subject], networks: TuningNetworks, view: RandomView | None
+) -> tuple[Tensor, list[Any]]:
+    """What the task is shown of the pictures (B, 3, H, W), and what it keeps of the originals shown alike."""
+    if view is None:
+        return x_hat, [subject.reference for subject in subjects]
+    with networks.judging(x_hat):
+        references = [prepared(one.task, view(one.x)) for one in subjects if one.x is not None]
+    return view(x_hat), references
 
 
 def _use(adapter: Adapter | None, points: Sequence[Point], deltas: Sequence[Tensor | None]) -> None:

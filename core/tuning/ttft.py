@@ -195,13 +195,13 @@ class _Run:
         self.lmbda = lmbda * tuner.lmbda_scale
         full = (self.padded.shape[2], self.padded.shape[3])
         self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
-        subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda)
+        subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda, x=x)
         patches = subject.in_patches(x, self.switches.patch if share.steps else None)
         pixels = at_once(full, self.switches.patch) * share.images
         self.networks = tuner.networks.sized(pixels, self.switches)
         travel = Travel.by(self.switches, self.adapter)
         self.objective = Objective(subject, travel, self.networks)
-        self.objectives = [Objective(patch, travel, self.networks) for patch in patches]
+        self.objectives = [Objective(patch, travel, self.networks, self.switches.seen_views) for patch in patches]
         known = tuner.fingerprint
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
         self.candidates = write(subject, patches, metadata=tuner.metadata)
@@ -246,7 +246,7 @@ class _Run:
         pace.reached(best_cost)
         # Then a step's cost is already that of the file at the point where it begins.
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
-        known = known and len(self.objectives) == 1
+        known = known and len(self.objectives) == 1 and not self.objectives[0].views
         while not pace.over:
             try:
                 with self.budget.timed("step"):
