@@ -23,6 +23,7 @@ from taskodec.bench.rows import RowFile
 from taskodec.coding.streams import quantize_quality
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
+from taskodec.evaluation.judges import Judges
 from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.versions import digest_of, task_version
 from taskodec.evaluation.ways import AnchorWay, LearnedWay, OriginalWay, Way
@@ -42,7 +43,8 @@ class EvaluationPlan:
     """What is evaluated; plain enough to be handed to other processes.
 
     `methods` are with their settings, of which anchors need none; `plugins` are files for the registry. `judge` is the
-    task whose evaluator looks at the pictures, where that is not the one that they are sent for.
+    task whose evaluator looks at the pictures, where that is not the one that they are sent for, and `judges` are tasks
+    by name whose losses are given beside its figures.
     """
 
     settings: Settings
@@ -51,6 +53,7 @@ class EvaluationPlan:
     labels: Path | None = None
     plugins: tuple[Path, ...] = ()
     judge: TaskSettings | None = None
+    judges: tuple[tuple[str, TaskSettings], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,13 +132,17 @@ class Lab:
         self.task = self._load_task(settings.task)
         judge = self.task if plan.judge is None else self._load_task(plan.judge)
         self.evaluator = evaluator_of(judge, plan.labels)
+        if plan.judges:
+            self.evaluator = Judges(self.evaluator, {name: self._load_task(chosen) for name, chosen in plan.judges})
         self.framing = Framing(**settings.data.model_dump())
         labels = self.evaluator.labels_version or digest_of(plan.labels)
-        self._judged = {"task": task_version(settings.task, registry), "labels": labels}
+        self._judged: dict[str, Any] = {"task": task_version(settings.task, registry), "labels": labels}
         if self.framing != WHOLE:
             self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = task_version(plan.judge, registry)
+        if plan.judges:
+            self._judged["judges"] = {name: task_version(chosen, registry) for name, chosen in plan.judges}
         self._codecs: list[tuple[CodecSettings, Codec]] = []
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}

@@ -71,7 +71,9 @@ class TTFTSettings(Model):
 
     `views` has the task see, at every step, another random view of the decoded picture in place of the picture itself,
     so that networks which the file was not made for find in it what they should: of all kinds that the task bears
-    (`Task.views`), of some of them, or, with false, none. What is kept and sent is judged by the picture itself.
+    (`Task.views`), or of some of them. For tasks that bear some, `fidelity` is a share of the codec's own trade-off for
+    mean square error in what steps lower. With `views: false` there is neither. What is sent is judged by the picture
+    itself and the task alone.
 
     The rest are the differences to the published algorithm (Park et al., CVPR 2025), which `paper` sets otherwise:
     `singular_values` says what of them travels, their change at a signalled step, or themselves under the published
@@ -96,6 +98,7 @@ class TTFTSettings(Model):
     patch: Size | None = None
     start: Literal["seen", "picture"] = "seen"
     views: bool | tuple[View, ...] = True
+    fidelity: Annotated[Number, Field(ge=0)] = 0.1
     singular_values: Literal["change", "absolute"] = "change"
     adapter_rate: bool = True
     adapter_rounding: Literal["ste", "after"] = "ste"
@@ -108,9 +111,9 @@ class TTFTSettings(Model):
     compile: bool = False
 
     @property
-    def seen_views(self) -> tuple[View, ...]:
-        """The kinds of views that tasks are shown, if they bear them."""
-        return self.views if isinstance(self.views, tuple) else VIEWS if self.views else ()
+    def seen_views(self) -> tuple[View, ...] | None:
+        """The kinds of views that tasks are shown, if they bear them; None where all is turned off."""
+        return self.views if isinstance(self.views, tuple) else VIEWS if self.views else None
 
     @field_validator("search")
     @classmethod

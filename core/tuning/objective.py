@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from taskodec.contracts import Adapter, Latents, Rounding
 from taskodec.tuning.checks import checked_loss, checked_losses
@@ -24,7 +25,9 @@ __all__ = ["Estimate", "Objective", "estimate"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a state that has not been written: the task's loss, the file's bits per pixel, and `lmbda * loss + bpp`.
+    """Of a state that has not been written: the task's loss, the file's bits per pixel, and what is to be lowered.
+
+    That is `lmbda * loss + bpp`, and where a task is shown random views, the share of fidelity.
 
     Of a patch, bits are counted over its pixels, and those of singular values by its share of the picture: so that the
     picture's estimate is the mean of its patches', weighted by their pixels.
@@ -51,7 +54,9 @@ class Estimate:
 class Objective:
     """What the file of one image, or a patch of it, costs before it is written.
 
-    `views` are the kinds of random views that the task may be shown, of those that it bears.
+    `views` are the kinds of random views that the task may be shown, of those that it bears; None for none. Otherwise,
+    and for a task that bears some, the codec's own trade-off for mean square error counts as well, by the share
+    `fidelity`.
     """
 
     def __init__(
@@ -59,10 +64,13 @@ class Objective:
         subject: Subject,
         travel: Travel | None = None,
         networks: TuningNetworks | None = None,
-        views: Collection[str] = (),
+        views: Collection[str] | None = None,
+        fidelity: float = 0.0,
     ) -> None:
         self.subject = subject
-        self.views = views_of(subject.task) & frozenset(views) if subject.x is not None else frozenset()
+        borne = frozenset() if views is None or subject.x is None else views_of(subject.task)
+        self.views = borne.intersection(views or ())
+        self.fidelity = fidelity * subject.codec.lmbda(subject.quality) * 255**2 if fidelity and borne else 0.0
         self.travel = travel or Travel(subject.adapter)
         self.networks = networks or TuningNetworks(subject.codec, subject.task)
         self._connected = False  # whether the loss was once seen to depend on the picture
@@ -81,6 +89,12 @@ class Objective:
             if len(references) == 1:
                 return checked_loss(self.subject.task, x_hat, references[0], connected=connected)[None].float()
             return checked_losses(self.subject.task, x_hat, references, connected=connected).float()
+
+    def extra(self, x_hat: Tensor) -> Tensor | float:
+        """What the cost of a picture (3, H, W) has beside its loss and its bits, so that its file suits others too."""
+        if not self.fidelity or self.subject.x is None:
+            return 0.0
+        return self.fidelity * F.mse_loss(x_hat, self.subject.x[0])
 
 
 def estimate(
@@ -111,12 +125,13 @@ def estimate(
     if sound:
         x_hat = x_hat if len(sound) == len(points) else x_hat[sound]
         x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
-        watch(x_hat, [objectives[i].slope for i in sound])
-        losses = first.losses(*_shown(x_hat, [subjects[i] for i in sound], first.networks, view)).unbind()
+        seen, references = _shown(x_hat, [subjects[i] for i in sound], first.networks, view)
+        watch(seen, [objectives[i].slope for i in sound])
+        losses = first.losses(seen, references).unbind()
         bits = coded.bits.unbind()
-        for i, loss in zip(sound, losses, strict=True):
+        for i, loss, picture in zip(sound, losses, x_hat, strict=True):
             bpp = (bits[i] + shared.share * travelling[i][1]) / shared.pixels
-            found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp)
+            found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp + objectives[i].extra(picture))
     return found
 
 
@@ -124,6 +139,7 @@ def _shown(
     x_hat: Tensor, subjects: Sequence[Subject], networks: TuningNetworks, view: RandomView | None
 ) -> tuple[Tensor, list[Any]]:
     """What the task is shown of the pictures (B, 3, H, W), and what it keeps of the originals shown alike."""
+    x_hat = x_hat.view_as(x_hat)  # apart from what else the cost needs of it
     if view is None:
         return x_hat, [subject.reference for subject in subjects]
     with networks.judging(x_hat):

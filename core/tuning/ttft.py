@@ -200,8 +200,9 @@ class _Run:
         pixels = at_once(full, self.switches.patch) * share.images
         self.networks = tuner.networks.sized(pixels, self.switches)
         travel = Travel.by(self.switches, self.adapter)
-        self.objective = Objective(subject, travel, self.networks)
-        self.objectives = [Objective(patch, travel, self.networks, self.switches.seen_views) for patch in patches]
+        views, fidelity = self.switches.seen_views, self.switches.fidelity
+        objective = partial(Objective, travel=travel, networks=self.networks, views=views, fidelity=fidelity)
+        self.objective, self.objectives = objective(subject), [objective(patch) for patch in patches]
         known = tuner.fingerprint
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
         self.candidates = write(subject, patches, metadata=tuner.metadata)

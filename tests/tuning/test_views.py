@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from taskodec.contracts import Task
 from taskodec.contracts.function_task import FunctionTask
@@ -201,3 +202,27 @@ def test_a_function_says_its_views_by_an_attribute():
     assert views_of(FunctionTask("own", loss)) == {"flip", "shift"}
     assert views_of(FunctionTask("own", loss, views=("noise",))) == {"noise"}
     assert views_of(FunctionTask("own", loss, views=())) == frozenset()
+
+
+def test_fidelity_keeps_more_of_the_picture_and_only_where_there_are_views(tiny_codec, photo):
+    class Corner(Watched):
+        """Looks at nothing else."""
+
+        def loss(self, x_hat, reference):
+            return super().loss(x_hat[..., :8, :8], reference[..., :8, :8])
+
+    def error(**switches):
+        x_hat = tuned(tiny_codec, photo, Corner(("flip",)), steps=20, **switches).best.x_hat
+        return float(F.mse_loss(x_hat, photo))
+
+    none, some = error(fidelity=0), error(fidelity=50)
+    assert some < none
+    assert error(fidelity=50, views=False) == error(fidelity=0, views=False)
+
+
+def test_a_loss_without_slope_is_told_of_beside_fidelity(tiny_codec, photo):
+    class Steps(Watched):
+        def loss(self, x_hat, reference):
+            return (x_hat.round() - reference).square().mean()
+
+    assert "has no slope" in tuned(tiny_codec, photo, Steps(("flip",)), fidelity=1.0).notes[0]
