@@ -11,7 +11,7 @@ from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 __all__ = ["VIEWS", "PhaseSettings", "TTFTSettings", "View"]
 
 
-View = Literal["scale", "shift", "flip", "noise", "blur", "colour"]
+View = Literal["scale", "shift", "flip", "noise"]
 
 VIEWS: tuple[View, ...] = get_args(View)
 """Kinds of random views of a picture."""

@@ -7,8 +7,7 @@ the input diversity of Xie et al., CVPR 2019, arXiv:1803.06978, which makes adve
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,11 +19,8 @@ __all__ = ["RandomView", "random_view"]
 SCALE, ASPECT, SHIFT = 1.25, 1.1, 0.07
 """How much larger or smaller, how much of that in one direction alone, and how far aside, as a share of a side."""
 
-NOISE, BLUR = 4 / 255, 1.0
-"""Standard deviations, of numbers in [0, 1] and in pixels of what the loss sees, at most."""
-
-CONTRAST, BRIGHTNESS = 0.2, 0.08
-"""What colours are multiplied by beside 1, and what is added to them, at most; half as much for each of them alone."""
+NOISE = 4 / 255
+"""Standard deviation, of numbers in [0, 1], at most."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,8 @@ class RandomView:
     """One view of pictures (B, 3, H, W), of the same size as they are; the same of each, and differentiable.
 
     The picture is scaled by `down` and `across`, and moved by these shares of its sides; what is missing then is
-    continued by its last rows and columns. `reduced` is what the loss makes of a side of the picture: noise and blur
-    are as fine as what it sees.
+    continued by its last rows and columns. `reduced` is what the loss makes of a side of the picture: noise is as
+    fine as what it sees.
     """
 
     down: float = 1.0
@@ -41,19 +37,12 @@ class RandomView:
     lower: float = 0.0
     right: float = 0.0
     mirrored: bool = False
-    sigma: float = 0.0
-    gains: tuple[float, ...] = ()
-    offsets: tuple[float, ...] = ()
     noise: float = 0.0
     seed: int = 0
     reduced: float = 1.0
 
     def __call__(self, x: Tensor) -> Tensor:
         x = self._placed(x.flip(3) if self.mirrored else x)
-        x = _blurred(x, self.sigma / self.reduced) if self.sigma else x
-        if self.gains:
-            gains, offsets = (x.new_tensor(v)[:, None, None] for v in (self.gains, self.offsets))  # (3,) -> (3, 1, 1)
-            x = (x - 0.5) * gains + 0.5 + offsets
         return x + self._noise(x) if self.noise else x
 
     def _placed(self, x: Tensor) -> Tensor:
@@ -94,32 +83,9 @@ def random_view(kinds: Collection[str], seed: int, size: tuple[int, int], seen: 
         found = replace(found, lower=SHIFT * sides["lower"], right=SHIFT * sides["right"])
     if "flip" in kinds:
         found = replace(found, mirrored=sides["mirrored"] > 0)
-    if "blur" in kinds:
-        found = replace(found, sigma=BLUR * abs(sides["blur"]))
-    if "colour" in kinds:
-        found = replace(
-            found, gains=_of_channels(1, CONTRAST, sides, "gain"), offsets=_of_channels(0, BRIGHTNESS, sides, "offset")
-        )
     if "noise" in kinds:
         found = replace(found, noise=NOISE * abs(sides["noise"]), seed=seed)
     return found
 
 
-def _of_channels(middle: float, most: float, sides: Mapping[str, float], name: str) -> tuple[float, ...]:
-    """Red, green and blue: two thirds of what they differ from the middle by is common to them."""
-    return tuple(middle + most * (2 * sides[name] + sides[f"{name} {channel}"]) / 3 for channel in "rgb")
-
-
-def _blurred(x: Tensor, sigma: float) -> Tensor:
-    """By a Gaussian of so many pixels, (B, C, H, W)."""
-    reach = max(1, math.ceil(2.5 * sigma))
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / sigma) ** 2)
-    weights = (weights / weights.sum()).expand(x.shape[1], 1, 1, -1)  # (K,) -> (C, 1, 1, K)
-    x = F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="replicate"), weights, groups=x.shape[1])
-    return F.conv2d(F.pad(x, (0, 0, reach, reach), mode="replicate"), weights.transpose(2, 3), groups=x.shape[1])
-
-
-_DRAWN = (
-    *("scale", "aspect", "lower", "right", "mirrored", "blur", "gain", "offset", "noise"),
-    *(f"{what} {channel}" for what in ("gain", "offset") for channel in "rgb"),
-)
+_DRAWN = ("scale", "aspect", "lower", "right", "mirrored", "noise")
