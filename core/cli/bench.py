@@ -16,6 +16,7 @@ from taskodec.cli.bench_suite import SuiteFlag, WeightFiles, bench_suite
 from taskodec.cli.bench_ttft import (
     Images,
     Jobs,
+    JudgedBy,
     Labels,
     Only,
     ReportOnly,
@@ -86,6 +87,7 @@ def bench(
     images: Images = None,
     jobs: Jobs = None,
     variants: VariantFile = None,
+    judge: JudgedBy = None,
     only: Only = None,
     report_only: ReportOnly = False,
     steps: common.StepsChoice = None,
@@ -119,7 +121,17 @@ def bench(
     registry = common.load_registry(plugin)
     call = BenchCall(paths, codec or [], anchors, output, resolve("", ()), registry, as_json, quiet)
     own = TTFTCall(
-        task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve, weights or ()
+        task or (),
+        labels or (),
+        images,
+        jobs,
+        variants,
+        only,
+        report_only,
+        plugin or (),
+        resolve,
+        weights or (),
+        judge or (),
     )
     _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
     flags = {f"--{name.replace('_', '-')}": value for name, value in tuning.items()}

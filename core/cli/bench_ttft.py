@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from taskodec.evaluation.ablation_summary import CaseSummary
     from taskodec.evaluation.rows import Row
     from taskodec.evaluation.variants import Variants
-    from taskodec.settings.model import Settings
+    from taskodec.settings.model import Settings, TaskSettings
 
 __all__ = [
     "Images",
     "Jobs",
+    "JudgedBy",
     "Labels",
     "Only",
     "ReportOnly",
@@ -53,6 +54,12 @@ Jobs = Annotated[
 VariantFile = Annotated[
     Path | None, typer.Option("--variants", metavar="FILE.yaml", help="With --ttft: rows of your own.")
 ]
+JudgedBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge", metavar="NAME={OPTIONS}", help="With --ttft: another network whose loss is measured; repeatable."
+    ),
+]
 Only = Annotated[str | None, typer.Option("--only", metavar="NAMES", help="With --ttft: these rows, with commas.")]
 ReportOnly = Annotated[bool, typer.Option("--report-only", help="With --ttft: measure nothing, sum up what is there.")]
 
@@ -71,6 +78,7 @@ class TTFTCall:
     plugins: Sequence[Path]
     resolve: Callable[[str, Sequence[str]], Settings]
     weights: Sequence[str] = ()
+    judges: Sequence[str] = ()
 
     def given(self) -> dict[str, object]:
         """The options, for an error where they do not apply."""
@@ -83,6 +91,7 @@ class TTFTCall:
             "--only": self.only,
             "--report-only": self.report_only,
             "--weights": self.weights,
+            "--judge": self.judges,
         }
 
     def read_variants(self) -> Variants:
@@ -107,6 +116,23 @@ class TTFTCall:
             found[name] = Path(path)
         return found
 
+    def judges_by_name(self) -> dict[str, TaskSettings]:
+        """What `NAME={task: TASK, OPTION: VALUE, …}` says; UsageError for what is not of that form."""
+        from taskodec.settings.layers import parse_override
+        from taskodec.settings.model import TaskSettings
+
+        found: dict[str, TaskSettings] = {}
+        for text in self.judges:
+            ((name, options),) = parse_override(text).items()
+            if not isinstance(options, dict) or name in found:
+                raise UsageError(
+                    f"--judge {text}: expected NAME={{task: TASK, OPTION: VALUE, …}}, such as "
+                    "'lite2={task: cls, network: efficientnet_lite2, loss: outputs}', each name once"
+                )
+            task = options.pop("task", (self.tasks or ("cls",))[0])
+            found[name] = TaskSettings(name=task, options=options)
+        return found
+
 
 def bench_ttft(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | None) -> None:
     """Measure the variants for every codec and task; rows, ablation.md, .json and plots go to the output folder."""
@@ -121,6 +147,7 @@ def bench_ttft(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | None
         None if qualities is None else tuple(qualities),
         own.labels_by_task(),
         tuple(own.plugins),
+        tuple(own.judges_by_name().items()),
     )
     first = sorted(call.paths, key=lambda path: path.name)[: own.images]
     cases = make_cases(plan, own.resolve, call.registry, replace(call, paths=first).images())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,6 +29,12 @@ class Task(ABC):
     """The registered name."""
     mixed_precision: bool = False
     """Whether its loss may be computed in bfloat16 while images are tuned: networks may, fine differences may not."""
+    views: Collection[str] = ()
+    """Which random views of a picture (`taskodec.settings.ttft.VIEWS`) the loss means the same of.
+
+    While an image is tuned, `loss` is then asked about such views of the decoded picture, against `prepare` of the same
+    views of the original. None by default: a loss that looks at pixels may mean something else of a blurred picture.
+    """
 
     @abstractmethod
     def prepare(self, x: Tensor) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from itertools import count
@@ -191,16 +191,22 @@ def _default() -> Registry:
 
 
 def register_task(
-    name: str, loss: Callable[[Tensor, Tensor], Tensor] | Task | type[Task], lmbda: float | None = None
+    name: str,
+    loss: Callable[[Tensor, Tensor], Tensor] | Task | type[Task],
+    lmbda: float | None = None,
+    *,
+    views: Collection[str] | None = None,
 ) -> None:
     """Add a task for the rest of this process.
 
     `loss` is any differentiable function `loss(x_hat, x)` of two (1, 3, H, W) images in [0, 1] that returns a
     scalar, or a `Task` or a subclass of it. `lmbda` weighs a function's loss against bits per pixel; without
-    it the tuning engine finds one. PluginError when the name is taken, TaskError when `loss` cannot be called.
+    it the tuning engine finds one. `views` are the random views of pictures that a function's loss means the same of,
+    as in `Task.views`; without them the function's own attribute `views`, or none. PluginError when the name is taken,
+    TaskError when `loss` cannot be called.
     """
     check_task(name, loss)
-    load = partial(_load_task, name, loss, lmbda)
+    load = partial(_load_task, name, loss, lmbda, views)
     _at_run_time("register_tasks", TaskSpec(name, load, "registered at run time"), loss)
 
 
@@ -240,5 +246,5 @@ def _at_run_time(hook: str, spec: CodecSpec | AdapterSpec | TaskSpec, what: obje
     default_registry().register(Call(hook, spec), f"{where} (run time, {next(_calls)})")
 
 
-def _load_task(name: str, what: object, lmbda: float | None, **options: Any) -> Task:
-    return make_task(name, what, options, lmbda)
+def _load_task(name: str, what: object, lmbda: float | None, views: Collection[str] | None, **options: Any) -> Task:
+    return make_task(name, what, options, lmbda, views)

@@ -87,14 +87,15 @@ class Run:
         self.lmbda = lmbda * tuner.lmbda_scale
         full = (self.padded.shape[2], self.padded.shape[3])
         self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
-        subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda)
+        subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda, x=x)
         patches = subject.in_patches(x, self.switches.patch if share.steps else None)
         pixels = at_once(full, self.switches.patch) * share.images
         self.networks = tuner.networks.sized(pixels, self.switches)
         travel = Travel.by(self.switches, self.adapter)
-        self.objective = Objective(subject, travel, self.networks)
+        views, fidelity = self.switches.seen_views, self.switches.fidelity
+        objective = partial(Objective, travel=travel, networks=self.networks, views=views, fidelity=fidelity)
+        self.objective, self.objectives = objective(subject), [objective(patch) for patch in patches]
         self.history = History(travel)
-        self.objectives = [Objective(patch, travel, self.networks) for patch in patches]
         known = tuner.fingerprint
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
         self.candidates = write(subject, patches, metadata=tuner.metadata)
@@ -144,7 +145,7 @@ class Run:
         pace.reached(self.price(best_look))
         # Then a step's cost is already that of the file at the point where it begins.
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
-        known = known and len(self.objectives) == 1
+        known = known and len(self.objectives) == 1 and not self.objectives[0].views
         while not pace.over:
             try:
                 with self.budget.timed("step"):

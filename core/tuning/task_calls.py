@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from taskodec.contracts import TASK_LOSS, Codec, Evaluator, Findings, Found, Joi
 from taskodec.contracts.joint_task import labelled, most_detailed
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.isolation.faults import named
+from taskodec.settings.ttft import VIEWS
 from taskodec.tuning.checks import checked_loss, guest
 
-__all__ = ["evaluator_of", "findings_of", "metrics_of", "on_device", "prepared", "seen_by", "weight_of"]
+__all__ = ["evaluator_of", "findings_of", "metrics_of", "on_device", "prepared", "seen_by", "views_of", "weight_of"]
 
 
 def prepared(task: Task, x: Tensor) -> Any:
@@ -46,6 +47,15 @@ def seen_by(task: Task, x: Tensor) -> Tensor | None:
             f"task {task.name!r}: `seen` gives {shown(found)}, expected a picture of the size of x, or None"
         )
     return found
+
+
+def views_of(task: Task) -> frozenset[str]:
+    """`task.views`, or a TaskError that names the task and the views that there are."""
+    with _named(task, "views"):
+        found: object = task.views
+    if isinstance(found, str) or not isinstance(found, Collection) or not all(view in VIEWS for view in found):
+        raise TaskError(f"task {task.name!r}: its views are {shown(found)}, expected some of {', '.join(VIEWS)}")
+    return frozenset(found)
 
 
 def weight_of(task: Task, codec: Codec, quality: float) -> float | None:

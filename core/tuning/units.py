@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "joint_weights",
     "like",
     "notes_on_slopes",
+    "of_view",
     "prepared_for",
     "prepared_in_units",
     "watched",
@@ -123,6 +125,11 @@ def prepared_in_units(task: Task, codec: Codec, x: Tensor, quality: float, tiles
 def like(reference: Any, whole: Any) -> Any:
     """The reference of a patch, weighed as that of the whole picture."""
     return watched(reference, whole.weights) if isinstance(whole, JointReference) else reference
+
+
+def of_view(reference: Any, whole: Any) -> Any:
+    """The reference of a view of a picture, weighed as the picture itself, and watched with it."""
+    return replace(whole, parts=reference.parts) if isinstance(whole, JointReference) else reference
 
 
 def watched(reference: JointReference, weights: Sequence[float], slopes: Sequence[SlopeWatch] = ()) -> WatchedReference:
