@@ -15,10 +15,9 @@ __all__ = ["register_adapters", "register_tasks", "register_weights"]
 @hookimpl
 def register_tasks() -> Sequence[TaskSpec]:
     """`cls`."""
-    description = (
-        "image classification (options: network, weights, loss=features|outputs, layers, offline, input, onnx)"
-    )
-    return [TaskSpec("cls", "taskodec.plugins.networks.imagenet:load_cls", description)]
+    options = "network, networks, weights, loss=features|outputs, layers, offline, input, onnx"
+    load = "taskodec.plugins.networks.imagenet:load_cls"
+    return [TaskSpec("cls", load, f"image classification (options: {options})")]
 
 
 @hookimpl

@@ -15,7 +15,7 @@ __all__ = ["register_adapters", "register_tasks", "register_weights"]
 @hookimpl
 def register_tasks() -> Sequence[TaskSpec]:
     """`semseg`."""
-    options = "network, weights, loss=features|outputs, layers, offline, input, onnx, label_ids"
+    options = "network, networks, weights, loss=features|outputs, layers, offline, input, onnx, label_ids"
     return [
         TaskSpec(
             "semseg", "taskodec.plugins.networks.segmenters:load_semseg", f"semantic segmentation (options: {options})"

@@ -13,7 +13,10 @@ from torch.nn import functional as F
 from taskodec.contracts import Evaluator, Record
 from taskodec.errors import UsageError
 
-__all__ = ["AgreementEvaluator", "Counts", "binary_divergence", "match"]
+__all__ = ["SATISFIED", "AgreementEvaluator", "Counts", "binary_divergence", "match"]
+
+SATISFIED = 0.9
+"""From this F1 of one picture on, the answer counts as that to the original."""
 
 
 class Counts(NamedTuple):
@@ -53,6 +56,10 @@ class AgreementEvaluator(Evaluator):
     def summarise(self, records: Sequence[Record]) -> dict[str, float]:
         total = Counts(*(sum(record[key] for record in records) for key in Counts._fields))
         return {"f1": total.f1}
+
+    def satisfied(self, record: Record) -> bool:
+        """Whether nearly all that is in the original is found, and little else: by the F1 of this picture."""
+        return Counts(*(record[key] for key in Counts._fields)).f1 >= SATISFIED
 
 
 def binary_divergence(found: Tensor, wanted: Tensor) -> Tensor:

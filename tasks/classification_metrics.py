@@ -48,6 +48,10 @@ class ClassificationEvaluator(Evaluator):
             figures["top5"] = fmean(record["label"] in record["found"] for record in records)
         return {metric: figures[metric] for metric in self.metrics}
 
+    def satisfied(self, record: Record) -> bool:
+        """Whether the first class is that of the original."""
+        return bool(record["found"][0] == record["original"][0])
+
 
 def _first_five(scores: Tensor) -> list[int]:
     found: list[int] = scores[0].topk(min(5, scores.shape[1])).indices.tolist()

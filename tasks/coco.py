@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from taskodec.tasks.coco_ap import MAX_DETECTIONS, Kind, average_precision, matc
 from taskodec.tasks.coco_labels import CocoLabels
 from taskodec.tasks.detections import Detections
 
-__all__ = ["MIN_SCORE", "SELF_SCORE", "CocoEvaluator"]
+__all__ = ["MIN_SCORE", "SATISFIED", "SELF_SCORE", "CocoEvaluator"]
 
 MIN_SCORE = 0.01
 """Detections below it are not looked at."""
 
 SELF_SCORE = 0.3
 """Detections on the original from this score on are what `self_ap` takes for the objects that there are."""
+
+SATISFIED = 0.9
+"""From this `ap50` of one picture on, against the detections on the original, the answer counts as the same."""
 
 _PREFIX: Mapping[Kind, str] = {"bbox": "", "segm": "mask_"}
 
@@ -59,6 +63,11 @@ class CocoEvaluator(Evaluator):
         kinds = ("self",) if self.labels is None else ("labels", "self")
         figures = [figure for kind in kinds for figure in average_precision([record[kind] for record in records])]
         return dict(zip(self.metrics, figures, strict=True))
+
+    def satisfied(self, record: Record) -> bool:
+        """Whether the objects of the original are found again: `self_ap50` of this picture, or nothing to find."""
+        ap50 = average_precision([record["self"]])[1]
+        return math.isnan(ap50) or ap50 >= SATISFIED
 
 
 def in_coco_form(found: Detections, kind: Kind) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -18,10 +18,13 @@ from taskodec.contracts import Evaluator, Record
 from taskodec.errors import ImageError, UsageError
 from taskodec.pixels.pillow import Opened, decode_file
 
-__all__ = ["IGNORED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco"]
+__all__ = ["IGNORED", "SATISFIED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco", "voc_names"]
 
 IGNORED = 255
 """The class of pixels that are not judged."""
+
+SATISFIED = 0.95
+"""From this share of pixels with the class that they have in the original on, the answer counts as the same."""
 
 VOC_IN_COCO = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)
 """COCO's category id of each of Pascal VOC's 21 classes; 0 stands for the background."""
@@ -69,6 +72,11 @@ class SemanticEvaluator(Evaluator):
     def summarise(self, records: Sequence[Record]) -> dict[str, float]:
         truths = {"miou": "labels", "self_miou": "self"}
         return {metric: _miou([record[truths[metric]] for record in records]) for metric in self.metrics}
+
+    def satisfied(self, record: Record) -> bool:
+        """Whether nearly all pixels keep the class that they have in the original."""
+        counts = record["self"].values()
+        return bool(sum(right for right, _, _ in counts) >= SATISFIED * sum(true for _, true, _ in counts))
 
     def _truth(self, file: Path, size: Sequence[int]) -> Tensor:
         """The classes of the pixels, (H, W)."""
@@ -118,3 +126,11 @@ def _miou(images: Sequence[Mapping[str, Sequence[int]]]) -> float:
             total[index] = [a + b for a, b in zip(total.get(index, (0, 0, 0)), counts, strict=True)]
     ratios = [right / (true + found - right) for right, true, found in total.values() if true]
     return fmean(ratios) if ratios else float("nan")
+
+
+@cache
+def voc_names() -> Sequence[str]:
+    """What Pascal VOC's 21 classes are called, the background first."""
+    from torchvision.models.segmentation import FCN_ResNet50_Weights
+
+    return tuple(str(name).strip("_") for name in FCN_ResNet50_Weights.DEFAULT.meta["categories"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,7 @@ from taskodec.hooks.objects import check_adapter, check_codec, try_codec
 from taskodec.hooks.registry import BUILTINS, Registry
 from taskodec.isolation.faults import named
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
+from taskodec.settings.tasks import members
 from taskodec.stream.bitstream import Header
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "adapter_for_stream",
     "adapter_for_tuning",
     "adapter_metadata",
+    "adapters_of_parts",
     "build_adapter",
     "check_files",
     "choose_adapter",
@@ -40,6 +43,8 @@ __all__ = [
     "unsent_options",
     "untrained",
 ]
+
+log = logging.getLogger(__name__)
 
 DEFAULT_ADAPTER = "svd-lora"
 """What a stream means that needs an adapter and names none; part of the format."""
@@ -96,6 +101,7 @@ def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Cod
     codec.check_quality(quality)
     if owner not in BUILTINS:
         try_codec(codec, quality, owner)
+    log.info("codec %s of %s, quality %g, weights: %s", chosen.name, owner, quality, chosen.checkpoint or "its own")
     return codec
 
 
@@ -141,7 +147,10 @@ def choose_adapter(
     notes = []
     specs = [] if chosen.options else registry.adapters.items()
     for name, spec in specs:
-        if (spec.codec, spec.task) == (codec.name, task) and spec.task_options.items() <= (task_options or {}).items():
+        same = (
+            spec.codec == codec.name and spec.task is not None and sorted(members(spec.task)) == sorted(members(task))
+        )
+        if same and _has(task_options or {}, spec.task_options):
             try:
                 with _plugin():
                     _build_adapter(registry, name, codec, {})
@@ -150,6 +159,22 @@ def choose_adapter(
             else:
                 return AdapterSettings(name=name), ()
     return untrained(chosen), tuple(notes)
+
+
+def _has(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether all the options that are wanted are given; those of several tasks are within each other."""
+    for name, value in wanted.items():
+        own = given.get(name)
+        if own != value and not (isinstance(value, Mapping) and isinstance(own, Mapping) and _has(own, value)):
+            return False
+    return True
+
+
+def adapters_of_parts(registry: Registry, codec: Codec, task: str) -> list[str]:
+    """The adapters that were trained for this codec and one of several tasks."""
+    parts = members(task)
+    specs = registry.adapters.items() if len(parts) > 1 else []
+    return [name for name, spec in specs if spec.codec == codec.name and spec.task in parts]
 
 
 def adapter_for_tuning(
@@ -181,6 +206,7 @@ def missing_adapter(registry: Registry, settings: Settings, codec: Codec, task: 
 
 def build_adapter(registry: Registry, chosen: AdapterSettings, codec: Codec) -> Adapter:
     """The adapter of the settings, not attached."""
+    log.info("adapter %s, options: %s", chosen.name, dict(chosen.options) or "none")
     return _build_adapter(registry, chosen.name, codec, chosen.options)
 
 
@@ -215,6 +241,7 @@ def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen:
         except TaskodecError as error:
             tried.append(f"{name!r} cannot be made: {error}")
             continue
+        log.debug("adapter %s has the fingerprint %s", name, found.hex())
         if found == header.adapter_fingerprint:
             return adapter.requires_grad_(False)
         tried.append(f"{name!r} is {found.hex()}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from taskodec.api.loading import FILE_ADAPTER, unsent_options
+from collections.abc import Sequence
+
+from taskodec.api.loading import AUTO_ADAPTER, DEFAULT_ADAPTER, FILE_ADAPTER, unsent_options
 from taskodec.settings.model import AdapterSettings, Settings
 
-__all__ = ["notes_on_adapter", "notes_on_quality"]
+__all__ = ["notes_on_adapter", "notes_on_quality", "notes_on_tasks"]
 
 
 def notes_on_quality(settings: Settings, quality: float) -> list[str]:
@@ -23,3 +25,14 @@ def notes_on_adapter(chosen: AdapterSettings) -> list[str]:
         named = ", ".join(f"adapter.options.{name}" for name in unsent)
         return [f"streams do not carry {named}: decoding may need adapter.name and these set to the same"]
     return []
+
+
+def notes_on_tasks(task: str, chosen: AdapterSettings, adapter: AdapterSettings, of_parts: Sequence[str]) -> list[str]:
+    """What became of `auto` where the file is for several tasks, some of which have adapters of their own."""
+    if chosen.name != AUTO_ADAPTER or adapter.name != DEFAULT_ADAPTER or not of_parts:
+        return []
+    named = " or ".join(f"--adapter {name}" for name in of_parts)
+    return [
+        f"no adapter was trained for {task} together, so that this is the codec without one of those that were trained "
+        f"for a part; begin with one with {named}, or train one with `taskodec pretrain --task {task}`"
+    ]

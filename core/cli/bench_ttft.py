@@ -178,6 +178,7 @@ def _summaries(cases: Sequence[Case], variants: Variants, call: BenchCall, own: 
 
 def _report(summaries: Sequence[CaseSummary], call: BenchCall) -> None:
     """Write the files, and print what is wanted."""
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.evaluation import ablation_report
     from taskodec.files.atomic import write_atomic
 
@@ -185,6 +186,7 @@ def _report(summaries: Sequence[CaseSummary], call: BenchCall) -> None:
     write_atomic(call.output / "ablation.json", (json.dumps(values, indent=1) + "\n").encode())
     plots = ablation_report.plot(summaries, call.output)
     write_atomic(call.output / "ablation.md", ablation_report.markdown(summaries, plots).encode())
+    write_run_page(call.output, call.settings)
     if call.as_json:
         common.print_json(values)
     elif not call.quiet:

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskodec.cli import common
+from taskodec.cli.judges import read_judges, task_of_method
 from taskodec.cli.progress import progress_bar
+from taskodec.console.layout import say
+from taskodec.console.terminal import escaped
 from taskodec.errors import UsageError
 from taskodec.extras import require
 from taskodec.images.sets import list_images
 
 if TYPE_CHECKING:
     from taskodec.bench.fidelity import Source
-    from taskodec.evaluation.rows import EvaluationPlan, Lab
+    from taskodec.evaluation.lab import EvaluationPlan, Lab
+    from taskodec.evaluation.methods import Method
     from taskodec.evaluation.summary import EvaluationSummary
     from taskodec.hooks.registry import Registry
-    from taskodec.settings.model import Settings, TaskSettings
+    from taskodec.settings.model import Settings
 
 __all__ = ["evaluate"]
 
@@ -34,11 +38,14 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder of rows and summary.")],
     task: common.TaskChoice = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE|DIR", help="What is in the images, as the task wants it.")
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FILE|DIR", help="What is in the images, for the task or a judge; repeatable."),
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="original, plain, pretrained[@ADAPTER], ttft[:PRESET][@ADAPTER], jpeg…"),
+        typer.Option(
+            metavar="NAMES", help="original, plain, pretrained[@ADAPTER], ttft[:PRESET][=TASK][@ADAPTER], jpeg…"
+        ),
     ] = None,
     qualities: Annotated[
         list[str] | None, typer.Option(metavar="[METHOD=]1,2,3", help="Qualities, of one method or all; repeatable.")
@@ -51,10 +58,12 @@ def evaluate(
     time_budget: common.TimeBudget = None,
     adapter: common.AdapterChoice = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE.py:OBJ", help="Task that judges, instead of the one sent for.")
+        list[str] | None,
+        typer.Option(metavar="[NAME=]TASK", help="Task that judges: without a name instead of --task; repeatable."),
     ] = None,
     judge_set: Annotated[
-        list[str] | None, typer.Option("--judge-set", metavar="KEY=VALUE", help="Option of what judges; repeatable.")
+        list[str] | None,
+        typer.Option("--judge-set", metavar="[NAME.]KEY=VALUE", help="Option of what judges; repeatable."),
     ] = None,
     only: common.OnlyThese = None,
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first by name.")] = None,
@@ -89,25 +98,25 @@ def evaluate(
             raise UsageError("--quality is one quality for all methods of the codec: give it or --qualities")
         qualities = [repr(quality)]
     paths = sorted(list_images(data, only), key=lambda path: path.name)
-    judged = (labels, judge, judge_set or ())
+    judged = (judge or (), judge_set or (), labels or ())
     plan, registry = _plan(methods or METHODS, qualities or (), judged, plugin, config, overrides, flags)
     from taskodec.bench.fidelity import sources
-    from taskodec.evaluation.rows import Lab
+    from taskodec.evaluation.lab import Lab
 
     found = sources(paths[:images])
     with common.resumable(output / "rows.jsonl"):
         lab = Lab(plan, registry)
         for note in lab.check_adapters(() if methods else (PRETRAINED,)):
-            print(f"note: {note}", file=sys.stderr)
+            say(f"note: {escaped(note)}", file=sys.stderr)
         summary = _run(lab, found, output, jobs, resamples, report_only, quiet)
-    _write(summary, output)
+    _write(summary, output, plan.settings)
     _show(summary, as_json, quiet)
 
 
 def _plan(
     methods: str,
     qualities: Sequence[str],
-    judged: tuple[Path | None, str | None, Sequence[str]],
+    judged: tuple[Sequence[str], Sequence[str], Sequence[str]],
     plugin: Sequence[Path] | None,
     config: Sequence[Path] | None,
     overrides: Sequence[str] | None,
@@ -120,33 +129,28 @@ def _plan(
 
     settings = resolve(())
     registry = common.load_registry(plugin)
+    from taskodec.evaluation.lab import EvaluationPlan
     from taskodec.evaluation.methods import method_settings, parse_methods, parse_qualities
-    from taskodec.evaluation.rows import EvaluationPlan
 
     chosen = parse_methods(methods, registry)
-    labels, judge, judge_set = judged
+    judges = read_judges(settings.task, *judged)
+
+    def made(method: Method) -> Settings | None:
+        found = method_settings(method, resolve) if method.learned else None
+        if found is None or not method.task:
+            return found
+        return found.model_copy(update={"task": task_of_method(method.task, settings.task, judges.beside)})
+
     plan = EvaluationPlan(
         settings,
-        tuple((method, method_settings(method, resolve) if method.learned else None) for method in chosen),
+        tuple((method, made(method)) for method in chosen),
         parse_qualities(qualities, chosen),
-        labels,
+        judges.labels,
         tuple(plugin or ()),
-        _judge(settings.task.name, judge, judge_set),
+        judges.instead,
+        judges.beside,
     )
     return plan, registry
-
-
-def _judge(task: str, name: str | None, options: Sequence[str]) -> TaskSettings | None:
-    """What judges, if it is something else: another task, or the same with other options."""
-    from taskodec.settings.layers import Layers, parse_override
-    from taskodec.settings.model import TaskSettings
-
-    if name is None and not options:
-        return None
-    layers = Layers()
-    for text in options:
-        layers.add(parse_override(text), f"--judge-set {text}")
-    return TaskSettings(name=name or task, options=layers.values)
 
 
 def _run(
@@ -182,22 +186,26 @@ def _run(
             lab.evaluator,
             task=lab.task.name,
             about=lab.about(),
+            judges=lab.judged(),
+            made_for=lab.made_for(),
             left_out=left_out,
             resamples=resamples,
             progress=progress,
         )
 
 
-def _write(summary: EvaluationSummary, output: Path) -> None:
-    """Write the summary, the plots, and the report with them."""
+def _write(summary: EvaluationSummary, output: Path, settings: Settings) -> None:
+    """Write the summary, the plots, and the reports with them."""
     import json
 
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.evaluation.report import as_json, markdown, plot
     from taskodec.files.atomic import write_atomic
 
     write_atomic(output / "summary.json", (json.dumps(common.finite(as_json(summary)), indent=1) + "\n").encode())
     plots = plot(summary, output)
     write_atomic(output / "report.md", markdown(summary, plots).encode())
+    write_run_page(output, settings)
 
 
 def _show(summary: EvaluationSummary, as_json: bool, quiet: bool) -> None:

@@ -90,7 +90,7 @@ def _run(
     from taskodec.tuning.task_calls import on_device
 
     codec = load_codec(registry, settings.codec, quantize_quality(settings.quality)).to(device)
-    task = on_device(registry.task_from(settings.task.name, **settings.task.options), device)
+    task = on_device(registry.task_from(settings.task.spec, **settings.task.options), device)
     adapter = _adapter(registry, settings, codec, init)
     options |= {"lmbda": settings.task.lmbda or settings.task.lmbdas, "lmbda_scale": settings.task.lmbda_scale}
     options |= {"framing": Framing(**settings.data.model_dump(exclude={"eval_size"}))}

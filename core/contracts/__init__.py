@@ -8,12 +8,15 @@ from taskodec.contracts.adapter import Adapter
 from taskodec.contracts.codec import Codec, Side
 from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.contracts.export_parts import UNKNOWN_LICENCE, EncoderParts, ExportParts, Network
+from taskodec.contracts.findings import Findings, Found
 from taskodec.contracts.function_task import FunctionTask
+from taskodec.contracts.joint_task import JointEvaluator, JointReference, JointTask, Part
 from taskodec.contracts.latents import Annealed, CodecOutput, Entropy, Latents, Quality, Rounding, total_bits
-from taskodec.contracts.task import MeanEvaluator, Task
+from taskodec.contracts.task import TASK_LOSS, MeanEvaluator, Task
 from taskodec.stream.grids import Tiling
 
 __all__ = [
+    "TASK_LOSS",
     "UNKNOWN_LICENCE",
     "Adapter",
     "Annealed",
@@ -23,10 +26,16 @@ __all__ = [
     "Entropy",
     "Evaluator",
     "ExportParts",
+    "Findings",
+    "Found",
     "FunctionTask",
+    "JointEvaluator",
+    "JointReference",
+    "JointTask",
     "Latents",
     "MeanEvaluator",
     "Network",
+    "Part",
     "Quality",
     "Record",
     "Rounding",

@@ -32,3 +32,10 @@ class Evaluator(ABC):
     @abstractmethod
     def summarise(self, records: Sequence[Record]) -> dict[str, float]:
         """The figures over these records. One that comes twice counts twice, as the bootstrap needs it."""
+
+    def satisfied(self, record: Record) -> bool | None:
+        """Whether the answer to the decoded picture is that to the original, for the satisfied machine ratio.
+
+        None, by default, where an answer is no matter of yes or no.
+        """
+        return None

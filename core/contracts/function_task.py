@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from torch import Tensor
 
 from taskodec.contracts.codec import Codec
+from taskodec.contracts.findings import Findings
 from taskodec.contracts.task import Task
 from taskodec.errors import TaskError
 
@@ -16,6 +17,8 @@ __all__ = ["FunctionTask"]
 class FunctionTask(Task):
     """An open-set task: any differentiable function `loss(x_hat, x)` and, if wanted, its weight.
 
+
+    An attribute `findings` of the function, itself a function of a picture (1, 3, H, W), is the task's `findings`.
     `views` are those of `Task`, without them the attribute of that name that the function may have.
     """
 
@@ -41,3 +44,7 @@ class FunctionTask(Task):
 
     def lmbda(self, codec: Codec, quality: float) -> float | None:
         return self.weight
+
+    def findings(self, x: Tensor) -> Findings | None:
+        find: Callable[[Tensor], Findings | None] | None = getattr(self.function, "findings", None)
+        return None if find is None else find(x)

@@ -13,9 +13,13 @@ from torch import Tensor
 
 from taskodec.contracts.codec import Codec
 from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts.findings import Findings
 from taskodec.errors import UsageError
 
-__all__ = ["MeanEvaluator", "Task"]
+__all__ = ["TASK_LOSS", "MeanEvaluator", "Task"]
+
+TASK_LOSS = "task_loss"
+"""The name of a task's loss among figures."""
 
 
 class Task(ABC):
@@ -71,6 +75,13 @@ class Task(ABC):
         """Figures to report beside the loss, by name; none by default."""
         return {}
 
+    def findings(self, x: Tensor) -> Findings | None:
+        """What the task finds in a picture (1, 3, H, W) in [0, 1], for people to look at (`taskodec report`).
+
+        None, by default, if it finds nothing that could be drawn; where its loss is steep is shown then.
+        """
+        return None
+
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         """What `taskodec eval` judges this task by over a set of images; by default the mean loss, without labels.
 
@@ -79,7 +90,7 @@ class Task(ABC):
         """
         if labels is not None:
             raise UsageError(f"task {self.name!r} is judged without labels; leave out {labels}")
-        return MeanEvaluator(self, {"task_loss": False})
+        return MeanEvaluator(self, {TASK_LOSS: False})
 
     def compile(self) -> Task:
         """Compile the task's network for what follows, if it has one."""
@@ -102,8 +113,8 @@ class MeanEvaluator(Evaluator):
     @torch.no_grad()
     def observe(self, name: str, x_hat: Tensor, x: Tensor) -> Record:
         found = self.task.metrics(x_hat, x)
-        if "task_loss" in self.metrics:
-            found["task_loss"] = float(self.task.loss(x_hat, self.task.prepare(x)))
+        if TASK_LOSS in self.metrics:
+            found[TASK_LOSS] = float(self.task.loss(x_hat, self.task.prepare(x)))
         return {metric: found[metric] for metric in self.metrics}
 
     def summarise(self, records: Sequence[Record]) -> dict[str, float]:

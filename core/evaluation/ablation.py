@@ -12,9 +12,10 @@ from taskodec.bench.fidelity import Source
 from taskodec.bench.rows import RowFile
 from taskodec.console.progress import Progress
 from taskodec.errors import SettingsError, UsageError
+from taskodec.evaluation.lab import EvaluationPlan, Lab
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.pool import default_processes, measure_rows
-from taskodec.evaluation.rows import EvaluationPlan, Job, Lab, Row
+from taskodec.evaluation.rows import Job, Row
 from taskodec.evaluation.summary import complete_rows
 from taskodec.evaluation.variants import Variant, Variants
 from taskodec.hooks.registry import Registry
@@ -94,7 +95,9 @@ def make_cases(plan: AblationPlan, resolve: Resolve, registry: Registry, sources
             )
             qualities = plan.qualities or (settings.quality,)
             labels = (plan.labels or {}).get(task)
-            evaluation = EvaluationPlan(settings, methods, {"": qualities}, labels, plan.plugins, None, plan.judges)
+            evaluation = EvaluationPlan(
+                settings, methods, {"": qualities}, labels, plan.plugins, judge_losses=plan.judges
+            )
             cases.append(Case(codec, evaluation, registry, sources))
     names = [case.name for case in cases]
     if twice := sorted({name for name in names if names.count(name) > 1}):

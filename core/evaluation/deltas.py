@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,6 +126,15 @@ class Comparing:
                     against_baseline = self._is_baseline(anchor) and method != anchor
                     if against_baseline or (anchor.kind == "anchor" and method.learned):
                         yield self._compare(method.name, anchor.name, metric, curves, drawn)
+
+    def baseline_name(self) -> str:
+        """The method that all are compared with; empty where it is not there."""
+        return next((method.name for method in self.methods if self._is_baseline(method)), "")
+
+    def pairs(self, anchor: str, method: str, metric: str) -> Iterator[tuple[MonotoneCurve, MonotoneCurve]]:
+        """The curves of both, over all images and then over those of each draw."""
+        for each in (self.whole, *self.draws):
+            yield self._curve(each, anchor, metric), self._curve(each, method, metric)
 
     def _is_baseline(self, method: Method) -> bool:
         return method.kind == PLAIN if self.baseline is None else method.name == self.baseline

@@ -1,6 +1,7 @@
 """What `taskodec eval` compares: ways to send a picture, as they are written on the command line.
 
-`original`, `plain`, `pretrained[@ADAPTER]`, `ttft[:PRESET][@ADAPTER]`, or the name of an anchor; with commas between.
+`original`, `plain`, `pretrained[=TASK][@ADAPTER]`, `ttft[:PRESET][=TASK][@ADAPTER]`, or the name of an anchor; with
+commas between.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Kind = Literal["original", "plain", "pretrained", "ttft", "anchor"]
 
 ORIGINAL, PLAIN = "original", "plain"
 
-SYNTAX = "original, plain, pretrained[@ADAPTER], ttft[:PRESET][@ADAPTER]"
+SYNTAX = "original, plain, pretrained[=TASK][@ADAPTER], ttft[:PRESET][=TASK][@ADAPTER]"
 
 Qualities = Mapping[str, Sequence[float]]
 """By method; under an empty name for all methods of the codec that are not named."""
@@ -32,12 +33,16 @@ Qualities = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Method:
-    """One way to send a picture. `name` is how it was written; `preset` and `adapter` are empty if none were named."""
+    """One way to send a picture. `name` is how it was written; what was not named is empty.
+
+    `task` is what files are made for, where that is not what is evaluated; several have a + between.
+    """
 
     name: str
     kind: Kind
     preset: str = ""
     adapter: str = ""
+    task: str = ""
 
     @property
     def learned(self) -> bool:
@@ -60,19 +65,22 @@ def parse_methods(text: str, registry: Registry) -> list[Method]:
 
 def _method(name: str, registry: Registry) -> Method:
     base, at, adapter = name.partition("@")
+    base, equals, task = base.partition("=")
     kind, colon, preset = base.partition(":")
-    if (at and not adapter) or (colon and not preset):
+    if (at and not adapter) or (colon and not preset) or (equals and not task):
         raise UsageError(f"method {name!r} ends too early; valid: {SYNTAX}")
     if kind in ("plain", "original", "pretrained", "ttft"):
         if preset and kind != "ttft":
             raise UsageError(f"method {name!r}: only ttft has presets; valid: {SYNTAX}")
+        if task and kind not in ("ttft", "pretrained"):
+            raise UsageError(f"method {name!r}: only ttft and pretrained are made for a task; valid: {SYNTAX}")
         if adapter and kind not in ("ttft", "pretrained"):
             raise UsageError(f"method {name!r}: only ttft and pretrained have adapters; valid: {SYNTAX}")
         if preset and preset not in (valid := preset_names("ttft")):
             raise UsageError(
                 f"method {name!r}: unknown ttft preset {preset!r}{nearest(preset, valid)}; valid: {', '.join(valid)}"
             )
-        return Method(name, kind, preset, adapter)  # type: ignore[arg-type]  # narrowed by the tuple above
+        return Method(name, kind, preset, adapter, task)  # type: ignore[arg-type]  # narrowed by the tuple above
     if name not in registry.anchors:
         valid = ["original", "plain", "pretrained", "ttft", *registry.anchors]
         raise UsageError(

@@ -20,9 +20,11 @@ import torch
 
 from taskodec.bench.rows import RowFile
 from taskodec.bench.speed import torch_threads
+from taskodec.console.interrupt import end_with_parent
 from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError, UsageError
-from taskodec.evaluation.rows import EvaluationPlan, Job, Lab, Row
+from taskodec.evaluation.lab import EvaluationPlan, Lab
+from taskodec.evaluation.rows import Job, Row
 from taskodec.hooks.registry import default_registry
 
 __all__ = ["Progress", "default_processes", "measure_rows"]
@@ -130,14 +132,7 @@ def _start(plan: EvaluationPlan) -> None:
     _plans.append(plan)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # the first process has said them
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()
 
 
 @cache

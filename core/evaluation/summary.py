@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 
 from taskodec.console.progress import Progress
-from taskodec.contracts import Evaluator
+from taskodec.contracts import TASK_LOSS, Evaluator
 from taskodec.errors import TaskError, TaskodecError
 from taskodec.evaluation.deltas import Comparing, Comparison, CurveChange, Draw, Estimate, Group, estimate
+from taskodec.evaluation.judges import Judged, JudgeMatrix, judge_matrix
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.rows import Row
 
 __all__ = ["EvaluationSummary", "MethodPoint", "complete_rows", "summarise"]
-
-TASK_LOSS = "task_loss"
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class EvaluationSummary:
     points: tuple[MethodPoint, ...]
     changes: tuple[CurveChange, ...]
     comparisons: tuple[Comparison, ...]
+    judged: JudgeMatrix | None = None
 
 
 def complete_rows(rows: Iterable[Row], count: int) -> list[Row]:
@@ -78,11 +78,14 @@ def summarise(
     left_out: int = 0,
     resamples: int = 1000,
     baseline: str | None = None,
+    judges: Sequence[Judged] = (),
+    made_for: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> EvaluationSummary:
     """Figures, deltas and intervals of rows that are there for the same images in every method and quality.
 
-    `baseline` names the method that all are compared with, `plain` without it.
+    `baseline` names the method that all are compared with, `plain` without it. With `judges` comes their matrix, in
+    which `made_for` says what each method's files are for.
     """
     metrics = dict(evaluator.metrics)
     metrics.setdefault(TASK_LOSS, False)
@@ -90,9 +93,10 @@ def summarise(
     images = len(groups[0].rows)
     whole = _draw(groups, evaluator, metrics, range(images))
     generator = np.random.default_rng(0)
+    choices = [generator.integers(images, size=images).tolist() for _ in range(resamples)]
     draws = []
-    for number in range(resamples):
-        draws.append(_draw(groups, evaluator, metrics, generator.integers(images, size=images).tolist()))
+    for number, chosen in enumerate(choices):
+        draws.append(_draw(groups, evaluator, metrics, chosen))
         if progress is not None:
             progress(number + 1, resamples, {})
     comparing = Comparing(groups, metrics, whole, draws, baseline)
@@ -106,6 +110,7 @@ def summarise(
         points=tuple(_point(i, group, metrics, whole, draws) for i, group in enumerate(groups)),
         changes=tuple(comparing.changes()),
         comparisons=tuple(comparing.comparisons()),
+        judged=judge_matrix(groups, judges, choices, _draw, made_for or {}, baseline) if judges else None,
     )
 
 

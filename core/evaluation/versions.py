@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from taskodec.files.inputs import MOST_LABELS, read_input
 from taskodec.hooks.registry import Registry
 from taskodec.settings.model import TaskSettings
 
-__all__ = ["digest_of", "task_version"]
+__all__ = ["digest_of", "digests_of", "task_version"]
 
 
 def task_version(task: TaskSettings, registry: Registry) -> dict[str, Any]:
-    """The task, its options, and the file it is written in, if that is one of the user's."""
+    """The task, its options, and the file it is written in, if that is one of the user's; of several those of each."""
+    if len(task.members) > 1:
+        parts = [TaskSettings(name=name, options=task.options.get(name, {})) for name in task.members]
+        return {"parts": [task_version(part, registry) for part in parts], "shares": task.spec}
     name = task.name
     file = name.rpartition(":")[0] if ".py:" in name else registry.tasks.owner(name)
     source = digest_of(Path(file)) if file.endswith(".py") else None
@@ -36,3 +40,8 @@ def digest_of(path: Path | None) -> str | None:
     except OSError as error:
         raise UsageError(f"cannot open {error.filename or path}: {error.strerror or error}") from error
     return digest.hexdigest()[:16]
+
+
+def digests_of(paths: Path | Mapping[str, Path] | None) -> str | dict[str, str | None] | None:
+    """`digest_of` a path, or of each by name."""
+    return {name: digest_of(path) for name, path in paths.items()} if isinstance(paths, Mapping) else digest_of(paths)

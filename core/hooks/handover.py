@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import RLock
@@ -21,7 +21,7 @@ from taskodec.isolation.faults import described, named
 if TYPE_CHECKING:
     from taskodec.contracts import Task
 
-__all__ = ["build", "check_task", "load_module", "make_task", "object_from"]
+__all__ = ["build", "check_task", "joint_task", "load_module", "make_task", "object_from"]
 
 
 _importing = RLock()
@@ -111,6 +111,32 @@ def make_task(
     if options:
         raise UsageError(f"task {name!r} takes no options, found: {', '.join(options)}")
     return what if isinstance(what, Task) else FunctionTask(name, what, lmbda, views)
+
+
+def joint_task(
+    make: Callable[..., Task], specs: Sequence[Any], shares: Sequence[float], options: Mapping[str, Any]
+) -> Task:
+    """The task of several, each made with its own of the options, which are by name; the only one as it is.
+
+    UsageError for options of none of them.
+    """
+    from taskodec.contracts import JointTask, Part
+
+    names = [spec for spec in specs if isinstance(spec, str)]
+    for name, own in options.items():
+        if name not in names or not isinstance(own, Mapping):
+            raise UsageError(
+                f"options of several tasks are by name, found {name} = {own!r}{nearest(name, names)}; valid: "
+                f"{', '.join(f'{known}={{…}}' for known in names) or 'none'}"
+            )
+    tasks = [make(spec, **options.get(spec, {})) if isinstance(spec, str) else make(spec) for spec in specs]
+    labels = [task.name for task in tasks]
+    if len(set(labels)) < len(labels):  # functions of one name, in several files
+        labels = [spec if isinstance(spec, str) else label for spec, label in zip(specs, labels, strict=True)]
+    if len(tasks) == 1:
+        return tasks[0]
+    parts = [Part(label, task, share) for label, task, share in zip(labels, tasks, shares, strict=True)]
+    return JointTask(",".join(labels), parts)
 
 
 def build(what: str, load: Callable[..., Any] | str, options: Mapping[str, Any], *positional: Any) -> Any:

@@ -8,19 +8,20 @@ skipped; a file or a call that is wrong raises.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from itertools import count
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
 
 from taskodec.errors import PluginError, UsageError
 from taskodec.hooks import specs as hookspecs
-from taskodec.hooks.handover import check_task, load_module, make_task, object_from
+from taskodec.hooks.handover import check_task, joint_task, load_module, make_task, object_from
 from taskodec.hooks.sending import Call, Given, as_sent, registry_of
 from taskodec.hooks.shelf import BUILTINS, Shelf
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BUILTINS", "Registry", "Shelf", "default_registry", "register_adapter", "register_codec", "register_task"]
 
+log = logging.getLogger(__name__)
+
 GROUP = "taskodec"
+
+OneTask: TypeAlias = "str | Task | Callable[..., Tensor]"
+TaskSpecs: TypeAlias = "OneTask | Sequence[OneTask] | Mapping[str, float]"
 
 _calls = count(1)
 
@@ -77,6 +83,7 @@ class Registry:
                 raise
             for shelf, spec in found:
                 shelf.add(spec, name)
+            log.debug("plugin %s: %s", name, ", ".join(spec.name for shelf, spec in found if shelf is not self.weights))
 
     def has(self, hook: str, name: str) -> bool:
         """Whether this name is registered, by whatever plugin, through this hook."""
@@ -102,11 +109,17 @@ class Registry:
                 self._register(module, str(path))
                 self.given.append(("load_plugin_file", (str(Path(path).resolve()),)))
 
-    def task_from(self, spec: str | Task | Callable[..., Tensor], **options: Any) -> Task:
+    def task_from(self, spec: TaskSpecs, **options: Any) -> Task:
         """The task that a name, a `FILE.py:OBJ`, a function `loss(x_hat, x)` or an instance stands for.
 
-        `options` go to the task's loader. UsageError for what does not exist or options that it does not take.
+        A list of them is a `JointTask`, in which each counts the same; a mapping has the share of each. `options` go to
+        the task's loader, those of several by name. UsageError for what does not exist or options that it does not
+        take.
         """
+        if isinstance(spec, Mapping):
+            return joint_task(self.task_from, list(spec), list(spec.values()), options)
+        if isinstance(spec, list | tuple):
+            return joint_task(self.task_from, spec, [1.0] * len(spec), options)
         if not isinstance(spec, str):
             return make_task(getattr(spec, "__name__", "loss"), spec, options)
         if ".py:" in spec:
@@ -125,6 +138,7 @@ class Registry:
             self._register(plugin, name)
         except PluginError as error:
             self.failures[name] = str(error).removeprefix(f"{name}: ")
+            log.info("plugin %s is left out: %s", name, self.failures[name])
 
     @property
     def _shelves(self) -> Mapping[str, Shelf[Any]]:

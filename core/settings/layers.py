@@ -15,6 +15,7 @@ from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError
 from taskodec.files.atomic import read_limited
 from taskodec.hooks.names import nearest
+from taskodec.settings.tasks import task_layer
 from taskodec.settings.yaml_text import MAX_BYTES, MAX_DEPTH, parse_yaml
 
 __all__ = ["Layers", "defaults", "nest", "parse_override", "parse_yaml", "preset", "preset_names", "read_yaml"]
@@ -34,6 +35,11 @@ class Layers:
         """Put a layer over what is there; later layers win."""
         for section, value in layer.items():
             full = {"name": value} if section in NAMED_SECTIONS and isinstance(value, str) else value
+            if section == "task":
+                try:
+                    full = task_layer(value)
+                except ValueError as error:
+                    raise SettingsError(f"task = {shown(value)} (from {origin}): {error}") from error
             self._forget_other(section, full)
             self._merge(self.values, (str(section),), full, origin)
 
@@ -125,7 +131,7 @@ def preset(kind: str, name: str, *, needed: bool = False) -> dict[str, Any]:
         file = resources.files("taskodec.configs").joinpath(kind, f"{name}.yaml")
         return _as_mapping(parse_yaml(file.read_text(encoding="utf-8"), file.name), file.name)
     if needed:
-        raise SettingsError(f"unknown {kind} preset {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
+        raise SettingsError(f"unknown {kind} preset {shown(name)}{nearest(name, valid)}; valid: {', '.join(valid)}")
     return {}
 
 

@@ -16,8 +16,12 @@ from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError
 from taskodec.files.downloads import LONGEST, DownloadOptions
 from taskodec.hooks.names import nearest
-from taskodec.settings.base import Count, Model, Number, Options, Positive, Seed, Size
+from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
+from taskodec.settings.ray import RaySettings
+from taskodec.settings.serve import ServeSettings
+from taskodec.settings.target import TargetSettings
+from taskodec.settings.tasks import Named, TaskSettings, members
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -30,38 +34,30 @@ __all__ = [
     "LimitSettings",
     "PhaseSettings",
     "PretrainSettings",
+    "RaySettings",
+    "ServeSettings",
     "Settings",
     "StageSettings",
     "TTFTSettings",
+    "TargetSettings",
     "TaskSettings",
     "TrainSettings",
     "load_settings",
+    "preset_options",
 ]
 
 _MESSAGES = {"model_type": "expected keys and values", "string_pattern_mismatch": "valid: auto, cpu, mps, cuda, cuda:N"}
 """Where pydantic's own words are of no use; `device` is the only key with a pattern."""
 
 
-class _Named(Model):
-    """Something registered, by name; a plain string is its name."""
-
-    name: str
-    options: Options = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-
-class CodecSettings(_Named):
+class CodecSettings(Named):
     """Which codec, with which weights; `checkpoint` None means the weights that come with it."""
 
     name: str = "lite"
     checkpoint: Path | None = None
 
 
-class AdapterSettings(_Named):
+class AdapterSettings(Named):
     """Which adapter, and what it is built with.
 
     `auto` is the one trained beforehand for the codec and the task, else untrained SVD-LoRA. A name that ends in
@@ -77,22 +73,6 @@ class AdapterSettings(_Named):
         if not isinstance(name, str) or not name.endswith(".safetensors"):
             return value
         return {**(value if isinstance(value, dict) else {}), "name": "file", "options": {"path": name}}
-
-
-class TaskSettings(_Named):
-    """Which task; `lmbda` None leaves the weight of its loss to `lmbdas`, by quality, then to the task or the engine.
-
-    `lmbda_scale` multiplies the weight, wherever it comes from.
-    """
-
-    name: str = "human"
-    lmbda: Positive | None = None
-    lmbdas: dict[float, Positive] = Field(default_factory=dict)
-    lmbda_scale: Positive = 1.0
-
-    def weight(self, quality: float) -> float | None:
-        """The weight that is set for this quality."""
-        return self.lmbda if self.lmbda is not None else self.lmbdas.get(quality)
 
 
 class LimitSettings(Model):
@@ -214,13 +194,16 @@ class Settings(Model):
     adapter: AdapterSettings = AdapterSettings()
     task: TaskSettings = TaskSettings()
     quality: Number = 3
+    target: TargetSettings = TargetSettings()
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
     downloads: DownloadSettings = DownloadSettings()
     data: DataSettings = DataSettings()
+    ray: RaySettings = RaySettings()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     train: TrainSettings = TrainSettings()
     pretrain: PretrainSettings = PretrainSettings()
+    serve: ServeSettings = ServeSettings()
 
     def to_yaml(self) -> str:
         """The resolved configuration as YAML that `load_settings` reads back."""
@@ -265,10 +248,19 @@ def _with_presets(user: Layers) -> Layers:
     codec, task = layers.name("codec"), layers.name("task")
     for kind, name in (("codec", codec), ("train", codec), ("pretrain", "default"), ("pretrain", task), ("task", task)):
         layers.add(preset(kind, name), f"{kind}/{name}.yaml")
+    if len(names := members(task)) > 1:
+        for name in names:
+            layers.add({"task": {"options": {name: preset_options(name)}}}, f"task/{name}.yaml")
     chosen = user.values.get("ttft")
     ttft = (chosen if isinstance(chosen, dict) else {}).get("preset", layers.values["ttft"]["preset"])
     layers.add({"ttft": preset("ttft", str(ttft), needed=True)}, f"ttft/{ttft}.yaml")
     return layers
+
+
+def preset_options(task: str) -> dict[str, Any]:
+    """The options that a task has where the user sets none."""
+    found: dict[str, Any] = preset("task", task).get("task", {}).get("options", {})
+    return found
 
 
 def _explain(detail: Any, layers: Layers) -> str:

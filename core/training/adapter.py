@@ -23,7 +23,7 @@ from taskodec.adapters.files import save_adapter
 from taskodec.adapters.lora import LowRankAdapter
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.console.progress import Progress
-from taskodec.contracts import Adapter, Codec, Rounding, Task, total_bits
+from taskodec.contracts import Adapter, Codec, JointTask, Rounding, Task, total_bits
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.framing import WHOLE, Framing
@@ -36,10 +36,11 @@ from taskodec.training.datasets import CropDataset, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
 from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
 from taskodec.training.state import TrainingState
-from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss
+from taskodec.tuning.calibration import Balance, rate_and_loss
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.slopes import SlopeWatch, warn_without_slope, watch
 from taskodec.tuning.task_calls import prepared
+from taskodec.tuning.units import balance_of, prepared_for, watched
 
 if TYPE_CHECKING:
     from taskodec.settings.model import PretrainSettings
@@ -59,6 +60,8 @@ class Pretraining(TrainingState[LowRankAdapter]):
     ) -> None:
         super().__init__(adapter, settings, out)
         self.codec, self.task, self.slope = codec, task, SlopeWatch()
+        parts = task.parts if isinstance(task, JointTask) else ()
+        self.part_slopes = {part.label: SlopeWatch() for part in parts}
         self.about = {"codec": codec.name, "codec_fingerprint": codec_fingerprint(codec).hex(), "task": task.name}
         self.balance = Balance((), (), ())
         self.untuned: Figures = []
@@ -127,11 +130,12 @@ def task_cost(
     rounding: Rounding = "mixed",
     objective: str = "log-cost",
     slope: SlopeWatch | None = None,
+    part_slopes: Sequence[SlopeWatch] = (),
 ) -> tuple[Tensor, Tensor]:
     """What is minimised of a batch, and figures (3,): cost in units of the untuned codec's, loss and bpp, means.
 
-    `x` is (B, 3, S, S) with a quality for each (B,); `slope` looks at the loss's gradients. TaskodecError when the
-    pictures are not finite.
+    `x` is (B, 3, S, S) with a quality for each (B,); `slope` looks at the loss's gradients, `part_slopes` at those of
+    a joint task's parts. TaskodecError when the pictures are not finite.
     """
     output = codec(x, quality.to(x.device), rounding)
     x_hat = output.x_hat.float()
@@ -141,8 +145,9 @@ def task_cost(
     if slope is not None:
         watch(x_hat, [slope] * len(x))
     with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
+        each = zip(torch.split(x_hat, 1), torch.split(x, 1), quality.tolist(), strict=True)
         losses = torch.stack(
-            [checked_loss(task, made[None], prepared(task, one[None])) for made, one in zip(x_hat, x, strict=True)]
+            [checked_loss(task, made, prepared_for(task, balance, one, q, part_slopes)) for made, one, q in each]
         )
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
@@ -166,6 +171,8 @@ def validate(codec: Codec, task: Task, balance: Balance, pictures: Sequence[Tens
     for x in (pictures[i].to(device) for i in share_of(len(pictures))):
         reference = prepared(task, x)
         for row, quality in enumerate(levels):
+            if isinstance(task, JointTask):
+                reference = watched(reference, balance.weights(quality))
             sums[row] += sums.new_tensor(rate_and_loss(codec, task, x, reference, quality))
     means = (sum_over_ranks(sums) / len(pictures)).tolist()
     return [
@@ -250,7 +257,7 @@ def _start(
     """Step 0: what the codec costs without the adapter."""
     settings = run.settings
     crops = data.crops.crops(largest_crop(settings), range(settings.calibration_crops), settings.seed, BEFORE)
-    run.balance = measure_balance(run.codec, run.task, unit(crops, device), *weight)
+    run.balance = balance_of(run.codec, run.task, unit(crops, device), *weight)
     if data.held_out:
         run.untuned = validate(run.codec, run.task, run.balance, data.held_out)
     if rank() == 0:
@@ -273,11 +280,13 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
     def forward() -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
             objective = run.settings.objective
-            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, objective, run.slope)
+            watches = run.slope, list(run.part_slopes.values())
+            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, objective, *watches)
 
     rate = learning_rate(run.step, run.settings)
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
-    warn_without_slope(run.task.name, run.slope)
+    for name, seen in {**run.part_slopes, run.task.name: run.slope}.items():
+        warn_without_slope(name, seen)
     return {**dict(zip(("cost", "loss", "bpp"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,19 @@ from taskodec.images.tensors import pad_to, to_8bit
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import prepared, weight_of
 
-__all__ = ["Balance", "calibrate_lmbda", "measure_balance", "rate_and_loss", "smooth_slopes"]
+__all__ = [
+    "Balance",
+    "calibrate_lmbda",
+    "mean_curves",
+    "measure_balance",
+    "rate_and_loss",
+    "slope_or_rate",
+    "smooth_slopes",
+    "untuned",
+]
+
+TINY = 1e-12
+"""Losses and rates below it count as this, where their logarithm is taken."""
 
 Point = tuple[float, float]
 """Bits per pixel, and the task's loss."""
@@ -29,12 +44,14 @@ Point = tuple[float, float]
 class Balance:
     """At each quality, the weight of a task's loss, and the cost `lmbda * loss + bpp` of the untuned codec.
 
-    Between two qualities both follow a power law.
+    Between two qualities all follow a power law. `parts` has, of a joint task, at each quality the weight of each part
+    in the joint loss.
     """
 
     qualities: tuple[float, ...]
     lmbdas: tuple[float, ...]
     costs: tuple[float, ...]
+    parts: tuple[tuple[float, ...], ...] = ()
 
     def lmbda(self, quality: Tensor) -> Tensor:
         """Weights for qualities (B,)."""
@@ -44,18 +61,25 @@ class Balance:
         """Costs of the untuned codec at qualities (B,)."""
         return self._between(quality, self.costs)
 
-    def state(self) -> dict[str, list[float]]:
+    def weights(self, quality: float) -> tuple[float, ...]:
+        """Of the parts of a joint task at this quality."""
+        columns = zip(*self.parts, strict=True)
+        return tuple(float(self._between(torch.tensor([quality]), column)[0]) for column in columns)
+
+    def state(self) -> dict[str, list[Any]]:
         """The same numbers as plain lists."""
-        return {name: list(values) for name, values in asdict(self).items()}
+        return {name: list(values) for name, values in asdict(self).items() if values or name != "parts"}
 
     @classmethod
-    def of(cls, state: Mapping[str, Sequence[float]]) -> Balance:
+    def of(cls, state: Mapping[str, Sequence[Any]]) -> Balance:
         """What `state` gave; ValueError for anything else."""
-        lists = {name: tuple(map(float, state[name])) for name in cls.__dataclass_fields__}
-        found = np.array([lists["qualities"], lists["lmbdas"], lists["costs"]])  # which raises for unequal lengths
+        lists = {name: tuple(map(float, state[name])) for name in ("qualities", "lmbdas", "costs")}
+        parts = tuple(tuple(map(float, row)) for row in state.get("parts", ()))
+        columns = zip(*parts, strict=True)  # which raises for unequal lengths, as the array does
+        found = np.array([*lists.values(), *columns])
         if not np.isfinite(found).all() or not (found[1:] > 0).all():
             raise ValueError(f"found {shown(lists)}, expected qualities, and weights and costs above zero")
-        return cls(**lists)
+        return cls(**lists, parts=parts)
 
     def _between(self, quality: Tensor, values: tuple[float, ...]) -> Tensor:
         known = np.exp(np.interp(quality.cpu().numpy(), self.qualities, np.log(values)))
@@ -71,6 +95,19 @@ def calibrate_lmbda(codec: Codec, task: Task, x: Tensor, reference: Any, quality
     """
     slope = _slope([rate_and_loss(codec, task, x, reference, q, tiles) for q in _around(codec, quality)])
     return slope or _weight_of_rate(task, rate_and_loss(codec, task, x, reference, quality, tiles))
+
+
+def untuned(codec: Codec, x: Tensor, quality: float, tiles: Tiles = WHOLE) -> list[tuple[float, Tensor]]:
+    """Estimated bits per pixel and the 8-bit picture (1, 3, H, W) of the untuned codec, around this quality."""
+    return [_coded(codec, x, q, tiles) for q in _around(codec, quality)]
+
+
+def slope_or_rate(task: Task, points: Sequence[Point], farthest: float) -> float:
+    """The slope between two points, or the weight of the rate, from which it differs by this factor at most."""
+    bpp, loss = (math.exp(fmean(math.log(max(v, TINY)) for v in column)) for column in zip(*points, strict=True))
+    level = _weight_of_rate(task, (bpp, loss if max(v for _, v in points) > 0 else 0.0))
+    slope = _slope(list(points)) or level
+    return min(max(slope, level / farthest), level * farthest)
 
 
 def measure_balance(
@@ -89,24 +126,35 @@ def measure_balance(
     levels = tuple(codec.qualities)
     given = [lmbda.get(q) if isinstance(lmbda, Mapping) else lmbda for q in levels]
     own = [weight if weight is not None else weight_of(task, codec, q) for q, weight in zip(levels, given, strict=True)]
-    means = _means(codec, task, crops, levels)
-    smooth = smooth_slopes([means[q] for q in levels])
-    weights = [
-        lmbda_scale * (weight or slope or _weight_of_rate(task, means[q]))
-        for q, weight, slope in zip(levels, own, smooth, strict=True)
-    ]
-    costs = tuple(weight * means[q][1] + means[q][0] for q, weight in zip(levels, weights, strict=True))
+    (curve,) = mean_curves(codec, [task], crops)
+    weights = [lmbda_scale * (weight or slope) for weight, slope in zip(own, slopes_of(task, curve, own), strict=True)]
+    costs = tuple(weight * loss + bpp for weight, (bpp, loss) in zip(weights, curve, strict=True))
     return Balance(levels, tuple(weights), costs)
 
 
 @torch.no_grad()
-def _means(codec: Codec, task: Task, crops: Tensor, qualities: Sequence[float]) -> dict[float, Point]:
-    """Mean rate and loss over the crops, by quality."""
-    points = np.zeros((len(qualities), 2))
-    for x in crops:
-        reference = prepared(task, x[None])
-        points += [rate_and_loss(codec, task, x[None], reference, q) for q in qualities]
-    return {q: (bpp, loss) for q, (bpp, loss) in zip(qualities, (points / len(crops)).tolist(), strict=True)}
+def mean_curves(codec: Codec, tasks: Sequence[Task], crops: Tensor) -> list[list[Point]]:
+    """Of each task mean rate and loss over the crops (B, 3, S, S), at all the codec's qualities."""
+    points = np.zeros((len(tasks), len(codec.qualities), 2))
+    for x in torch.split(crops, 1):
+        references = [prepared(task, x) for task in tasks]
+        for i, quality in enumerate(codec.qualities):
+            bpp, x_hat = _coded(codec, x, quality, WHOLE)
+            losses = [float(checked_loss(*each)) for each in zip(tasks, repeat(x_hat), references, strict=False)]
+            points[:, i] += [(bpp, loss) for loss in losses]
+    return [[(bpp, loss) for bpp, loss in rows] for rows in (points / len(crops)).tolist()]
+
+
+def slopes_of(task: Task, curve: Sequence[Point], known: Sequence[float | None]) -> list[float]:
+    """The slope at each point of a mean curve, or the weight of its rate; 0 where there is neither and none is needed.
+
+    That is where a weight is `known`. TaskError where one is needed.
+    """
+    smooth = smooth_slopes(curve)
+    return [
+        slope or (0.0 if weight and point[1] <= 0 else _weight_of_rate(task, point))
+        for slope, weight, point in zip(smooth, known, curve, strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -114,11 +162,18 @@ def rate_and_loss(
     codec: Codec, task: Task, x: Tensor, reference: Any, quality: float, tiles: Tiles = WHOLE
 ) -> tuple[float, float]:
     """Estimated bits per pixel of an image (1, 3, H, W), and the task's loss on its decoded 8-bit picture."""
+    bpp, x_hat = _coded(codec, x, quality, tiles)
+    return bpp, float(checked_loss(task, x_hat, reference))
+
+
+@torch.no_grad()
+def _coded(codec: Codec, x: Tensor, quality: float, tiles: Tiles) -> tuple[float, Tensor]:
+    """Estimated bits per pixel of an image (1, 3, H, W), and its decoded 8-bit picture."""
     height, width = x.shape[2:]
     padded = pad_to(x, codec.stride)
     coded = codec.entropy(tiles.analysis(codec, padded, quality), quality, "hard")
     x_hat = to_8bit(decoded_picture(codec, coded.y_hat, quality, (height, width), tiles))
-    return float(coded.bits) / (height * width), float(checked_loss(task, x_hat, reference))
+    return float(coded.bits) / (height * width), x_hat
 
 
 def _around(codec: Codec, quality: float) -> tuple[float, ...]:

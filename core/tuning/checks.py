@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from taskodec.contracts import Task
+from taskodec.contracts import JointReference, JointTask, Task
+from taskodec.contracts.joint_task import joint, own_of
 from taskodec.errors import TaskError
 from taskodec.isolation.ambient import kept
 from taskodec.isolation.faults import named
 from taskodec.isolation.randomness import reproducible
+from taskodec.tuning.slopes import WatchedReference, watch
 
 __all__ = ["checked_loss", "checked_losses", "guest"]
 
@@ -29,20 +31,42 @@ def checked_loss(task: Task, x_hat: Tensor, reference: Any, *, connected: bool =
 
     The loss must be a finite floating-point scalar and leave its arguments as they were. If `x_hat` requires a
     gradient, the loss must depend on it (`connected` says that this was seen in an earlier call), and a gradient that
-    is not finite raises in the backward pass. Cheap enough for every tuning step.
+    is not finite raises in the backward pass. Cheap enough for every tuning step. Of a joint task each part is checked.
     """
+    if isinstance(task, JointTask):
+        return _joint(task, x_hat, [reference], connected, many=False)
     return _checked(task, x_hat, [reference], lambda: task.loss(x_hat, reference), (), connected)
 
 
 def checked_losses(task: Task, x_hat: Tensor, references: Sequence[Any], *, connected: bool = False) -> Tensor:
     """`task.batch_loss(x_hat, references)` (B,) of several pictures (B, 3, H, W), checked like `checked_loss`."""
+    if isinstance(task, JointTask):
+        return _joint(task, x_hat, references, connected, many=True)
     return _checked(task, x_hat, references, lambda: task.batch_loss(x_hat, references), (len(references),), connected)
+
+
+def _joint(
+    task: JointTask, x_hat: Tensor, references: Sequence[JointReference], connected: bool, *, many: bool
+) -> Tensor:
+    """The joint loss, every part of it checked by itself, with a gradient of its own to look at."""
+    losses = []
+    for i, (part, own) in enumerate(zip(task.parts, own_of(references), strict=True)):
+        shown = x_hat.view_as(x_hat)
+        watches = [reference.slopes[i] for reference in references if isinstance(reference, WatchedReference)]
+        watch(shown, watches)
+        fit = torch.is_autocast_enabled(x_hat.device.type) and part.task.mixed_precision
+        with torch.autocast(x_hat.device.type, enabled=fit, dtype=torch.get_autocast_dtype(x_hat.device.type)):
+            if many:
+                losses.append(checked_losses(part.task, shown, own, connected=connected))
+            else:
+                losses.append(checked_loss(part.task, shown, own[0], connected=connected))
+    return joint(losses, references)
 
 
 @contextmanager
 def guest(task: Task, what: str, like: Tensor, *passing: type[Exception]) -> Iterator[None]:
     """Around a call of the task's own code; errors of `passing` are the task's word for what is wrong."""
-    drawing = f"{what}, {'with' if torch.is_grad_enabled() else 'without'} gradients"
+    drawing = f"{what} of {id(task)}, {'with' if torch.is_grad_enabled() else 'without'} gradients"
     with (
         named(f"task {task.name!r}: its {what} raised", TaskError, *passing),
         kept(),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from taskodec.coding.priors import shared_noise
 from taskodec.coding.streams import padded
 from taskodec.coding.tiles import WHOLE, Tiles
-from taskodec.contracts import Codec, Entropy, Latents, Quality, Rounding, Task
+from taskodec.contracts import Codec, Entropy, JointTask, Latents, Quality, Rounding, Task
 from taskodec.images.tensors import crop_to
 from taskodec.isolation.checkpointing import checkpointed, computed_twice
 from taskodec.tuning.compiling import compile_or_not
@@ -115,7 +115,8 @@ class TuningNetworks:
     @contextmanager
     def judging(self, x_hat: Tensor) -> Iterator[None]:
         """Within, the task's loss of pictures like `x_hat` may be computed."""
-        networks = [value for value in vars(self.task).values() if isinstance(value, nn.Module)]
+        tasks = [part.task for part in self.task.parts] if isinstance(self.task, JointTask) else [self.task]
+        networks = [value for task in tasks for value in vars(task).values() if isinstance(value, nn.Module)]
         with self._precision(x_hat, fit=self.task.mixed_precision), self._memory(*networks):
             yield
 

@@ -18,6 +18,7 @@ from taskodec.tuning.slopes import SlopeWatch, watch
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import prepared, views_of
 from taskodec.tuning.travel import Travel
+from taskodec.tuning.units import of_view
 from taskodec.tuning.views import RandomView, random_view
 
 __all__ = ["Estimate", "Objective", "estimate"]
@@ -52,7 +53,7 @@ class Estimate:
 
 
 class Objective:
-    """What the file of one image, or a patch of it, costs before it is written.
+    """What the file of one image, or a patch of it, costs before it is written; `lmbda` may change between steps.
 
     `views` are the kinds of random views that the task may be shown, of those that it bears; None for none. Otherwise,
     and for a task that bears some, the codec's own trade-off for mean square error counts as well, by the share
@@ -67,7 +68,7 @@ class Objective:
         views: Collection[str] | None = None,
         fidelity: float = 0.0,
     ) -> None:
-        self.subject = subject
+        self.subject, self.lmbda = subject, subject.lmbda
         borne = frozenset() if views is None or subject.x is None else views_of(subject.task)
         self.views = borne.intersection(views or ())
         self.fidelity = fidelity * subject.codec.lmbda(subject.quality) * 255**2 if fidelity and borne else 0.0
@@ -131,7 +132,8 @@ def estimate(
         bits = coded.bits.unbind()
         for i, loss, picture in zip(sound, losses, x_hat, strict=True):
             bpp = (bits[i] + shared.share * travelling[i][1]) / shared.pixels
-            found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp + objectives[i].extra(picture))
+            extra = objectives[i].extra(picture)
+            found[i] = Estimate(loss, bpp, objectives[i].lmbda * loss + bpp + extra)
     return found
 
 
@@ -143,7 +145,7 @@ def _shown(
     if view is None:
         return x_hat, [subject.reference for subject in subjects]
     with networks.judging(x_hat):
-        references = [prepared(one.task, view(one.x)) for one in subjects if one.x is not None]
+        references = [of_view(prepared(one.task, view(one.x)), one.reference) for one in subjects if one.x is not None]
     return view(x_hat), references
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["SlopeWatch", "no_slope", "warn_without_slope", "watch"]
+from taskodec.contracts import JointReference
+
+__all__ = ["SlopeWatch", "WatchedReference", "no_slope", "warn_without_slope", "watch"]
 
 FIRST = 64
 """On how many crops a training looks for a slope."""
@@ -20,6 +23,13 @@ class SlopeWatch:
 
     def __init__(self) -> None:
         self.gradients, self.found, self.told = 0, False, False
+
+
+@dataclass(frozen=True)
+class WatchedReference(JointReference):
+    """That of a picture, or a patch of it, with what has been seen of the slope of each part's loss."""
+
+    slopes: tuple[SlopeWatch, ...] = ()
 
 
 def watch(x_hat: Tensor, watches: Sequence[SlopeWatch]) -> None:

@@ -12,17 +12,20 @@ import torch
 from torch import Tensor
 
 from taskodec.console.terminal import shown
-from taskodec.contracts import Codec, Evaluator, Task
-from taskodec.errors import TaskError, TaskodecError
+from taskodec.contracts import TASK_LOSS, Codec, Evaluator, Findings, Found, JointEvaluator, JointTask, Task
+from taskodec.contracts.joint_task import labelled, most_detailed
+from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.isolation.faults import named
 from taskodec.settings.ttft import VIEWS
-from taskodec.tuning.checks import guest
+from taskodec.tuning.checks import checked_loss, guest
 
-__all__ = ["evaluator_of", "metrics_of", "on_device", "prepared", "seen_by", "views_of", "weight_of"]
+__all__ = ["evaluator_of", "findings_of", "metrics_of", "on_device", "prepared", "seen_by", "views_of", "weight_of"]
 
 
 def prepared(task: Task, x: Tensor) -> Any:
     """`task.prepare(x)`, what the loss needs to know of the original, or a TaskError, also if that changes x."""
+    if isinstance(task, JointTask):
+        return task.reference([prepared(part.task, x) for part in task.parts])
     version = x._version
     with torch.no_grad(), guest(task, "prepare", x, TaskodecError):
         reference = task.prepare(x)
@@ -33,6 +36,8 @@ def prepared(task: Task, x: Tensor) -> Any:
 
 def seen_by(task: Task, x: Tensor) -> Tensor | None:
     """`task.seen(x)`, of the size of x, or None; or a TaskError that names the task."""
+    if isinstance(task, JointTask):
+        return most_detailed([seen_by(part.task, x) for part in task.parts], x)
     with torch.no_grad(), guest(task, "seen", x, TaskodecError):
         found: object = task.seen(x)
     if found is None:
@@ -65,7 +70,17 @@ def weight_of(task: Task, codec: Codec, quality: float) -> float | None:
 
 
 def metrics_of(task: Task, x_hat: Tensor, x: Tensor) -> dict[str, float]:
-    """`task.metrics(x_hat, x)`: numbers by name, or a TaskError that names the task."""
+    """`task.metrics(x_hat, x)`: numbers by name, or a TaskError that names the task.
+
+    Of a joint task, those of every part, and its own loss.
+    """
+    if isinstance(task, JointTask):
+        return labelled(
+            {
+                part.label: {TASK_LOSS: _loss(part.task, x_hat, x), **metrics_of(part.task, x_hat, x)}
+                for part in task.parts
+            }
+        )
     with torch.no_grad(), guest(task, "metrics", x, TaskodecError):
         found = task.metrics(x_hat, x)
         if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
@@ -73,8 +88,59 @@ def metrics_of(task: Task, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         return {name: float(value) for name, value in found.items()}
 
 
-def evaluator_of(task: Task, labels: Path | None) -> Evaluator:
-    """`task.evaluator(labels)`, or a TaskError that names the task."""
+def findings_of(task: Task, x: Tensor) -> Findings | None:
+    """`task.findings(x)`, what is to be drawn of this picture, or None; or a TaskError that names the task."""
+    with torch.no_grad(), guest(task, "findings", x, TaskodecError):
+        found: object = task.findings(x)
+        if found is None:
+            return None
+        if problem := _unfit(found, (x.shape[2], x.shape[3])):
+            raise TaskError(f"task {task.name!r}: `findings` gives {problem}")
+    assert isinstance(found, Findings)
+    return found
+
+
+def _unfit(found: object, size: tuple[int, int]) -> str:
+    """What of findings in a picture of this height and width cannot be drawn; empty if all can."""
+    if not isinstance(found, Findings):
+        return f"{shown(found)}, expected `taskodec.contracts.Findings`, or None"
+    for name in ("classes", "heat"):
+        value = getattr(found, name)
+        if value is not None and not (isinstance(value, Tensor) and value.dim() == 2 and value.numel()):
+            return f"{name} that are {shown(value)}, expected a tensor (h, w)"
+    if found.classes is not None and (found.classes.is_floating_point() or int(found.classes.min()) < 0):
+        return f"classes of {found.classes.dtype}, expected integers from 0 on"
+    if found.heat is not None and not bool(found.heat.isfinite().all()):
+        return "a heat that is not finite, expected numbers from 0 to 1"
+    return next((problem for one in found.found if (problem := _unfit_one(one, size))), "")
+
+
+def _unfit_one(one: object, size: tuple[int, int]) -> str:
+    if not isinstance(one, Found):
+        return f"{shown(one)} among what it found, expected `taskodec.contracts.Found`"
+    corners = [one.box] if one.box is not None else []
+    if any(len(box) != 4 for box in corners) or any(len(point) != 2 for point in one.outline or ()):
+        return f"{shown(one.label)} with a box that is not x1, y1, x2, y2, or an outline that is not of points (x, y)"
+    numbers = [float(v) for points in (*corners, *(one.outline or ())) for v in points]
+    if not all(map(math.isfinite, [*numbers, *([] if one.score is None else [float(one.score)])])):
+        return f"{shown(one.label)} with a place or score that is not finite"
+    if one.mask is not None and tuple(one.mask.shape) != size:
+        return f"{shown(one.label)} with a mask of {tuple(one.mask.shape)}, expected the picture's {size}"
+    return ""
+
+
+def _loss(task: Task, x_hat: Tensor, x: Tensor) -> float:
+    with torch.no_grad():
+        return float(checked_loss(task, x_hat, prepared(task, x)))
+
+
+def evaluator_of(task: Task, labels: Path | Mapping[str, Path] | None) -> Evaluator:
+    """`task.evaluator(labels)`, or a TaskError that names the task; labels of a joint task are by its parts."""
+    if isinstance(task, JointTask):
+        given = task.labels_by_part(labels)
+        return JointEvaluator(task, [evaluator_of(part.task, given.get(part.label)) for part in task.parts])
+    if isinstance(labels, Mapping):
+        raise UsageError(f"task {task.name!r} has no parts: give its labels without a name, found {', '.join(labels)}")
     with _named(task, "evaluator"):
         found = task.evaluator(labels)
         if not isinstance(found, Evaluator):
@@ -92,6 +158,8 @@ def evaluator_of(task: Task, labels: Path | None) -> Evaluator:
 
 def on_device(task: Task, device: torch.device) -> Task:
     """`task.to(device)`, or a TaskError that names the task."""
+    if isinstance(task, JointTask):
+        return task.moved([on_device(part.task, device) for part in task.parts])
     name: object = getattr(task, "name", None)
     if not isinstance(name, str) or not name:
         raise TaskError(f"{type(task).__name__} has the name {shown(name)}; a Task needs a `name`")

@@ -20,6 +20,7 @@ from taskodec.errors import UsageError
 from taskodec.hooks.names import nearest
 from taskodec.plugins.networks.inputs import put_input
 from taskodec.plugins.networks.onnx_names import onnx_file
+from taskodec.plugins.networks.several import takes_networks
 from taskodec.tasks.detection import Detection, Detector, InstanceSegmentation, MaskDetector
 
 __all__ = ["load_det", "load_detector", "load_seg"]
@@ -42,6 +43,7 @@ photographs at scale 0.7. Why a tenth: see `taskodec.plugins.networks.imagenet`.
 LARGEST_SCALE = 4
 
 
+@takes_networks("det")
 def load_det(
     network: str = "yolox_nano",
     weights: str | Path | None = None,
@@ -64,6 +66,7 @@ def load_det(
     return Detection(found, "det", loss=loss, layers=layers, lmbdas=lmbdas)
 
 
+@takes_networks("seg")
 def load_seg(
     network: str = "maskrcnn_resnet50_fpn",
     weights: str | Path | None = None,

@@ -30,6 +30,7 @@ from taskodec.files.weights import LOCAL, WeightsFile, check_online
 from taskodec.hooks.names import nearest
 from taskodec.plugins.networks.inputs import put_input
 from taskodec.plugins.networks.onnx_names import onnx_file
+from taskodec.plugins.networks.several import takes_networks
 from taskodec.plugins.networks.state_dicts import put_weights, read_weights
 from taskodec.plugins.networks.torchvision_models import published_view, torchvision_model
 from taskodec.plugins.networks.zoo import LITES
@@ -69,6 +70,7 @@ PAPER_LMBDAS = {0.0018: 0.9, 0.0035: 1.7, 0.0067: 3.3, 0.013: 6.0}
 """1000 λ of Park et al. 2025 for ResNet-50, by the trade-offs of the codec (TIC at q = 1..4) it is used with."""
 
 
+@takes_networks("cls")
 def load_cls(
     network: str = "efficientnet_lite0",
     weights: str | Path | None = None,

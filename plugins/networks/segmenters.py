@@ -19,6 +19,7 @@ from taskodec.errors import UsageError
 from taskodec.hooks.names import nearest
 from taskodec.plugins.networks.inputs import put_input
 from taskodec.plugins.networks.onnx_names import onnx_file
+from taskodec.plugins.networks.several import takes_networks
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.semantic import Semantic
 
@@ -40,6 +41,7 @@ photographs reduced by 0.7, at scale 0.75. Why a tenth: see `taskodec.plugins.ne
 """
 
 
+@takes_networks("semseg")
 def load_semseg(
     network: str = "espnetv2",
     weights: str | Path | None = None,

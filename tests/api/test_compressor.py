@@ -168,7 +168,8 @@ def test_what_was_used_is_reported(tiny, photo):
     report = result.report()
     assert (report["codec"], report["task"], report["quality"]) == ("tiny", "softer", 2.5)
     assert report["settings"]["quality"] == Stream.from_bytes(result.stream).header.quality == 2.5
-    assert report["settings"]["task"] == {"name": "softer", "options": {}, "lmbda": 5, "lmbdas": {}, "lmbda_scale": 1}
+    task = {"name": "softer", "options": {}, "shares": {}, "lmbda": 5, "lmbdas": {}, "lmbda_scale": 1}
+    assert report["settings"]["task"] == task
     assert report["settings"]["ttft"]["steps"] == 2
     assert report["notes"] == ["quality 2.53 rounded to 2.5: streams hold multiples of 1/16"]
     again = Compressor(tiny_settings("adapter.options.path=x", "ttft.preset=latents"), tiny).compress(photo).report()

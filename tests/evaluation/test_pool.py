@@ -13,9 +13,10 @@ import torch
 
 from taskodec.bench.fidelity import sources
 from taskodec.errors import ImageError, TaskError, UsageError
+from taskodec.evaluation.lab import EvaluationPlan, Lab
 from taskodec.evaluation.methods import method_settings, parse_methods
 from taskodec.evaluation.pool import default_processes, measure_rows
-from taskodec.evaluation.rows import EvaluationPlan, Lab, row_file
+from taskodec.evaluation.rows import row_file
 from taskodec.hooks.registry import Registry
 from taskodec.images.tensors import to_pil
 from taskodec.settings.model import load_settings

@@ -15,8 +15,9 @@ from taskodec.codecs.anchors import jpeg
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Evaluator, Task
 from taskodec.errors import TaskError, UsageError
+from taskodec.evaluation.lab import EvaluationPlan, Lab
 from taskodec.evaluation.methods import method_settings, parse_methods, parse_qualities
-from taskodec.evaluation.rows import EvaluationPlan, Lab, row_file
+from taskodec.evaluation.rows import row_file
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import AdapterSpec, CodecSpec, TaskSpec, hookimpl
 from taskodec.images.tensors import load_image, to_pil
