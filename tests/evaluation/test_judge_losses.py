@@ -6,7 +6,7 @@ import torch
 from taskodec.contracts import Evaluator
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError
-from taskodec.evaluation.judges import Judges
+from taskodec.evaluation.judge_losses import JudgeLosses
 
 
 class Counting(Evaluator):
@@ -32,7 +32,7 @@ def squares(x_hat, x):
 
 @pytest.fixture
 def judges():
-    return Judges(Counting(), {"dark": FunctionTask("a", darker), "square": FunctionTask("b", squares)})
+    return JudgeLosses(Counting(), {"dark": FunctionTask("a", darker), "square": FunctionTask("b", squares)})
 
 
 def test_figures_are_the_evaluators_and_a_mean_loss_of_each_judge(judges):
@@ -55,7 +55,7 @@ def test_what_is_kept_of_an_original_is_that_of_this_one(judges):
 
 
 def test_a_judge_that_is_wrong_is_named():
-    judges = Judges(Counting(), {"none": FunctionTask("broken", lambda x_hat, x: x_hat.mean() / 0)})
+    judges = JudgeLosses(Counting(), {"none": FunctionTask("broken", lambda x_hat, x: x_hat.mean() / 0)})
     x = torch.ones(1, 3, 8, 8)
     with pytest.raises(TaskError, match="task 'broken'"):
         judges.observe("a", x, x)
