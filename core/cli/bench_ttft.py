@@ -123,11 +123,12 @@ class TTFTCall:
 
         found: dict[str, TaskSettings] = {}
         for text in self.judges:
-            ((name, options),) = parse_override(text).items()
+            name = text.partition("=")[0].strip()
+            options = parse_override(text).get(name) if "=" in text else None
             if not isinstance(options, dict) or name in found:
                 raise UsageError(
                     f"--judge {text}: expected NAME={{task: TASK, OPTION: VALUE, …}}, such as "
-                    "'lite2={task: cls, network: efficientnet_lite2, loss: outputs}', each name once"
+                    "'lite2={task: cls, network: efficientnet_lite2, loss: outputs}', and each name once"
                 )
             task = options.pop("task", (self.tasks or ("cls",))[0])
             found[name] = TaskSettings(name=task, options=options)

@@ -40,6 +40,10 @@ class AimedRun(Run):
         self.began = 0.0
         """What the loss should have weighed more at the start."""
         self._sent: Estimate | None = None
+        for objective in (self.objective, *self.objectives):
+            objective.fidelity = 0.0  # states are compared by the goal's weight of the loss, and bits
+            if not goal.by_size:
+                objective.views = frozenset()  # the loss of a step says how far the goal is
 
     def aimed(self, phases: Sequence[PhaseSettings], start: Trial) -> Tuning[list[Trial]]:
         """All phases from a file's latents on: its own file, those of states on the way, and of the last one."""
