@@ -1,4 +1,3 @@
-
 import pytest
 
 from taskodec.errors import TaskodecError, UsageError
