@@ -2,24 +2,28 @@
 
 import itertools
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-ray = pytest.importorskip("ray")
+from taskodec.engines.cluster import cluster
+from taskodec.engines.ray_engine import RayEngine
+from taskodec.engines.steps import Outcome, Step, Subject
+from taskodec.errors import TaskodecError, UsageError
+from taskodec.extras import missing
+from taskodec.settings.ray import RaySettings
+from taskodec.sources.entries import Entry
 
-from taskodec.engines.cluster import cluster  # noqa: E402
-from taskodec.engines.ray_engine import RayEngine  # noqa: E402
-from taskodec.engines.steps import Outcome, Step, Subject  # noqa: E402
-from taskodec.errors import UsageError  # noqa: E402
-from taskodec.settings.ray import RaySettings  # noqa: E402
-from taskodec.sources.entries import Entry  # noqa: E402
+pytestmark = pytest.mark.skipif(bool(missing("ray")), reason=missing("ray"))
 
 SETTINGS = RaySettings(workers=2, cpus=0.5)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def local_cluster():
+    """Started as by a command: what it is set by is read when Ray is first imported."""
     with cluster(None, SETTINGS):
         yield
 
@@ -35,7 +39,7 @@ def make():
                 kind, _, where = subject.entry.data.partition(b":")
                 if kind == b"die" or (kind == b"once" and not os.path.exists(where)):  # noqa: PTH110 - goes alone
                     if where:
-                        open(where, "w").close()  # noqa: PTH123, SIM115
+                        open(where, "w").close()  # noqa: PTH123
                     os.kill(os.getpid(), 9)
                 if kind == b"bug":
                     raise RuntimeError("a bug")
@@ -69,7 +73,7 @@ def test_results_come_back_in_order_or_as_they_are_made(make):
     assert len({outcome.report["pid"] for outcome in found.values()}) <= 2
 
 
-def test_a_worker_that_dies_is_started_again_and_nothing_is_lost(make, tmp_path, capfd):
+def test_a_worker_that_dies_is_started_again_and_nothing_is_lost(make, tmp_path):
     """Also not what waited behind it; a step that always kills is given up, and a fault is an outcome."""
     once = f"once:{tmp_path / 'mark'}".encode()
     given = [b"a", b"b", once, b"c", b"die", b"d", b"bug", b"bad", *[b"e"] * 8]
@@ -81,7 +85,6 @@ def test_a_worker_that_dies_is_started_again_and_nothing_is_lost(make, tmp_path,
     assert found[4].kind == "WorkerDied"
     assert found[2].data == once * 2
     assert any("is started again" in line for line in said)
-    assert capfd.readouterr().out == ""
 
 
 def test_a_stream_without_end_is_not_read_ahead(make):
@@ -124,12 +127,42 @@ def test_what_is_wrong_on_every_worker_ends_the_run():
     assert type(caught.value).__name__ == "WeightsError"
 
 
+def test_workers_that_die_while_they_load_are_not_started_for_ever():
+    def made():
+        os.kill(os.getpid(), 9)
+
+    with pytest.raises(TaskodecError, match="no worker could be started, perhaps for want of memory"):
+        results(made, steps(b"a"))
+
+
 def test_workers_that_fit_nowhere_are_refused(make):
     with pytest.raises(UsageError, match="no machine of the cluster has 64 CPUs and 0 GPUs"):
         RayEngine(make, RaySettings(cpus=64), 100)
 
 
+def test_what_is_started_listens_to_this_machine_alone():
+    import ray
+
+    assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
+
+
+def test_what_ray_says_is_kept_off_standard_output(monkeypatch, capsys):
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with cluster(None, SETTINGS):
+        thread = threading.Thread(target=lambda: print("(raylet) a worker died"), name="ray_listen_error_messages")
+        thread.start()
+        thread.join()
+        print("a result")
+    assert capsys.readouterr().out == "a result\n"
+    assert not hasattr(sys.stdout, "_stream")
+
+
 def test_a_cluster_that_is_not_there(monkeypatch):
+    import ray
+
     def refuse(**options):
         raise ConnectionError("nobody answers\nat all")
 
