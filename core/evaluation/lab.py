@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -170,17 +170,17 @@ class Lab:
         return None if settings is None else settings.task
 
     @in_clean_state
-    def measure(self, job: Job) -> Row:
-        """One row; errors say of what."""
+    def measure(self, job: Job, picture: IO[bytes] | None = None) -> Row:
+        """One row; errors say of what. `picture` is the image's file, where that is not on this machine."""
         what = job.method if job.quality is None else f"{job.method}, quality {job.quality:g}"
         try:
             with named("", TaskError, TaskodecError):  # anybody's task, evaluator or codec
-                return self._measure(job)
+                return self._measure(job, picture)
         except TaskodecError as error:
             raise type(error)(f"{what}, {job.source.path}: {error}") from error
 
-    def _measure(self, job: Job) -> Row:
-        x, reference, others = self._original(job.source)
+    def _measure(self, job: Job, picture: IO[bytes] | None) -> Row:
+        x, reference, others = self._original(job.source, picture)
         sent = self.way(job.method, job.quality).send(x)
         loss, record = self._judge(job.source.path.name, sent.x_hat, x, reference)
         return Row(
@@ -199,10 +199,10 @@ class Lab:
         )
 
     @torch.no_grad()
-    def _original(self, source: Source) -> tuple[Tensor, Any, Mapping[str, Any]]:
+    def _original(self, source: Source, picture: IO[bytes] | None) -> tuple[Tensor, Any, Mapping[str, Any]]:
         """An image, what the task's loss and those of judges need to know of it; kept until another is asked for."""
         if self._last is None or self._last[0] != source:
-            x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
+            x = self.framing.load(picture or source.path, self.plan.settings.limits.max_pixels).to(self.device)
             self._last = (source, x, self._prepared(x), self.panel.references(x))
         return self._last[1:]
 
