@@ -21,7 +21,7 @@ from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Codec, JointTask, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.evaluation.judge_losses import JudgeLosses
-from taskodec.evaluation.judges import Judged
+from taskodec.evaluation.matrix import Judged
 from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.panel import Judge, Panel
 from taskodec.evaluation.rows import Job, Row
@@ -44,8 +44,8 @@ class EvaluationPlan:
     """What is evaluated; plain enough to be handed to other processes.
 
     `methods` are with their settings, of which anchors need none; `plugins` are files for the registry. `judge` is the
-    task whose evaluator looks at the pictures, where that is not the one that they are sent for; `judges` look at them
-    besides. `labels` of a joint task are by its parts.
+    task whose evaluator looks at the pictures, where that is not the one that they are sent for; those of `panel` judge
+    them besides. `labels` of a joint task are by its parts.
     """
 
     settings: Settings
@@ -54,7 +54,7 @@ class EvaluationPlan:
     labels: Path | Mapping[str, Path] | None = None
     plugins: tuple[Path, ...] = ()
     judge: TaskSettings | None = None
-    judges: tuple[Judge, ...] = ()
+    panel: tuple[Judge, ...] = ()
     judge_losses: tuple[tuple[str, TaskSettings], ...] = ()
 
 
@@ -88,8 +88,8 @@ class Lab:
             self._judged["judge"] = task_version(plan.judge, registry)
         if plan.judge_losses:
             self._judged["judge losses"] = {name: task_version(own, registry) for name, own in plan.judge_losses}
-        self.panel = Panel(plan.judges, registry, self._load_task)
-        if plan.judges:
+        self.panel = Panel(plan.panel, registry, self._load_task)
+        if plan.panel:
             self._judged["judges"] = self.panel.versions()
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}
@@ -155,7 +155,7 @@ class Lab:
     def judged(self) -> list[Judged]:
         """All who judge, if there are judges, or a method is made for something else."""
         sent_for = {name: task for name in self.made_for() if (task := self._task_of(name)) is not None}
-        if not self.plan.judges and not any(_other(task, self.plan.settings.task) for task in sent_for.values()):
+        if not self.plan.panel and not any(_other(task, self.plan.settings.task) for task in sent_for.values()):
             return []
         tasks = {name: self._load_task(task) for name, task in sent_for.items()}
         return self.panel.judged(self.judge, self.evaluator, tasks)

@@ -18,7 +18,7 @@ from taskodec.console.progress import Progress
 from taskodec.contracts import TASK_LOSS, Evaluator
 from taskodec.errors import TaskError, TaskodecError
 from taskodec.evaluation.deltas import Comparing, Comparison, CurveChange, Draw, Estimate, Group, estimate
-from taskodec.evaluation.judges import Judged, JudgeMatrix, judge_matrix
+from taskodec.evaluation.matrix import Judged, JudgeMatrix, judge_matrix
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.rows import Row
 from taskodec.extras import missing

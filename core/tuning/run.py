@@ -128,9 +128,8 @@ class Run:
                 tuned = self.candidates.cheapest("+".join(phase.train), point)
                 tried = min(tried, tuned.cost)
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
-        whole, patches = self.objective.subject, self.objectives
-        slopes = [(one.slope, one.subject.reference) for one in patches]
-        notes = notes_on_slopes(self.task, slopes, whole.reference, untuned.x_hat, untuned.loss)
+        slopes, whole = [one.slope for one in self.objectives], self.objective.subject.reference
+        notes = notes_on_slopes(self.task, slopes, whole, untuned.x_hat, untuned.loss)
         seconds = self.budget.spent / self.share.images
         made = self.history.steps(), tuple(self.history.checks)
         return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, tried, *made)
