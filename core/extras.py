@@ -21,6 +21,7 @@ EXTRAS = {
     "encode": ("PIL",),
     "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "train": ("pytorch_optimizer", "tensorboard"),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 
@@ -28,7 +29,7 @@ NO_WHEELS = {"compressai": (3, 13)}
 """Extras that bring nothing from this Python on."""
 
 _DISTRIBUTIONS = {"encode": "taskodec-runtime"}
-_NAMES = {"PIL": "pillow", "pillow_jxl": "pillow-jxl-plugin"}
+_NAMES = {"PIL": "pillow", "pillow_jxl": "pillow-jxl-plugin", "pytorch_optimizer": "pytorch-optimizer"}
 
 
 def missing(extra: str, only: Sequence[str] = ()) -> str:

@@ -54,6 +54,7 @@ __all__ = [
     "TaskChoice",
     "TimeBudget",
     "TrainingData",
+    "TrainingSeconds",
     "TrainingSeed",
     "TrainingSteps",
     "check_choice",
@@ -85,6 +86,12 @@ StepsChoice = Annotated[int | None, typer.Option("--steps", help="Tuning steps i
 PresetChoice = Annotated[str | None, typer.Option("--preset", help="Tuning preset, such as quick or paper.")]
 SeedChoice = Annotated[int | None, typer.Option("--seed", help="Seed of the tuning.")]
 TimeBudget = Annotated[float | None, typer.Option("--time-budget", help="Seconds of tuning per image.")]
+TrainingSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--time-budget", metavar="SECONDS", help="Seconds of training, in place of steps: the clock sets its pace."
+    ),
+]
 TrainingSteps = Annotated[int | None, typer.Option("--steps", help="Training steps.")]
 TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
 AdapterChoice = Annotated[
