@@ -48,6 +48,7 @@ __all__ = [
     "TaskChoice",
     "TimeBudget",
     "TrainingData",
+    "TrainingSeconds",
     "TrainingSeed",
     "TrainingSteps",
     "expand",
@@ -78,6 +79,12 @@ PresetChoice = Annotated[
 ]
 SeedChoice = Annotated[int | None, typer.Option("--seed", help="Seed of the tuning.")]
 TimeBudget = Annotated[float | None, typer.Option("--time-budget", help="Seconds of tuning per image.")]
+TrainingSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--time-budget", metavar="SECONDS", help="Seconds of training, in place of steps: the clock sets its pace."
+    ),
+]
 TrainingSteps = Annotated[int | None, typer.Option("--steps", help="Training steps.")]
 TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
 AdapterChoice = Annotated[
