@@ -35,7 +35,11 @@ __all__ = ["Run", "Share", "Tuned"]
 
 @dataclass(frozen=True)
 class Tuned:
-    """The outcome of tuning one image; `diverged` if a step left the finite numbers."""
+    """The outcome of tuning one image.
+
+    `diverged` if a step left the finite numbers; `reached` is what the file has of what it was to keep to: bytes, the
+    loss, or the figure.
+    """
 
     best: Candidate
     untuned: Candidate
@@ -44,6 +48,7 @@ class Tuned:
     seconds: float
     notes: tuple[str, ...] = ()
     diverged: bool = False
+    reached: float | None = None
 
 
 class Share:
