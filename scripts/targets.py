@@ -22,6 +22,8 @@ from PIL import Image
 
 from taskodec import Compressor, Decompressor, Result, load_settings
 
+SHOWN = ("quality", "lmbda", "chosen", "task_loss_before", "task_loss_after", "psnr")
+
 
 def middle(path: Path, crop: int | None) -> Image.Image:
     """The middle square of a photograph, of `crop` pixels a side; all of it without."""
@@ -75,6 +77,7 @@ class Trial:
 
 
 def main() -> None:
+    """Measure, as the module's docstring says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--bpp", default="0.2,0.4,0.8")

@@ -10,7 +10,7 @@ from taskodec.tuning.crossing import closest
 from taskodec.tuning.goals import Goal
 from taskodec.tuning.trials import Thinned, Trial, mixed
 
-__all__ = ["between", "fitted", "thinned"]
+__all__ = ["NEAR", "between", "fitted", "thinned"]
 
 NEAR = 0.002
 """How close to a limit is close enough."""
@@ -49,7 +49,7 @@ def between(goal: Goal, first: Trial, last: Trial) -> Trial | None:
     return fitted(goal, ends, lambda share: first.of_latents(mixed(first.latents, last.latents, share)))[0]
 
 
-def fitted(goal: Goal, ends: Mapping[float, Trial], made: Made) -> tuple[Trial | None, list[Trial]]:
+def fitted(goal: Goal, ends: Mapping[float, Trial], made: Made, near: float = NEAR) -> tuple[Trial | None, list[Trial]]:
     """The file between two ends of a way that keeps the limit most closely, and all that were tried.
 
     None where neither end keeps it, and the better one where both do.
@@ -66,5 +66,5 @@ def fitted(goal: Goal, ends: Mapping[float, Trial], made: Made) -> tuple[Trial |
         tried[share] = made(share)
         return goal.miss(tried[share])
 
-    share, _ = closest(miss, kept[0], beyond, looks=LOOKS, near=NEAR)
+    share, _ = closest(miss, kept[0], beyond, looks=LOOKS, near=near)
     return tried[share], [*tried.values()]
