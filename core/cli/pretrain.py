@@ -52,7 +52,7 @@ def pretrain(
     """
     flags = common.tuning_flags(task=task, codec=codec, quality=quality, adapter=adapter)
     flags |= {"pretrain.steps": steps, "pretrain.seed": seed, "pretrain.time_budget": time_budget}
-    settings = common.resolve_settings(config, overrides, flags)
+    settings = common.without_target(common.resolve_settings(config, overrides, flags))
     registry = common.load_registry(plugin)
     from taskodec.images.sets import list_images
     from taskodec.training.parallel import process_group, rank, training_device

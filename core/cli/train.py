@@ -42,7 +42,7 @@ def train(
     flags = common.tuning_flags(codec=codec, quality=quality)
     flags |= {"codec.checkpoint": init, "train.steps": steps, "train.seed": seed}
     flags |= {"train.time_budget": time_budget}
-    settings = common.resolve_settings(config, overrides, flags)
+    settings = common.without_target(common.resolve_settings(config, overrides, flags))
     registry = common.load_registry(plugin)
     import torch
 

@@ -38,7 +38,8 @@ __all__ = ["Run", "Share", "Tuned"]
 class Tuned:
     """The outcome of tuning one image: `diverged` if a step left the finite numbers, and `tried`, the least tuned cost.
 
-    `history` has its steps, `checks` what states were as they would be sent.
+    `history` has its steps, `checks` what states were as they would be sent. `reached` is what the file has of what it
+    was to keep to: bytes, the loss, or the figure.
     """
 
     best: Candidate
@@ -51,6 +52,7 @@ class Tuned:
     tried: float = float("inf")
     history: tuple[Step, ...] = field(default=(), repr=False)
     checks: tuple[Check, ...] = field(default=(), repr=False)
+    reached: float | None = None
 
 
 class Share:
