@@ -74,6 +74,13 @@ _PAPER = (
     ("human", "the eye", {"metric": "mse"}),
 )
 
+# what a part needs beside taskodec's own packages: where its loaders are, the extra, and what of that
+_NEEDS = (
+    ("taskodec.codecs.compressai.", "compressai", ()),
+    ("taskodec.codecs.mozjpeg:", "anchors", ("pyvips",)),
+    ("taskodec.codecs.anchors:jpegxl", "anchors", ("pillow_jxl",)),
+)
+
 CODECS = tuple(
     CodecSpec(name, f"taskodec.codecs.{loader}", description, stream_id, _CREATE.get(name))
     for stream_id, (name, loader, description) in enumerate(_TABLE, start=1)
@@ -82,8 +89,20 @@ CODECS = tuple(
 
 ANCHORS = (
     AnchorSpec("jpeg", "taskodec.codecs.anchors:jpeg", "JPEG, 4:2:0, optimised tables"),
+    AnchorSpec(
+        "mozjpeg",
+        "taskodec.codecs.mozjpeg:mozjpeg",
+        "MozJPEG at its best by PSNR: 4:2:0, progressive, trellis, flat table",
+    ),
     AnchorSpec("webp", "taskodec.codecs.anchors:webp", "WebP, method 6"),
     AnchorSpec("avif", "taskodec.codecs.anchors:avif", "AVIF, 4:2:0, speed 4"),
+    AnchorSpec(
+        "avif-420", "taskodec.codecs.anchors:avif_420", "AVIF at its best by PSNR: 4:2:0, speed 2, tuned for it"
+    ),
+    AnchorSpec(
+        "avif-444", "taskodec.codecs.anchors:avif_444", "AVIF at its best by PSNR: 4:4:4, speed 2, tuned for it"
+    ),
+    AnchorSpec("jpegxl", "taskodec.codecs.anchors:jpegxl", "JPEG XL, effort 9"),
     AnchorSpec("jpeg2000", "taskodec.codecs.anchors:jpeg2000", "JPEG 2000, irreversible wavelet"),
     AnchorSpec(
         "compressai-bmshj2018-hyperprior",
@@ -108,7 +127,7 @@ def register_codecs() -> Sequence[CodecSpec]:
 
 @hookimpl
 def register_anchors() -> Sequence[AnchorSpec]:
-    """The classical codecs that Pillow writes, and models as CompressAI runs them, for timing only."""
+    """Classical codecs, two of which need an extra, and models as CompressAI runs them, for timing only."""
     return _marked(ANCHORS)
 
 
@@ -148,7 +167,9 @@ def _tic_adapter(task: str) -> Callable[[Codec], Adapter]:
 
 
 def _marked(specs: Iterable[SpecT]) -> list[SpecT]:
-    """The specs, those of CompressAI as unavailable where it is not installed."""
-    absent = missing("compressai")
-    theirs = "taskodec.codecs.compressai."
-    return [replace(spec, unavailable=absent) if str(spec.load).startswith(theirs) else spec for spec in specs]
+    """The specs, as unavailable those that need a package which is not installed."""
+    absent = {place: missing(extra, only) for place, extra, only in _NEEDS}
+    return [
+        replace(spec, unavailable=next((why for at, why in absent.items() if str(spec.load).startswith(at)), ""))
+        for spec in specs
+    ]

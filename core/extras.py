@@ -15,11 +15,19 @@ from taskodec.errors import UsageError
 __all__ = ["EXTRAS", "NO_WHEELS", "missing", "require"]
 
 EXTRAS = {
+    "anchors": ("pillow_jxl", "pyvips"),
     "compressai": ("compressai",),
     "det": ("onnx", "onnx2torch"),
     "encode": ("PIL",),
     "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "gs": ("gcsfs",),
+    "ray": ("ray",),
+    "remote": ("aiohttp", "fsspec"),
+    "s3": ("s3fs",),
+    "serve": ("fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "pythonjsonlogger", "uvicorn"),
+    "report": ("jinja2", "matplotlib"),
+    "train": ("pytorch_optimizer", "tensorboard"),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 
@@ -27,7 +35,15 @@ NO_WHEELS = {"compressai": (3, 13)}
 """Extras that bring nothing from this Python on."""
 
 _DISTRIBUTIONS = {"encode": "taskodec-runtime"}
-_NAMES = {"PIL": "pillow"}
+_NAMES = {
+    "PIL": "pillow",
+    "fastapi_offline": "fastapi-offline",
+    "pillow_jxl": "pillow-jxl-plugin",
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
+    "pytorch_optimizer": "pytorch-optimizer",
+    "pythonjsonlogger": "python-json-logger",
+}
 
 
 def missing(extra: str, only: Sequence[str] = ()) -> str:

@@ -9,11 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.contracts import Evaluator
+from taskodec.contracts import Evaluator, Findings, Found
 from taskodec.tasks.classification_metrics import ClassificationEvaluator
 from taskodec.tasks.features import FeatureTask
+from taskodec.tasks.labels import imagenet_names
 
 __all__ = ["Classification"]
+
+LISTED = 5
+"""Classes that are found in a picture: the likeliest."""
+
+IMAGENET = 1000
+"""A network of so many classes is taken for one of ImageNet."""
 
 
 class Classification(FeatureTask):
@@ -24,6 +31,7 @@ class Classification(FeatureTask):
     """
 
     losses = ("features", "outputs")
+    views = ("scale", "shift", "flip")  # noise makes files worse for other networks: docs/ttft.md
 
     def prepare_outputs(self, x: Tensor) -> Tensor:
         return self.network.outputs(x).float().log_softmax(1)
@@ -41,6 +49,14 @@ class Classification(FeatureTask):
         shown, original = self.look(x_hat.clamp(0, 1)), self.look(x)
         same = self.network.outputs(shown).argmax(1) == self.network.outputs(original).argmax(1)
         return {"top1_agreement": float(same.float().mean()), **super().metrics(x_hat, x)}
+
+    @torch.no_grad()
+    def findings(self, x: Tensor) -> Findings:
+        """The likeliest classes, by ImageNet's names for a network of a thousand."""
+        likely = self.network.outputs(self.look(x.clamp(0, 1)))[0].float().softmax(0)
+        scores, classes = likely.topk(min(LISTED, len(likely)))
+        names = imagenet_names() if len(likely) == IMAGENET else [f"class {i}" for i in range(len(likely))]
+        return Findings([Found(names[c], s) for s, c in zip(scores.tolist(), classes.tolist(), strict=True)])
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         return ClassificationEvaluator(lambda x: self.network.outputs(self.look(x)), labels)

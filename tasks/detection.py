@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
-from taskodec.contracts import Evaluator
+from taskodec.contracts import Evaluator, Findings, Found
 from taskodec.tasks.coco import CocoEvaluator
-from taskodec.tasks.detections import Detections
+from taskodec.tasks.detections import Detections, coco_names
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
 
 __all__ = ["COCO_IDS", "Detection", "Detector", "InstanceSegmentation", "MaskDetector"]
 
 COCO_IDS = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 """The 80 categories of COCO's annotations in their usual order, by id."""
+
+SHOWN_SCORE = 0.3
+"""From this score on objects are among the findings."""
 
 FLOOR = 1e-6
 """Probabilities closer to 0 or 1 count as this close."""
@@ -107,6 +110,18 @@ class Detection(FeatureTask):
         """`objects_kept`, the share of the original's objects that are found again, and `feature_distance`."""
         kept = objects_kept(self.detect(x_hat.clamp(0, 1)), self.detect(x))
         return {"objects_kept": kept, **super().metrics(x_hat, x)}
+
+    @torch.no_grad()
+    def findings(self, x: Tensor) -> Findings:
+        """The objects with a score of at least `SHOWN_SCORE`, with COCO's names."""
+        seen, names = self.detect(x.clamp(0, 1)), coco_names()
+        found = []
+        for i in (seen.scores >= SHOWN_SCORE).nonzero()[:, 0].tolist():
+            number = int(seen.categories[i])
+            label = names[number] if 0 <= number < len(names) else f"category {number}"
+            mask = None if seen.masks is None else seen.masks[i]
+            found.append(Found(label, float(seen.scores[i]), seen.boxes[i].tolist(), mask=mask))
+        return Findings(found)
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         return CocoEvaluator(self.detect, labels)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-__all__ = ["Detections"]
+__all__ = ["Detections", "coco_names"]
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,11 @@ class Detections:
             return replace(self, boxes=boxes)
         masks = [interpolate(mask[None, None].float(), list(to), mode="bilinear")[0, 0] > 0.5 for mask in self.masks]
         return replace(self, boxes=boxes, masks=torch.stack(masks) if masks else self.masks.new_zeros(0, *to))
+
+
+@cache
+def coco_names() -> Sequence[str]:
+    """What COCO's categories are called, by id."""
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    return tuple(FasterRCNN_ResNet50_FPN_Weights.DEFAULT.meta["categories"])

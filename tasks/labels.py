@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from taskodec.files.atomic import read_limited
 from taskodec.hooks.names import nearest
 from taskodec.images.sets import list_images
 
-__all__ = ["ClassLabels"]
+__all__ = ["ClassLabels", "imagenet_names"]
 
 MAX_DIGITS = 9
 """Of a class index; Python refuses to read numbers of thousands of digits."""
@@ -141,3 +141,12 @@ def _imagenet() -> Mapping[str, int]:
 
     known: Any = ImageNetInfo("imagenet-1k")
     return {wnid: index for index, wnid in enumerate(known.label_names())}
+
+
+@cache
+def imagenet_names() -> Sequence[str]:
+    """What ImageNet's thousand classes are called, the first of WordNet's words for each."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    known: Any = ImageNetInfo("imagenet-1k")
+    return tuple(str(known.index_to_description(index)).partition(",")[0] for index in range(known.num_classes()))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taskodec.contracts import Evaluator
+from taskodec.contracts import Evaluator, Findings
 from taskodec.errors import UsageError
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
-from taskodec.tasks.semantic_metrics import SemanticEvaluator, voc_from_coco
+from taskodec.tasks.semantic_metrics import SemanticEvaluator, voc_from_coco, voc_names
 
 __all__ = ["Semantic"]
 
@@ -35,6 +35,11 @@ class Semantic(FeatureTask):
         if label_ids not in LABEL_IDS:
             raise UsageError(f"task {name!r} has no label_ids {label_ids!r}; valid: {', '.join(LABEL_IDS)}")
         self.label_ids = label_ids
+
+    def findings(self, x: Tensor) -> Findings:
+        """The class of every pixel, with Pascal VOC's names where labels are COCO's."""
+        names = voc_names() if self.label_ids == "coco" else ()
+        return Findings(classes=self.classes(x.clamp(0, 1))[0], names=names)
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         table = voc_from_coco() if self.label_ids == "coco" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from taskodec.contracts import Evaluator, Record
 from taskodec.errors import ImageError, UsageError
 from taskodec.pixels.pillow import Opened, decode_file
 
-__all__ = ["IGNORED", "SATISFIED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco"]
+__all__ = ["IGNORED", "SATISFIED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco", "voc_names"]
 
 IGNORED = 255
 """The class of pixels that are not judged."""
@@ -126,3 +126,11 @@ def _miou(images: Sequence[Mapping[str, Sequence[int]]]) -> float:
             total[index] = [a + b for a, b in zip(total.get(index, (0, 0, 0)), counts, strict=True)]
     ratios = [right / (true + found - right) for right, true, found in total.values() if true]
     return fmean(ratios) if ratios else float("nan")
+
+
+@cache
+def voc_names() -> Sequence[str]:
+    """What Pascal VOC's 21 classes are called, the background first."""
+    from torchvision.models.segmentation import FCN_ResNet50_Weights
+
+    return tuple(str(name).strip("_") for name in FCN_ResNet50_Weights.DEFAULT.meta["categories"])

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from taskodec.extras import EXTRAS, NO_WHEELS
+from taskodec.extras import _NAMES, EXTRAS, NO_WHEELS
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("core", "codecs", "configs", "plugins", "tasks")
@@ -137,10 +137,17 @@ def test_the_first_command_of_the_readme_can_be_repeated():
         assert part.endswith(" --force")
 
 
-def test_the_readme_leads_to_every_page():
+def test_the_readme_leads_to_pages_that_exist():
     links = {link.partition("#")[0] for link in re.findall(r"\]\(([^):]+)\)", README)}
-    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= links
     assert all((ROOT / link).is_file() for link in links)
+    assert len(README.split()) <= 900
+
+
+def test_every_page_is_in_the_navigation_of_the_site_once():
+    listed = re.findall(r"^ +- [^:]+: ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert pages == set(listed), "a page is a line below `nav` in mkdocs.yml"
+    assert len(listed) == len(set(listed))
 
 
 def test_python_versions_have_a_lowest_one_and_no_highest():
@@ -157,12 +164,27 @@ def test_what_extras_bring_is_what_the_code_asks_for():
     assert {extra for extra in EXTRAS if extra != "encode"} <= EXTRA_LISTS.keys()
     for extra, packages in EXTRAS.items():
         if extra != "encode":  # of the runtime
-            assert sorted(Requirement(text).name for text in EXTRA_LISTS[extra]) == sorted(packages)
+            assert sorted(Requirement(text).name for text in EXTRA_LISTS[extra]) == sorted(
+                _NAMES.get(name, name) for name in packages
+            )
     for extra, limit in NO_WHEELS.items():
         for requirement in map(Requirement, EXTRA_LISTS[extra]):
             assert str(requirement.marker) == f'python_version < "{".".join(map(str, limit))}"'
     (everything, *_) = map(Requirement, EXTRA_LISTS["dev"])
-    assert everything.extras == {"compressai", "det", "eval", "export", "train"}
+    wanted = {
+        "anchors",
+        "compressai",
+        "det",
+        "docs",
+        "eval",
+        "export",
+        "notebook",
+        "remote",
+        "report",
+        "serve",
+        "train",
+    }
+    assert everything.extras == wanted
 
 
 def installed_for(requirements, without=frozenset()):

@@ -26,6 +26,7 @@ from taskodec.api.loading import (
 )
 from taskodec.api.notes import notes_on_adapter, notes_on_quality, notes_on_tasks
 from taskodec.api.result import Result
+from taskodec.api.targets import goal_of
 from taskodec.api.tasks import is_named, settings_for, task_layer_of
 from taskodec.coding.streams import padded, quantize_quality, read_latents
 from taskodec.coding.tiles import Tiles
@@ -41,6 +42,7 @@ from taskodec.errors import (
     TaskodecError,
     UsageError,
 )
+from taskodec.extras import missing
 from taskodec.files.inputs import most_bytes, read_input
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.hooks.sending import sent
@@ -50,15 +52,21 @@ from taskodec.isolation.ambient import in_clean_state, trainable
 from taskodec.isolation.faults import named
 from taskodec.isolation.guests import as_guest
 from taskodec.isolation.sharing import InUseError, shared
-from taskodec.settings.model import AdapterSettings, Settings, load_settings
+from taskodec.report.cards import facts_card
+from taskodec.settings.model import AdapterSettings, PhaseSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
+from taskodec.tuning.aim import aimed
 from taskodec.tuning.gains import why_untuned
 from taskodec.tuning.memory import WHOLE_WAY, Way, way_of
 from taskodec.tuning.phases import steps_of
+from taskodec.tuning.run import Share, Tuned
 from taskodec.tuning.task_calls import on_device
 from taskodec.tuning.ttft import Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
+
+Outcome = Tuned | Exception
+"""What becomes of one image."""
 
 
 class Compressor:
@@ -101,6 +109,29 @@ class Compressor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return sent(type(self), self._made_of)
+
+    def __repr__(self) -> str:
+        return f"<Compressor: {', '.join(f'{name} {value}' for name, value in self._about().items())}>"
+
+    def _repr_html_(self) -> str | None:
+        return None if missing("report") else facts_card("Compressor", self._about())
+
+    def _about(self) -> dict[str, str]:
+        """What it is made of, in a few words each."""
+        steps = sum(phase.steps for phase in self.phases)
+        adapter = (
+            "none"
+            if self.adapter is None
+            else str(self.settings.adapter.options.get("path", self.settings.adapter.name))
+        )
+        return {
+            "codec": self.codec.name,
+            "quality": f"{self.quality:g}",
+            "task": self.task.name,
+            "adapter": adapter,
+            "steps": str(steps),
+            "device": str(self.device),
+        }
 
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
         """Compress one image: a path, bytes, a PIL image, an array or a tensor.
@@ -153,7 +184,10 @@ class Compressor:
         found: list[Result | Exception] = []
         phases = steps_of(self.phases, way.steps)
         with named(f"codec {self.codec.name!r}, or its adapter, raised", PluginError, Exception):
-            tuned = tuner.tune_many(xs, phases, time_budget=budget, progress=progress)
+            if self.settings.target.kind is None:
+                tuned = tuner.tune_many(xs, phases, time_budget=budget, progress=progress)
+            else:
+                tuned = [self._aimed(tuner, x, phases, progress) for x in xs]  # each at a quality of its own
         for one, x, image in zip(tuned, xs, images, strict=True):
             if isinstance(one, Exception):
                 found.append(one)
@@ -162,8 +196,18 @@ class Compressor:
             why = why_untuned(one, sum(phase.steps for phase in phases))
             said = [way.note, *one.notes, *needed, "" if one.notes else why]
             notes = (*self.notes, *image.notes, *(note for note in said if note))
-            found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
+            settings = self.settings.model_copy(update={"quality": one.best.quality})
+            found.append(Result(one.best.coded.stream, x, self.task, one, settings, self.codec, notes))
         return found
+
+    def _aimed(self, tuner: Tuner, x: Tensor, phases: Sequence[PhaseSettings], told: Progress | None) -> Outcome:
+        """The file of one image that keeps to the target of the settings."""
+        share = Share(self.settings.ttft.time_budget, told, sum(phase.steps for phase in phases), 1)
+        try:
+            goal = goal_of(self.settings.target, self.task, x)
+            return aimed(tuner, x, phases, goal, self.settings.task.weight, share)
+        except TaskodecError as error:
+            return error
 
     def _tuner(self, way: Way) -> Tuner:
         """What tunes images in this way."""
@@ -269,6 +313,10 @@ def compress(
     quality: float | None = None,
     codec: str | None = None,
     steps: int | None = None,
+    target_bytes: int | str | None = None,
+    target_bpp: float | None = None,
+    target_loss: float | None = None,
+    target_metric: str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -276,15 +324,19 @@ def compress(
 
     `image` is a path, encoded bytes, a PIL image, an array or a tensor; `task` a registered name,
     `FILE.py:OBJ`, a `Task`, any differentiable function `loss(x_hat, x)`, or several of them in a list, or in a
-    dictionary with their shares. What is not given comes from `settings`, or from the defaults. For the figures as
-    well, use `Compressor`.
+    dictionary with their shares. One of the targets has the quality found: at most so many bytes (`"20kB"`) or bits
+    per pixel, or the smallest file with a loss or a metric (`"psnr>=34"`); TargetError says what the least is that can
+    be. What is not given comes from `settings`, or from the defaults. For the figures as well, use `Compressor`.
     """
+    targets = {"bytes": target_bytes, "bpp": target_bpp, "loss": target_loss, "metric": target_metric}
+    flags = {"quality": quality, "codec.name": codec, "ttft.steps": steps}
+    flags |= {f"target.{name}": value for name, value in targets.items()}
+    given = {key: value for key, value in flags.items() if value is not None}
     if settings is None:
-        flags = {"quality": quality, "codec.name": codec, "ttft.steps": steps}
-        flags |= {"task": task_layer_of(task)} if is_named(task) else {}
-        settings = load_settings(flags={key: value for key, value in flags.items() if value is not None})
-    elif (quality, codec, steps) != (None, None, None):
-        raise SettingsError("give quality, codec and steps in the settings, or no settings at all, not both")
+        named = {"task": task_layer_of(task)} if is_named(task) else {}
+        settings = load_settings(flags={**given, **named})
+    elif given:
+        raise SettingsError(f"give {', '.join(given)} in the settings, or no settings at all, not both")
     return Compressor(settings, task=task).compress(image, progress).stream
 
 

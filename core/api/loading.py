@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -42,6 +43,8 @@ __all__ = [
     "unsent_options",
     "untrained",
 ]
+
+log = logging.getLogger(__name__)
 
 DEFAULT_ADAPTER = "svd-lora"
 """What a stream means that needs an adapter and names none; part of the format."""
@@ -98,6 +101,7 @@ def load_codec(registry: Registry, chosen: CodecSettings, quality: float) -> Cod
     codec.check_quality(quality)
     if owner not in BUILTINS:
         try_codec(codec, quality, owner)
+    log.info("codec %s of %s, quality %g, weights: %s", chosen.name, owner, quality, chosen.checkpoint or "its own")
     return codec
 
 
@@ -202,6 +206,7 @@ def missing_adapter(registry: Registry, settings: Settings, codec: Codec, task: 
 
 def build_adapter(registry: Registry, chosen: AdapterSettings, codec: Codec) -> Adapter:
     """The adapter of the settings, not attached."""
+    log.info("adapter %s, options: %s", chosen.name, dict(chosen.options) or "none")
     return _build_adapter(registry, chosen.name, codec, chosen.options)
 
 
@@ -236,6 +241,7 @@ def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen:
         except TaskodecError as error:
             tried.append(f"{name!r} cannot be made: {error}")
             continue
+        log.debug("adapter %s has the fingerprint %s", name, found.hex())
         if found == header.adapter_fingerprint:
             return adapter.requires_grad_(False)
         tried.append(f"{name!r} is {found.hex()}")

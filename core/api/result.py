@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from taskodec.contracts import Task
+from taskodec.contracts import Codec, Task
+from taskodec.extras import missing, require
 from taskodec.images.metrics import psnr
 from taskodec.images.tensors import to_pil
 from taskodec.isolation.ambient import in_clean_state
+from taskodec.report.cards import result_card
+from taskodec.report.picture_page import pictures_page
+from taskodec.report.study import Compressed, Study, study
 from taskodec.settings.model import Settings
 from taskodec.tuning.task_calls import metrics_of
 from taskodec.tuning.ttft import Tuned
@@ -19,11 +24,12 @@ from taskodec.tuning.ttft import Tuned
 __all__ = ["Result"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A compressed image: the file's bytes, and what is known about them.
 
-    `settings` are those that were used: with the quality that the stream names, and the task that was given.
+    `settings` are those that were used: with the quality that the stream names, and the task that was given. `codec` is
+    the one that was, too.
     """
 
     stream: bytes
@@ -31,6 +37,7 @@ class Result:
     task: Task
     tuned: Tuned
     settings: Settings
+    codec: Codec
     notes: tuple[str, ...] = ()
 
     @property
@@ -38,6 +45,36 @@ class Result:
     def image(self) -> Image.Image:
         """The picture that decoding the stream gives."""
         return to_pil(self.tuned.best.x_hat)
+
+    def __repr__(self) -> str:
+        best, untuned = self.tuned.best, self.tuned.untuned
+        size = f"{self.x.shape[3]}x{self.x.shape[2]}"
+        made = f"{self.settings.codec.name}, quality {self.settings.quality:g}, for {self.task.name}"
+        cost = f"cost {untuned.cost:.4g} -> {best.cost:.4g} in {self.tuned.steps} steps"
+        return f"<Result: {size}, {len(self.stream)} bytes, {best.bpp:.4f} bpp; {made}; {cost}>"
+
+    @in_clean_state
+    def _repr_html_(self) -> str | None:
+        return None if missing("report") else result_card(self.compressed())
+
+    @in_clean_state
+    def report_html(self, name: str = "", judges: Sequence[Task] = ()) -> str:
+        """A page about this picture, one file of HTML: original, plain at the same bytes and tuned side by side.
+
+        `name` is what the picture is called there, `judges` are other tasks whose view of it is shown. UsageError
+        without the extra `report`.
+        """
+        return pictures_page([self.study(name, judges)])
+
+    @in_clean_state
+    def study(self, name: str = "", judges: Sequence[Task] = ()) -> Study:
+        """What a page says of this picture, for pages of several (`taskodec.report.picture_page.pictures_page`)."""
+        require("report", "reports")
+        return study(self.compressed(name), judges)
+
+    def compressed(self, name: str = "") -> Compressed:
+        """This, as reports take it."""
+        return Compressed(name, self.x, self.task, self.tuned, self.codec, self.settings, self.notes)
 
     @in_clean_state
     def report(self) -> dict[str, Any]:
@@ -72,9 +109,21 @@ class Result:
             "steps": self.tuned.steps,
             "seconds": round(self.tuned.seconds, 3),
             "chosen": best.name,
+            **({"target": self._target()} if self.settings.target.kind else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
-            "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain"}),
+            "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain", "ray", "serve"}),
         }
+
+    def _target(self) -> dict[str, Any]:
+        """What was asked for, what was reached, and how much of a size was used."""
+        target, reached = self.settings.target, self.tuned.reached
+        used = {}
+        if target.bytes is not None:
+            used = {"used": len(self.stream) / target.bytes}
+        elif target.bpp is not None:
+            reached = self.tuned.best.bpp
+            used = {"used": reached / target.bpp}
+        return {"limit": str(target), "reached": reached, **used}
 
 
 def _hex(fingerprint: bytes | None) -> str | None:

@@ -1,20 +1,28 @@
-"""Curves that others published, in the result files of CompressAI: drawn beside what is measured, and told apart."""
+"""Curves that others published: drawn beside what is measured and compared with it, and told apart.
+
+`data/kodak.json` has such as go with the 24 images of Kodak, each with where it is from; other files are results as
+CompressAI writes them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from taskodec.bench.rd import decibel
+from taskodec.bench.fidelity import Source
+from taskodec.bench.rd import METRICS, BDRate, Curve, bd_rate, decibel
 from taskodec.errors import UsageError
 from taskodec.files.atomic import read_limited
 from taskodec.files.json_text import parse_json
+from taskodec.images.tensors import load_image, to_pil
 
-__all__ = ["PublishedCurve", "read_published"]
+__all__ = ["PublishedCurve", "against_published", "kodak_curves", "read_published"]
 
 MAX_BYTES = 2**22
 
@@ -26,10 +34,13 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class PublishedCurve:
-    """Rates in bits per pixel, ascending, and for each metric in the file (as in `rd.METRICS`) its values in dB."""
+    """Rates in bits per pixel, ascending, and for each metric in the file (as in `rd.METRICS`) its values in dB.
+
+    `source` says where the figures are from.
+    """
 
     name: str
-    file: Path
+    source: str
     bpp: tuple[float, ...]
     values: Mapping[str, tuple[float, ...]]
 
@@ -70,18 +81,80 @@ class _ResultFile(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     results: _Results
 
+    def curve(self, source: str) -> PublishedCurve:
+        """The curve, ascending in rate."""
+        metrics = self.results.decibels()
+        rows = sorted(zip(self.results.bpp, *metrics.values(), strict=True))
+        bpp, *columns = zip(*rows, strict=True)
+        return PublishedCurve(self.name, source, bpp, dict(zip(metrics, columns, strict=True)))
+
+
+class _Origin(BaseModel):
+    """Where a shipped curve is from."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    repository: str
+    commit: str
+    file: str
+    licence: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.repository.removeprefix('https://github.com/')} {self.commit[:7]}, {self.file}"
+        return f"{where}; {self.note}" if self.note else where
+
+
+class _ShippedCurve(_ResultFile):
+    source: _Origin
+
+
+class _ShippedSet(BaseModel):
+    """Curves of one set of images, and what those are: 16 hex digits of each one's `_pixels`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    about: str
+    images: dict[str, str]
+    curves: list[_ShippedCurve]
+
+
+def kodak_curves(images: Sequence[Source], max_pixels: int) -> list[PublishedCurve]:
+    """The shipped curves, if the images are all those of Kodak, in whatever files; else none."""
+    text = (files("taskodec.bench") / "data" / "kodak.json").read_bytes()
+    shipped = _ShippedSet.model_validate_json(text)
+    if len(images) != len(shipped.images):
+        return []
+    expected = set(shipped.images.values())
+    if any(_pixels(image.path, max_pixels) not in expected for image in images):
+        return []
+    return [curve.curve(str(curve.source)) for curve in shipped.curves]
+
+
+def _pixels(path: Path, max_pixels: int) -> str:
+    """What tells one picture from another, whatever file it is in."""
+    picture = to_pil(load_image(path, max_pixels=max_pixels).x)
+    return hashlib.sha256(b"%dx%d" % picture.size + picture.tobytes()).hexdigest()[:16]
+
+
+def against_published(curve: Curve, other: PublishedCurve) -> dict[str, BDRate]:
+    """The BD-rate of a measured mean curve against a published one, by each metric that this has."""
+    rates = [point.bpp for point in curve.points]
+    return {
+        metric: bd_rate(other.bpp, values, rates, [METRICS[metric](point) for point in curve.points])
+        for metric, values in other.values.items()
+    }
+
 
 def read_published(paths: Iterable[Path]) -> list[PublishedCurve]:
     """The curves in these files, and in the `.json` files directly in these folders; UsageError for anything else.
 
     Curves of one name get the names of their files beside it.
     """
-    files = {file.resolve(): file for path in paths for file in _files(path)}
-    curves = [_read(file) for file in files.values()]
+    found = {file.resolve(): file for path in paths for file in _files(path)}
+    curves = [_read(file) for file in found.values()]
     names = [curve.name for curve in curves]
     return [
-        replace(curve, name=f"{curve.name}, {curve.file.stem}") if names.count(curve.name) > 1 else curve
-        for curve in curves
+        replace(curve, name=f"{curve.name}, {file.stem}") if names.count(curve.name) > 1 else curve
+        for curve, file in zip(curves, found.values(), strict=True)
     ]
 
 
@@ -108,7 +181,4 @@ def _read(path: Path) -> PublishedCurve:
         raise UsageError(f"{path} holds no published curve ({problem}); {EXPECTED}") from error
     except ValueError as error:
         raise UsageError(f"{path} holds no published curve ({error}); {EXPECTED}") from error
-    metrics = found.results.decibels()
-    rows = sorted(zip(found.results.bpp, *metrics.values(), strict=True))
-    bpp, *columns = zip(*rows, strict=True)
-    return PublishedCurve(found.name, path, bpp, dict(zip(metrics, columns, strict=True)))
+    return found.curve(path.name)

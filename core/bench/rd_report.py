@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskodec.bench.plots import new_figure, plain, save_figure
-from taskodec.bench.rd import METRICS, Comparison, Curve, Summary
+from taskodec.bench.published import PublishedCurve, against_published
+from taskodec.bench.rd import METRICS, BDRate, Comparison, Curve, Summary
 from taskodec.bench.tables import Table, markdown_tables, print_report
 
 if TYPE_CHECKING:
@@ -15,17 +16,25 @@ if TYPE_CHECKING:
 
     from taskodec.bench.published import PublishedCurve
 
-__all__ = ["as_json", "markdown", "plot", "print_tables"]
+__all__ = ["as_json", "markdown", "notes", "plot", "print_tables", "tables"]
 
 BD_NOTE = (
     "BD-rate: bits more (+) or fewer (-) than the anchor for the same quality, PCHIP over log-rate. "
     "Per image: a BD-rate for every image, then their mean. Mean curve: one BD-rate, of the curves in the first table."
 )
 
+WIDE = 0.75
+"""The share of a curve's range of quality from which on a BD-rate needs no remark."""
+
+PUBLISHED_NOTE = (
+    "published curves were not measured here; BD-rates against them are those of the mean curves: * where these meet "
+    "in less than three quarters of the measured one's range of quality, - where there is no BD-rate"
+)
+
 PUBLISHED_MARKERS = "x+^v<>12"
 
 
-def as_json(summary: Summary) -> dict[str, Any]:
+def as_json(summary: Summary, published: Sequence[PublishedCurve] = ()) -> dict[str, Any]:
     """The summary as plain values."""
     return {
         "images": summary.images,
@@ -39,27 +48,39 @@ def as_json(summary: Summary) -> dict[str, Any]:
             for curve in summary.curves
         ],
         "bd_rates": [{**vars(each), "mean_curve": vars(each.mean_curve)} for each in summary.comparisons],
+        "published": [
+            {
+                "name": other.name,
+                "source": other.source,
+                "bd_rates": [
+                    {"codec": curve.name, "metric": metric, "mean_curve": vars(found)}
+                    for curve in summary.curves
+                    for metric, found in against_published(curve, other).items()
+                ],
+            }
+            for other in published
+        ],
     }
 
 
-def print_tables(summary: Summary) -> None:
+def print_tables(summary: Summary, published: Sequence[PublishedCurve] = ()) -> None:
     """The summary on standard output."""
-    print_report(_tables(summary), _notes(summary))
+    print_report([*tables(summary), *_published_tables(summary, published)], notes(summary))
 
 
 def markdown(summary: Summary, plots: Sequence[Path] = (), published: Sequence[PublishedCurve] = ()) -> str:
     """The summary as Markdown, with the plots in it."""
-    parts = ["# Benchmark", *markdown_tables(_tables(summary))]
-    notes = _notes(summary)
+    parts = ["# Benchmark", *markdown_tables([*tables(summary), *_published_tables(summary, published)])]
+    said = notes(summary)
     if published:
-        listed = ", ".join(f"{curve.name} ({curve.file.name})" for curve in published)
-        notes.append(f"in the plots, but not measured here: {listed}")
-    parts.append("\n".join(f"- {note}" for note in notes))
+        listed = ", ".join(f"{curve.name} ({curve.source})" for curve in published)
+        said += [PUBLISHED_NOTE, f"in the plots, but not measured here: {listed}"]
+    parts.append("\n".join(f"- {note}" for note in said))
     parts += [f"![{path.stem}]({path.name})" for path in plots if path.suffix == ".png"]
     return "\n\n".join(parts) + "\n"
 
 
-def _tables(summary: Summary) -> list[Table]:
+def tables(summary: Summary) -> list[Table]:
     rates = Table(
         f"Means over {summary.images} image{'s' * (summary.images != 1)}",
         ("codec", "quality", "bpp", "PSNR dB", "MS-SSIM", "MS-SSIM dB", "LPIPS", "encode s", "decode s"),
@@ -87,6 +108,22 @@ def _tables(summary: Summary) -> list[Table]:
     return [rates, deltas] if deltas.rows else [rates]
 
 
+def _published_tables(summary: Summary, published: Sequence[PublishedCurve]) -> list[Table]:
+    """BD-rates of all that was measured against curves that were not; no table without any."""
+    rows = []
+    for metric in METRICS:
+        for other in (curve for curve in published if metric in curve.values):
+            found = [(curve, against_published(curve, other)[metric]) for curve in summary.curves]
+            rows.append((other.name, metric, *(_published_cell(curve, metric, rate) for curve, rate in found)))
+    header = ("against", "by", *(curve.name for curve in summary.curves))
+    return [Table("BD-rates against published curves, not measured here", header, rows)] if rows else []
+
+
+def _published_cell(curve: Curve, metric: str, rate: BDRate) -> str:
+    mark = "*" if rate.percent is not None and _share(curve, metric, rate) < WIDE else ""
+    return _number(rate.percent, "+.1f", " %" + mark)
+
+
 def _delta(each: Comparison) -> tuple[str, ...]:
     curve = each.mean_curve
     span = "-" if curve.percent is None else f"{curve.low:.1f} to {curve.high:.1f}"
@@ -98,7 +135,7 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else f"{value:{form}}{unit}"
 
 
-def _notes(summary: Summary) -> list[str]:
+def notes(summary: Summary) -> list[str]:
     """What the tables mean, and everything that could not be compared; equal remarks become one."""
     remarks: dict[str, list[str]] = {}
     for each in summary.comparisons:
@@ -109,20 +146,23 @@ def _notes(summary: Summary) -> list[str]:
             remarks.setdefault(f"no BD-rate of {count} of {each.images} images: {problem}", []).append(pair)
         if remark := _short_range(each, summary):
             remarks.setdefault(remark, []).append(pair)
-    notes = [f"measured on {device}" for device in summary.devices]
-    notes += [BD_NOTE] * bool(summary.comparisons)
-    return notes + [f"{remark} ({', '.join(pairs)})" for remark, pairs in remarks.items()]
+    said = [f"measured on {device}" for device in summary.devices]
+    said += [BD_NOTE] * bool(summary.comparisons)
+    return said + [f"{remark} ({', '.join(pairs)})" for remark, pairs in remarks.items()]
 
 
 def _short_range(each: Comparison, summary: Summary) -> str:
     """A remark if the mean curves meet in less than three quarters of the codec's range."""
     curve = next(curve for curve in summary.curves if curve.name == each.codec)
-    values = [METRICS[each.metric](point) for point in curve.points]
-    whole, compared = max(values) - min(values), each.mean_curve
-    if compared.percent is None or compared.high - compared.low >= 0.75 * whole:
+    if each.mean_curve.percent is None or (share := _share(curve, each.metric, each.mean_curve)) >= WIDE:
         return ""
-    share = (compared.high - compared.low) / whole
     return f"the mean curves meet in {share:.0%} of the codec's range of quality only"
+
+
+def _share(curve: Curve, metric: str, rate: BDRate) -> float:
+    """Over which share of a curve's range of quality a BD-rate of it is an average."""
+    values = [METRICS[metric](point) for point in curve.points]
+    return (rate.high - rate.low) / (max(values) - min(values))
 
 
 def plot(curves: Sequence[Curve], folder: Path, published: Sequence[PublishedCurve] = ()) -> list[Path]:

@@ -44,6 +44,10 @@ class RowFile(Generic[RowT]):
         """The row with this key, if it was measured before."""
         return self._rows.get(key)
 
+    def rows(self) -> list[RowT]:
+        """All of them."""
+        return list(self._rows.values())
+
     def add(self, row: RowT) -> None:
         """Append one row; it is in the file when this returns. TaskodecError if it cannot be written."""
         try:

@@ -16,6 +16,7 @@ from taskodec.cli.bench_suite import SuiteFlag, WeightFiles, bench_suite
 from taskodec.cli.bench_ttft import (
     Images,
     Jobs,
+    JudgedBy,
     Labels,
     Only,
     ReportOnly,
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-ANCHORS = "jpeg,webp,avif,jpeg2000"
+ANCHORS = "jpeg,mozjpeg,webp,avif,avif-420,avif-444,jpegxl,jpeg2000"
 POINTS = "points.jsonl"
+NONE = Path("none")
 
 
 Data = Annotated[list[Path], typer.Option("--data", metavar="DIR|FILE", help="Images to measure on; repeatable.")]
@@ -56,7 +58,11 @@ Anchors = Annotated[
 ]
 Published = Annotated[
     list[Path] | None,
-    typer.Option(metavar="FILE.json|DIR", help="Results of CompressAI to draw as not measured here; repeatable."),
+    typer.Option(
+        metavar="FILE.json|DIR|none",
+        help="Curves that others published, as CompressAI writes them; repeatable. Without it those that come with "
+        "taskodec, where DATA is the 24 images of Kodak.",
+    ),
 ]
 
 
@@ -81,6 +87,7 @@ def bench(
     images: Images = None,
     jobs: Jobs = None,
     variants: VariantFile = None,
+    judge: JudgedBy = None,
     only: Only = None,
     report_only: ReportOnly = False,
     steps: common.StepsChoice = None,
@@ -114,7 +121,17 @@ def bench(
     registry = common.load_registry(plugin)
     call = BenchCall(paths, codec or [], anchors, output, resolve("", ()), registry, as_json, quiet)
     own = TTFTCall(
-        task or (), labels or (), images, jobs, variants, only, report_only, plugin or (), resolve, weights or ()
+        task or (),
+        labels or (),
+        images,
+        jobs,
+        variants,
+        only,
+        report_only,
+        plugin or (),
+        resolve,
+        weights or (),
+        judge or (),
     )
     _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
     flags = {f"--{name.replace('_', '-')}": value for name, value in tuning.items()}
@@ -137,7 +154,8 @@ def _resolver(
     """Settings for a task, "" for that of the settings, with further texts for `--set`."""
 
     def resolve(task: str, more: Sequence[str]) -> Settings:
-        return common.resolve_settings(config, [*(overrides or ()), *more], {**flags, "task.name": task or None})
+        given = {**flags, "task.name": task or None}
+        return common.without_target(common.resolve_settings(config, [*(overrides or ()), *more], given))
 
     return resolve
 
@@ -158,14 +176,16 @@ def _refuse(why: str, options: Mapping[str, object]) -> None:
 
 def _bench_rates(call: BenchCall, levels: Sequence[float] | None, published: Sequence[Path]) -> None:
     """Measure rates and fidelity, and compare them."""
-    from taskodec.bench.published import read_published
+    from taskodec.bench.published import kodak_curves, read_published
 
-    drawn = read_published(published)
+    drawn = [] if _none(published) else read_published(published)
     images, entries = call.images(), call.entries(call.settings, levels, ANCHORS)
+    if not published:
+        drawn = kodak_curves(images, call.settings.limits.max_pixels)
     with common.resumable(call.output / POINTS):
         summary = _measure(images, entries, call.output, call.settings, call.quiet)
-    _write(summary, drawn, call.output)
-    _show(summary, call.as_json, call.quiet)
+    _write(summary, drawn, call)
+    _show(summary, drawn, call.as_json, call.quiet)
 
 
 def _measure(
@@ -181,23 +201,39 @@ def _measure(
         return summarise(run_bench(images, entries, file, lpips=load_lpips(), max_pixels=limit, progress=progress))
 
 
-def _write(summary: Summary, published: Sequence[PublishedCurve], output: Path) -> None:
-    """Write the plots, and summary.md with them."""
+def _write(summary: Summary, published: Sequence[PublishedCurve], call: BenchCall) -> None:
+    """Write the summary, the plots, and the pages with them."""
+    import json
+    from dataclasses import asdict
+
     from taskodec.bench.rd_report import markdown, plot
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.files.atomic import write_atomic
 
-    plots = plot(summary.curves, output, published)
-    write_atomic(output / "summary.md", markdown(summary, plots, published).encode())
+    values = common.finite(asdict(summary))
+    write_atomic(call.output / "rates.json", (json.dumps(values, indent=1) + "\n").encode())
+    plots = plot(summary.curves, call.output, published)
+    write_atomic(call.output / "summary.md", markdown(summary, plots, published).encode())
+    write_run_page(call.output, call.settings)
 
 
-def _show(summary: Summary, as_json: bool, quiet: bool) -> None:
+def _show(summary: Summary, published: Sequence[PublishedCurve], as_json: bool, quiet: bool) -> None:
     """Print the summary, if it is wanted."""
     from taskodec.bench import rd_report
 
     if as_json:
-        common.print_json(rd_report.as_json(summary))
+        common.print_json(rd_report.as_json(summary, published))
     elif not quiet:
-        rd_report.print_tables(summary)
+        rd_report.print_tables(summary, published)
+
+
+def _none(published: Sequence[Path]) -> bool:
+    """Whether no published curves are wanted; UsageError if some are as well."""
+    if NONE not in published:
+        return False
+    if len(published) > 1:
+        raise UsageError("--published none: leave it out, or the files beside it")
+    return True
 
 
 def _levels(qualities: str | None, quality: float | None) -> list[float] | None:

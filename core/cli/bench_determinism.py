@@ -56,6 +56,7 @@ def _report(results: dict[str, list[Agreement]], call: BenchCall) -> None:
     """Write the files, and print what is wanted."""
     from taskodec.bench.determinism import as_json, tables
     from taskodec.bench.tables import markdown_tables, print_report
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.files.atomic import write_atomic
 
     values, shown = as_json(results), tables(results)
@@ -63,6 +64,7 @@ def _report(results: dict[str, list[Agreement]], call: BenchCall) -> None:
     common.make_folder(common.Job(table, table))
     write_atomic(table, "\n\n".join(["# Determinism", *markdown_tables(shown), ""]).encode())
     write_atomic(figures, (json.dumps(values, indent=1) + "\n").encode())
+    write_run_page(call.output, call.settings)
     if call.as_json:
         common.print_json(values)
     elif not call.quiet:

@@ -52,6 +52,7 @@ def bench_speed(call: BenchCall, qualities: Sequence[float] | None, rounds: int 
 def _report(summary: SpeedSummary, call: BenchCall) -> None:
     """Write the files, and print what is wanted."""
     from taskodec.bench import speed_report
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.files.atomic import write_atomic
 
     values = speed_report.as_json(summary)
@@ -59,6 +60,7 @@ def _report(summary: SpeedSummary, call: BenchCall) -> None:
     common.make_folder(common.Job(table, table))
     write_atomic(table, speed_report.markdown(summary).encode())
     write_atomic(figures, (json.dumps(values, indent=1) + "\n").encode())
+    write_run_page(call.output, call.settings)
     if call.as_json:
         common.print_json(values)
     elif not call.quiet:

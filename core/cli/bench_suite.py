@@ -76,12 +76,14 @@ def _measured(
 
 def _report(summary: SuiteSummary, suite: Suite, call: BenchCall) -> None:
     """Write the files, and print what is wanted."""
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.evaluation import suite_report
     from taskodec.files.atomic import write_atomic
 
     values = common.finite(suite_report.as_json(summary))
     write_atomic(call.output / "suite.json", (json.dumps(values, indent=1) + "\n").encode())
     write_atomic(call.output / "suite.md", suite_report.markdown(summary, suite).encode())
+    write_run_page(call.output, call.settings)
     if call.as_json:
         common.print_json(values)
     elif not call.quiet:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from taskodec.evaluation.ablation_summary import CaseSummary
     from taskodec.evaluation.rows import Row
     from taskodec.evaluation.variants import Variants
-    from taskodec.settings.model import Settings
+    from taskodec.settings.model import Settings, TaskSettings
 
 __all__ = [
     "Images",
     "Jobs",
+    "JudgedBy",
     "Labels",
     "Only",
     "ReportOnly",
@@ -53,6 +54,12 @@ Jobs = Annotated[
 VariantFile = Annotated[
     Path | None, typer.Option("--variants", metavar="FILE.yaml", help="With --ttft: rows of your own.")
 ]
+JudgedBy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge", metavar="NAME={OPTIONS}", help="With --ttft: another network whose loss is measured; repeatable."
+    ),
+]
 Only = Annotated[str | None, typer.Option("--only", metavar="NAMES", help="With --ttft: these rows, with commas.")]
 ReportOnly = Annotated[bool, typer.Option("--report-only", help="With --ttft: measure nothing, sum up what is there.")]
 
@@ -71,6 +78,7 @@ class TTFTCall:
     plugins: Sequence[Path]
     resolve: Callable[[str, Sequence[str]], Settings]
     weights: Sequence[str] = ()
+    judges: Sequence[str] = ()
 
     def given(self) -> dict[str, object]:
         """The options, for an error where they do not apply."""
@@ -83,6 +91,7 @@ class TTFTCall:
             "--only": self.only,
             "--report-only": self.report_only,
             "--weights": self.weights,
+            "--judge": self.judges,
         }
 
     def read_variants(self) -> Variants:
@@ -118,6 +127,24 @@ class TTFTCall:
             found[name] = Path(path)
         return found
 
+    def judges_by_name(self) -> dict[str, TaskSettings]:
+        """What `NAME={task: TASK, OPTION: VALUE, …}` says; UsageError for what is not of that form."""
+        from taskodec.settings.layers import parse_override
+        from taskodec.settings.model import TaskSettings
+
+        found: dict[str, TaskSettings] = {}
+        for text in self.judges:
+            name = text.partition("=")[0].strip()
+            options = parse_override(text).get(name) if "=" in text else None
+            if not isinstance(options, dict) or name in found:
+                raise UsageError(
+                    f"--judge {text}: expected NAME={{task: TASK, OPTION: VALUE, …}}, such as "
+                    "'lite2={task: cls, network: efficientnet_lite2, loss: outputs}', and each name once"
+                )
+            task = options.pop("task", (self.tasks or ("cls",))[0])
+            found[name] = TaskSettings(name=task, options=options)
+        return found
+
 
 def bench_ttft(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | None) -> None:
     """Measure the variants for every codec and task; rows, ablation.md, .json and plots go to the output folder."""
@@ -132,6 +159,7 @@ def bench_ttft(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | None
         None if qualities is None else tuple(qualities),
         own.labels_by_task(),
         tuple(own.plugins),
+        tuple(own.judges_by_name().items()),
     )
     first = sorted(call.paths, key=lambda path: path.name)[: own.images]
     cases = make_cases(plan, own.resolve, call.registry, replace(call, paths=first).images())
@@ -161,6 +189,7 @@ def _summaries(cases: Sequence[Case], variants: Variants, call: BenchCall, own: 
 
 def _report(summaries: Sequence[CaseSummary], call: BenchCall) -> None:
     """Write the files, and print what is wanted."""
+    from taskodec.cli.run_pages import write_run_page
     from taskodec.evaluation import ablation_report
     from taskodec.files.atomic import write_atomic
 
@@ -168,6 +197,7 @@ def _report(summaries: Sequence[CaseSummary], call: BenchCall) -> None:
     write_atomic(call.output / "ablation.json", (json.dumps(values, indent=1) + "\n").encode())
     plots = ablation_report.plot(summaries, call.output)
     write_atomic(call.output / "ablation.md", ablation_report.markdown(summaries, plots).encode())
+    write_run_page(call.output, call.settings)
     if call.as_json:
         common.print_json(values)
     elif not call.quiet:

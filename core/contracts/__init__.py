@@ -8,6 +8,7 @@ from taskodec.contracts.adapter import Adapter
 from taskodec.contracts.codec import Codec, Side
 from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.contracts.export_parts import UNKNOWN_LICENCE, EncoderParts, ExportParts, Network
+from taskodec.contracts.findings import Findings, Found
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.contracts.joint_task import JointEvaluator, JointReference, JointTask, Part
 from taskodec.contracts.latents import Annealed, CodecOutput, Entropy, Latents, Quality, Rounding, total_bits
@@ -25,6 +26,8 @@ __all__ = [
     "Entropy",
     "Evaluator",
     "ExportParts",
+    "Findings",
+    "Found",
     "FunctionTask",
     "JointEvaluator",
     "JointReference",

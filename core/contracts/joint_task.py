@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class JointTask(Task):
         total = sum(part.share for part in flat)
         self.name = name
         self.parts = tuple(Part(part.label, part.task, part.share / total) for part in flat)
-        self.views = frozenset.intersection(*(frozenset(getattr(part.task, "views", ())) for part in self.parts))
+        self.views = _in_common([part.task.views for part in self.parts])
         self.mixed_precision = any(part.task.mixed_precision for part in self.parts)
 
     def prepare(self, x: Tensor) -> JointReference:
@@ -196,6 +196,14 @@ def most_detailed(pictures: Sequence[Tensor | None], x: Tensor) -> Tensor | None
 def labelled(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Figures by part as one, with the part's label before each name."""
     return {f"{label} {name}": value for label, own in figures.items() for name, value in own.items()}
+
+
+def _in_common(views: Sequence[Collection[str]]) -> Collection[str]:
+    """The views that all losses bear; what is no collection, for whoever checks it."""
+    for own in views:
+        if isinstance(own, str) or not isinstance(own, Collection):
+            return own
+    return [view for view in views[0] if all(view in own for own in views)]
 
 
 def _taken_apart(part: Part) -> list[Part]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from taskodec.contracts.codec import Codec
 from taskodec.contracts.evaluators import Evaluator, Record
+from taskodec.contracts.findings import Findings
 from taskodec.errors import UsageError
 
 __all__ = ["TASK_LOSS", "MeanEvaluator", "Task"]
@@ -28,6 +29,12 @@ class Task(ABC):
     """The registered name."""
     mixed_precision: bool = False
     """Whether its loss may be computed in bfloat16 while images are tuned: networks may, fine differences may not."""
+    views: Collection[str] = ()
+    """Which random views of a picture (`taskodec.settings.ttft.VIEWS`) the loss means the same of.
+
+    While an image is tuned, `loss` is then asked about such views of the decoded picture, against `prepare` of the same
+    views of the original. None by default: a loss that looks at pixels may mean something else of a blurred picture.
+    """
 
     @abstractmethod
     def prepare(self, x: Tensor) -> Any:
@@ -67,6 +74,13 @@ class Task(ABC):
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         """Figures to report beside the loss, by name; none by default."""
         return {}
+
+    def findings(self, x: Tensor) -> Findings | None:
+        """What the task finds in a picture (1, 3, H, W) in [0, 1], for people to look at (`taskodec report`).
+
+        None, by default, if it finds nothing that could be drawn; where its loss is steep is shown then.
+        """
+        return None
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         """What `taskodec eval` judges this task by over a set of images; by default the mean loss, without labels.

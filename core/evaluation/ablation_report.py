@@ -16,7 +16,7 @@ from taskodec.evaluation.deltas import Estimate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["as_json", "markdown", "plot", "print_tables"]
+__all__ = ["as_json", "markdown", "notes", "plot", "print_tables", "tables"]
 
 NOTES = (
     "cost: lmbda * task loss + bits per pixel of the file, on average over images and qualities; lmbda is the same for "
@@ -40,13 +40,13 @@ def as_json(summaries: Sequence[CaseSummary]) -> dict[str, Any]:
 
 def print_tables(summaries: Sequence[CaseSummary]) -> None:
     """The summaries on standard output."""
-    print_report(_tables(summaries), _notes(summaries))
+    print_report(tables(summaries), notes(summaries))
 
 
 def markdown(summaries: Sequence[CaseSummary], plots: Sequence[Path] = ()) -> str:
     """The summaries as Markdown, with the plots, and what each variant is."""
-    parts = ["# Ablation of test-time fine-tuning", *markdown_tables(_tables(summaries))]
-    parts.append("\n".join(f"- {note}" for note in _notes(summaries)))
+    parts = ["# Ablation of test-time fine-tuning", *markdown_tables(tables(summaries))]
+    parts.append("\n".join(f"- {note}" for note in notes(summaries)))
     parts += ["## Variants", "\n".join(f"- `{line.variant}`: {line.about}" for line in summaries[0].lines)]
     parts += [f"![{path.stem}]({path.name})" for path in plots if path.suffix == ".png"]
     return "\n\n".join(parts) + "\n"
@@ -63,11 +63,11 @@ def plot(summaries: Sequence[CaseSummary], folder: Path) -> list[Path]:
     return written
 
 
-def _tables(summaries: Sequence[CaseSummary]) -> list[Table]:
-    tables = [_overview(summaries)]
+def tables(summaries: Sequence[CaseSummary]) -> list[Table]:
+    found = [_overview(summaries)]
     for summary in summaries:
-        tables += [_costs(summary), _figures(summary), _rates(summary)]
-    return [table for table in tables if table.rows]
+        found += [_costs(summary), _figures(summary), _rates(summary)]
+    return [table for table in found if table.rows]
 
 
 def _overview(summaries: Sequence[CaseSummary]) -> Table:
@@ -205,28 +205,28 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def _notes(summaries: Sequence[CaseSummary]) -> list[str]:
+def notes(summaries: Sequence[CaseSummary]) -> list[str]:
     """What the tables mean, what was measured with, and what could not be compared."""
-    notes = list(NOTES)
+    said = list(NOTES)
     for summary in summaries:
         case = f"{summary.codec}, {summary.task}"
-        notes.append(f"{case}: {CLOCKS[summary.clock]}")
+        said.append(f"{case}: {CLOCKS[summary.clock]}")
         about = summary.about[summary.ours]
         adapter = f"adapter {about['adapter']}" if about["adapter"] else "no adapter"
-        notes.append(f"{case}: weights {about['codec_fingerprint']}, {adapter} in {summary.ours}")
+        said.append(f"{case}: weights {about['codec_fingerprint']}, {adapter} in {summary.ours}")
         weights = ", ".join(f"{weight:.4g} at {quality:g}" for quality, weight in summary.lmbda.items())
-        notes.append(f"{case}: lmbda {weights}")
-        notes += [f"{case}: {note}" for note in (*summary.notes, *about["notes"])]
+        said.append(f"{case}: lmbda {weights}")
+        said += [f"{case}: {note}" for note in (*summary.notes, *about["notes"])]
         if summary.left_out:
-            notes.append(f"{case}: not all rows of {summary.left_out} more images are measured yet: they are left out")
+            said.append(f"{case}: not all rows of {summary.left_out} more images are measured yet: they are left out")
         if any(each.changed for each in summary.comparisons):
-            notes.append(f"{case}: * of curves that did not ascend, by their isotonic regression over the rate")
+            said.append(f"{case}: * of curves that did not ascend, by their isotonic regression over the rate")
         problems: dict[str, list[str]] = {}
         for each in summary.comparisons:
             if each.rate.value is None:
                 problems.setdefault(each.rate.problem, []).append(f"{each.method} by {each.metric}")
-        notes += [f"{case}: no BD-rate, {problem} ({', '.join(of)})" for problem, of in problems.items()]
-    return notes
+        said += [f"{case}: no BD-rate, {problem} ({', '.join(of)})" for problem, of in problems.items()]
+    return said
 
 
 def _draw(axes: Axes, summary: CaseSummary) -> None:

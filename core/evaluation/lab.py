@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from taskodec.coding.streams import codec_fingerprint, quantize_quality
 from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Codec, JointTask, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
+from taskodec.evaluation.judge_losses import JudgeLosses
 from taskodec.evaluation.matrix import Judged
 from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.panel import Judge, Panel
@@ -54,6 +55,7 @@ class EvaluationPlan:
     plugins: tuple[Path, ...] = ()
     judge: TaskSettings | None = None
     panel: tuple[Judge, ...] = ()
+    judge_losses: tuple[tuple[str, TaskSettings], ...] = ()
 
 
 class Lab:
@@ -72,6 +74,9 @@ class Lab:
         self.task = self._load_task(settings.task)
         self.judge = self.task if plan.judge is None else self._load_task(plan.judge)
         self.evaluator = evaluator_of(self.judge, plan.labels)
+        if plan.judge_losses:
+            losses = {name: self._load_task(chosen) for name, chosen in plan.judge_losses}
+            self.evaluator = JudgeLosses(self.evaluator, losses)
         self.framing = Framing(**settings.data.model_dump())
         labels = self.evaluator.labels_version or digests_of(plan.labels)
         self._judged: dict[str, Any] = {"task": task_version(settings.task, registry), "labels": labels}
@@ -81,6 +86,8 @@ class Lab:
             self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = task_version(plan.judge, registry)
+        if plan.judge_losses:
+            self._judged["judge losses"] = {name: task_version(own, registry) for name, own in plan.judge_losses}
         self.panel = Panel(plan.panel, registry, self._load_task)
         if plan.panel:
             self._judged["judges"] = self.panel.versions()
@@ -163,17 +170,17 @@ class Lab:
         return None if settings is None else settings.task
 
     @in_clean_state
-    def measure(self, job: Job) -> Row:
-        """One row; errors say of what."""
+    def measure(self, job: Job, picture: IO[bytes] | None = None) -> Row:
+        """One row; errors say of what. `picture` is the image's file, where that is not on this machine."""
         what = job.method if job.quality is None else f"{job.method}, quality {job.quality:g}"
         try:
             with named("", TaskError, TaskodecError):  # anybody's task, evaluator or codec
-                return self._measure(job)
+                return self._measure(job, picture)
         except TaskodecError as error:
             raise type(error)(f"{what}, {job.source.path}: {error}") from error
 
-    def _measure(self, job: Job) -> Row:
-        x, reference, others = self._original(job.source)
+    def _measure(self, job: Job, picture: IO[bytes] | None) -> Row:
+        x, reference, others = self._original(job.source, picture)
         sent = self.way(job.method, job.quality).send(x)
         loss, record = self._judge(job.source.path.name, sent.x_hat, x, reference)
         return Row(
@@ -192,10 +199,10 @@ class Lab:
         )
 
     @torch.no_grad()
-    def _original(self, source: Source) -> tuple[Tensor, Any, Mapping[str, Any]]:
+    def _original(self, source: Source, picture: IO[bytes] | None) -> tuple[Tensor, Any, Mapping[str, Any]]:
         """An image, what the task's loss and those of judges need to know of it; kept until another is asked for."""
         if self._last is None or self._last[0] != source:
-            x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
+            x = self.framing.load(picture or source.path, self.plan.settings.limits.max_pixels).to(self.device)
             self._last = (source, x, self._prepared(x), self.panel.references(x))
         return self._last[1:]
 

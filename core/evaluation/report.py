@@ -17,7 +17,7 @@ from taskodec.evaluation.summary import EvaluationSummary, MethodPoint
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["as_json", "markdown", "plot", "print_tables"]
+__all__ = ["as_json", "markdown", "notes", "plot", "print_tables", "tables"]
 
 BD_NOTE = (
     "BD-rate: bits more (+) or fewer (-) than the anchor for the same figure. BD-metric: how much higher the figure is "
@@ -41,13 +41,13 @@ def as_json(summary: EvaluationSummary) -> dict[str, Any]:
 
 def print_tables(summary: EvaluationSummary) -> None:
     """The summary on standard output."""
-    print_report(_tables(summary), _notes(summary))
+    print_report(tables(summary), notes(summary))
 
 
 def markdown(summary: EvaluationSummary, plots: Sequence[Path] = ()) -> str:
     """The summary as Markdown, with the plots in it."""
-    parts = [f"# Evaluation of {summary.task}", *markdown_tables(_tables(summary))]
-    parts.append("\n".join(f"- {note}" for note in _notes(summary)))
+    parts = [f"# Evaluation of {summary.task}", *markdown_tables(tables(summary))]
+    parts.append("\n".join(f"- {note}" for note in notes(summary)))
     parts += [f"![{path.stem}]({path.name})" for path in plots if path.suffix == ".png"]
     return "\n\n".join(parts) + "\n"
 
@@ -62,7 +62,7 @@ def plot(summary: EvaluationSummary, folder: Path) -> list[Path]:
     return written
 
 
-def _tables(summary: EvaluationSummary) -> list[Table]:
+def tables(summary: EvaluationSummary) -> list[Table]:
     metrics = [f"{metric}{'' if better else ' (low is good)'}" for metric, better in summary.metrics.items()]
     rates = Table(
         f"{summary.task} over {summary.images} image{'s' * (summary.images != 1)}",
@@ -119,19 +119,19 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else f"{value:{form}}{unit}"
 
 
-def _notes(summary: EvaluationSummary) -> list[str]:
+def notes(summary: EvaluationSummary) -> list[str]:
     """What the tables mean, and everything that could not be compared; equal remarks become one."""
-    notes = [_about(method, about) for method, about in summary.about.items() if about]
-    notes += [BD_NOTE, BEST_NOTE] * bool(summary.comparisons) + [CHANGE_NOTE] * bool(summary.changes)
-    notes += judge_notes(summary.judged) if summary.judged else []
+    said = [_about(method, about) for method, about in summary.about.items() if about]
+    said += [BD_NOTE, BEST_NOTE] * bool(summary.comparisons) + [CHANGE_NOTE] * bool(summary.changes)
+    said += judge_notes(summary.judged) if summary.judged else []
     if summary.left_out:
-        notes.append(f"{summary.left_out} images left out: not all of their rows are measured yet")
+        said.append(f"{summary.left_out} images left out: not all of their rows are measured yet")
     remarks: dict[str, list[str]] = {}
     for each in summary.comparisons:
         pair = f"{each.method} against {each.anchor} by {each.metric}"
         for remark in _remarks(each, summary.resamples):
             remarks.setdefault(remark, []).append(pair)
-    return notes + [f"{remark} ({', '.join(pairs)})" for remark, pairs in remarks.items()]
+    return said + [f"{remark} ({', '.join(pairs)})" for remark, pairs in remarks.items()]
 
 
 def _remarks(each: Comparison, resamples: int) -> list[str]:

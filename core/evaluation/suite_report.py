@@ -8,7 +8,7 @@ from typing import Any
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.suite import GAIN, Suite, SuiteResult, SuiteSummary
 
-__all__ = ["as_json", "markdown", "print_tables"]
+__all__ = ["as_json", "markdown", "print_tables", "table"]
 
 HEADER = (
     "loss",
@@ -33,18 +33,18 @@ def as_json(summary: SuiteSummary) -> dict[str, Any]:
 
 def print_tables(summary: SuiteSummary, suite: Suite) -> None:
     """The summary on standard output."""
-    print_report([_table(summary)], _notes(summary, suite))
+    print_report([table(summary)], _notes(summary, suite))
 
 
 def markdown(summary: SuiteSummary, suite: Suite) -> str:
     """The summary as Markdown, with the settings of the grid."""
-    parts = ["# One way to tune, and a suite of losses", *markdown_tables([_table(summary)])]
+    parts = ["# One way to tune, and a suite of losses", *markdown_tables([table(summary)])]
     parts.append("\n".join(f"- {note}" for note in _notes(summary, suite)))
     parts += ["## Settings", "\n".join(f"- `{v.name}`: {v.about}" for v in suite.variants.variants)]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(summary: SuiteSummary) -> Table:
+def table(summary: SuiteSummary) -> Table:
     rows = [_row(result) for result in summary.results]
     missed, worse = (str(sum(getattr(r, name) for r in summary.results)) for name in ("missed", "worse"))
     total = (f"{summary.of_untuned:.3f}", "", f"{summary.of_grid:.3f}, worst {summary.worst:.3f}")

@@ -18,7 +18,7 @@ try:
 except ImportError:  # pragma: no cover - of systems other than POSIX, which have no such locks
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "clean_leftovers", "pointer_to", "read_limited", "write_atomic"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "AtomicFile", "clean_leftovers", "pointer_to", "read_limited", "write_atomic"]
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "AVIF": (".avif",),
@@ -83,28 +83,51 @@ def read_limited(path: Path, limit: int) -> bytes:
     return data
 
 
+class AtomicFile:
+    """A file that is written beside its place, and is there when `commit` has moved it; else `discard` removes it.
+
+    OSError for what the system refuses, TaskodecError for a place that no file can have.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_file():
+            raise TaskodecError(f"cannot write {path}: it exists and is not a regular file")
+        self.path = path
+        self._target = Path(os.path.realpath(path))  # through a link: its target is replaced, not the link
+        self._temporary = self._target.with_name(f".{uuid4().hex}.tmp")
+        self.file = _locked(self._temporary)
+
+    def commit(self) -> None:
+        """Move it to its place."""
+        self.file.flush()
+        os.fsync(self.file.fileno())  # a disk that is full may say so only now
+        if fcntl is None:  # pragma: no cover - where open files cannot be moved
+            self.file.close()
+        self._temporary.replace(self._target)
+        self.file.close()
+
+    def discard(self) -> None:
+        """Remove what is not in its place; nothing after `commit`."""
+        with contextlib.suppress(OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):  # it is gone when all went well, as is its folder at times
+            self._temporary.unlink()
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` beside `path` and move it into place; a failure leaves no partial file.
 
     A TaskodecError names the path when it cannot be written.
     """
-    target = Path(os.path.realpath(path))  # through a link: its target is replaced, not the link
-    temporary = target.with_name(f".{uuid4().hex}.tmp")
     try:
-        if path.exists() and not path.is_file():
-            raise TaskodecError(f"cannot write {path}: it exists and is not a regular file")
-        with _locked(temporary) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # a disk that is full may say so only now
-            if fcntl is None:  # pragma: no cover - where open files cannot be moved
-                file.close()
-            temporary.replace(target)
+        made = AtomicFile(path)
+        try:
+            made.file.write(data)
+            made.commit()
+        finally:
+            made.discard()
     except OSError as error:
         raise TaskodecError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is gone when all went well, as is its folder at times
-            temporary.unlink()
 
 
 def clean_leftovers(folder: Path) -> None:

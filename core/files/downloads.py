@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from filelock import FileLock
 from taskodec.errors import SettingsError, WeightsError
 
 __all__ = ["LONGEST", "DownloadOptions", "Received", "download", "mirrored", "sha256_of"]
+
+log = logging.getLogger(__name__)
 
 CHUNK = 2**18
 FIRST_WAIT = 1.0
@@ -106,12 +109,15 @@ def download(
             return sha256_of(target)
         partial = _Partial(target.with_name(f"{target.name}.part"), bool(sha256))
         for url in urls:
+            log.info("downloading %s to %s", url, target)
             try:
                 digest = _whole(url, partial, sha256, options, received)
             except (OSError, http.client.HTTPException, WeightsError, ValueError) as error:
                 failures.append(f"{url}: {_reason(error)}")
+                log.info("failed, %s", failures[-1])
                 continue
             partial.path.replace(target)
+            log.info("downloaded %s, SHA-256 %s", target, digest)
             partial.forget()
             return digest
     raise WeightsError("; ".join(failures))
@@ -176,6 +182,9 @@ def _arrive(url: str, partial: _Partial, options: DownloadOptions, received: Rec
                 partial.forget()
             elif not _passes(error) or attempt == options.attempts - 1:
                 raise
+            log.info(
+                "attempt %d of %d ended: %s; %d bytes are here", attempt + 1, options.attempts, error, partial.size
+            )
     raise ConnectionError("the server offers parts that it does not have")
 
 
@@ -188,6 +197,7 @@ def _read(url: str, partial: _Partial, timeout: float, received: Received | None
             if not str(response.headers.get("Content-Range", "")).startswith(f"bytes {start}-"):
                 partial.forget()
                 raise ConnectionError("the server sent another part than it was asked for")
+        log.debug("HTTP %s from %s, from byte %d", response.status, url, start)
         partial.remember(response)
         length = response.headers.get("Content-Length")
         total = None if length is None else start + int(length)

@@ -1,13 +1,17 @@
-"""JSON from files of anyone's making, read strictly. No torch, no pydantic: exported decoders read manifests so."""
+"""JSON from files of anyone's making, read strictly, and values that JSON can say.
+
+No torch, no pydantic: exported decoders read manifests so.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "parse_json"]
+__all__ = ["MAX_DEPTH", "finite", "parse_json"]
 
 MAX_DEPTH = 32
 """Lists and objects within each other; what taskodec writes has at most six."""
@@ -29,6 +33,15 @@ def parse_json(data: bytes | str, depth: int | None = MAX_DEPTH, *, constants: b
     if depth is not None:
         _check_depth(value, depth)
     return value
+
+
+def finite(value: Any) -> Any:
+    """The value with None for NaN and infinities, which JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

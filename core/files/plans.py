@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,19 @@ from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import clean_leftovers
 from taskodec.files.inputs import STANDARD, argument
 
-__all__ = ["Job", "Settled", "check_choice", "expand", "make_folder", "plan", "settle"]
+__all__ = [
+    "Job",
+    "Settled",
+    "check_choice",
+    "check_replaceable",
+    "check_standard",
+    "expand",
+    "how_to_go_on",
+    "make_folder",
+    "plan",
+    "settle",
+    "writable_folder",
+]
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ def plan(inputs: Sequence[Path], output: str | None, suffix: str, *, suffixes: f
     beside inputs. `-` is standard input, or standard output.
     """
     out = argument(output) if output else None
-    _check_standard(inputs, out, output)
+    check_standard(inputs, out, output)
     sources = [file for path in inputs for file in expand(path, suffixes)]
     alone = _is_alone(inputs)
     folder = str(output).endswith(("/", os.sep))
@@ -62,6 +74,8 @@ def settle(jobs: Sequence[Job], flaw: Callable[[Path], str], *, force: bool, ski
     the folders of the outputs is removed.
     """
     check_choice(force, skip_existing)
+    targets = [job.target for job in jobs if job.target != STANDARD]
+    check_replaceable(targets)
     existing = [job for job in jobs if job.target != STANDARD and job.target.is_file()]
     if existing and not (force or skip_existing):
         named = ", ".join(str(job.target) for job in existing[:3])
@@ -77,6 +91,19 @@ def settle(jobs: Sequence[Job], flaw: Callable[[Path], str], *, force: bool, ski
     kept = [job for job, found in flaws.items() if not found]
     notes = [f"{job.target} is not whole ({found}): it is made anew" for job, found in flaws.items() if found]
     return Settled([job for job in jobs if job not in set(kept)], kept, notes)
+
+
+def check_replaceable(targets: Iterable[Path]) -> None:
+    """UsageError for outputs that are there and are no files: folders, devices, pipes."""
+    if special := [str(target) for target in targets if target.exists() and not target.is_file()]:
+        raise UsageError(f"{', '.join(special)}: no regular file; give a file, or -o - for standard output")
+
+
+def how_to_go_on(many: bool, *, force: bool, skip_existing: bool) -> str:
+    """What to add where a run of `many` inputs was stopped; nothing with `force`: outputs may be of an earlier call."""
+    if force or not many:
+        return ""
+    return "; the same call goes on" if skip_existing else "; the same call with --skip-existing makes the rest"
 
 
 def check_choice(force: bool, skip_existing: bool) -> None:
@@ -104,9 +131,12 @@ def expand(path: Path, suffixes: frozenset[str]) -> list[Path]:
 
 def make_folder(job: Job) -> None:
     """The folder that a job writes to; TaskodecError when nothing can be written there."""
-    if job.target == STANDARD:
-        return
-    folder = job.target.parent
+    if job.target != STANDARD:
+        writable_folder(job.target.parent)
+
+
+def writable_folder(folder: Path) -> None:
+    """Make a folder; TaskodecError when nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,7 +150,7 @@ def _is_alone(inputs: Sequence[Path]) -> bool:
     return len(inputs) == 1 and (inputs[0] == STANDARD or not inputs[0].is_dir())
 
 
-def _check_standard(inputs: Sequence[Path], out: Path | None, output: str | None) -> None:
+def check_standard(inputs: Sequence[Path], out: Path | None, output: str | None) -> None:
     """Refuse what standard input and output cannot be."""
     if inputs.count(STANDARD) > 1:
         raise UsageError("- is standard input, which can be read once: name it once")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from taskodec.files.downloads import DownloadOptions, Received, download, mirror
 from taskodec.files.inputs import expand_home
 
 __all__ = ["CHECKPOINT", "LOCAL", "WeightsFile", "WeightsState", "cache_folder", "check_online"]
+
+log = logging.getLogger(__name__)
 
 LOCAL = "give its path with task.options.weights=PATH"
 CHECKPOINT = "give its path with codec.checkpoint=FILE"
@@ -74,10 +77,11 @@ class WeightsFile:
         if given is not None:
             return _existing(expand_home(given))
         if (packaged := self._packaged()) is not None:
+            log.info("weights of %s: in a package, %s", self.name, packaged)
             return packaged
         if not self.cached.is_file():
             return self.fetch(offline=offline)
-        self.verify()
+        log.info("weights of %s: %s, SHA-256 %s", self.name, self.cached, self.verify())
         return self.cached
 
     def located(self) -> Path | None:
@@ -180,7 +184,7 @@ def cache_folder() -> Path:
         hub = sys.modules["torch.hub"].get_dir()
     else:
         cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        hub = f"{os.environ.get('TORCH_HOME', f'{cache}/torch')}/hub"
+        hub = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")) / "hub"
     try:
         return expand_home(hub) / "checkpoints"
     except UsageError as error:

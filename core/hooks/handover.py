@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import RLock
@@ -85,8 +85,17 @@ def check_task(name: str, what: object) -> None:
         raise TaskError(f"task {name!r}: the class {what.__name__} is not a subclass of taskodec.Task")
 
 
-def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | None = None) -> Task:
-    """A `Task` from a function `loss(x_hat, x)`, an instance, or a class that takes `options`."""
+def make_task(
+    name: str,
+    what: Any,
+    options: Mapping[str, Any],
+    lmbda: float | None = None,
+    views: Collection[str] | None = None,
+) -> Task:
+    """A `Task` from a function `loss(x_hat, x)`, an instance, or a class that takes `options`.
+
+    `lmbda` and `views` are for functions only.
+    """
     from taskodec.contracts import Task
     from taskodec.contracts.function_task import FunctionTask
 
@@ -101,7 +110,7 @@ def make_task(name: str, what: Any, options: Mapping[str, Any], lmbda: float | N
         return task
     if options:
         raise UsageError(f"task {name!r} takes no options, found: {', '.join(options)}")
-    return what if isinstance(what, Task) else FunctionTask(name, what, lmbda)
+    return what if isinstance(what, Task) else FunctionTask(name, what, lmbda, views)
 
 
 def joint_task(

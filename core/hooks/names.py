@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from taskodec.console.terminal import shown
 from taskodec.errors import PluginError
 
 __all__ = ["check_name", "nearest"]
@@ -16,7 +17,9 @@ _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def check_name(kind: str, name: object, owner: str) -> None:
     """A PluginError unless `name` can stand in a configuration, on the command line and, for codecs, in a stream."""
     if not isinstance(name, str) or not _VALID.fullmatch(name) or name.endswith(".py"):
-        raise PluginError(f"{owner}: {kind} name {name!r} is not valid; use up to 64 letters, digits, and . _ - inside")
+        raise PluginError(
+            f"{owner}: {kind} name {shown(name)} is not valid; use up to 64 letters, digits, and . _ - inside"
+        )
     if kind == "codec" and name != name.lower():
         raise PluginError(f"{owner}: codec name {name!r} is not valid; streams carry it, use lower-case letters")
 

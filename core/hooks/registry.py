@@ -8,7 +8,8 @@ skipped; a file or a call that is wrong raises.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from itertools import count
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from taskodec.contracts import Adapter, Codec, Task
 
 __all__ = ["BUILTINS", "Registry", "Shelf", "default_registry", "register_adapter", "register_codec", "register_task"]
+
+log = logging.getLogger(__name__)
 
 GROUP = "taskodec"
 
@@ -80,6 +83,7 @@ class Registry:
                 raise
             for shelf, spec in found:
                 shelf.add(spec, name)
+            log.debug("plugin %s: %s", name, ", ".join(spec.name for shelf, spec in found if shelf is not self.weights))
 
     def has(self, hook: str, name: str) -> bool:
         """Whether this name is registered, by whatever plugin, through this hook."""
@@ -134,6 +138,7 @@ class Registry:
             self._register(plugin, name)
         except PluginError as error:
             self.failures[name] = str(error).removeprefix(f"{name}: ")
+            log.info("plugin %s is left out: %s", name, self.failures[name])
 
     @property
     def _shelves(self) -> Mapping[str, Shelf[Any]]:
@@ -186,16 +191,22 @@ def _default() -> Registry:
 
 
 def register_task(
-    name: str, loss: Callable[[Tensor, Tensor], Tensor] | Task | type[Task], lmbda: float | None = None
+    name: str,
+    loss: Callable[[Tensor, Tensor], Tensor] | Task | type[Task],
+    lmbda: float | None = None,
+    *,
+    views: Collection[str] | None = None,
 ) -> None:
     """Add a task for the rest of this process.
 
     `loss` is any differentiable function `loss(x_hat, x)` of two (1, 3, H, W) images in [0, 1] that returns a
     scalar, or a `Task` or a subclass of it. `lmbda` weighs a function's loss against bits per pixel; without
-    it the tuning engine finds one. PluginError when the name is taken, TaskError when `loss` cannot be called.
+    it the tuning engine finds one. `views` are the random views of pictures that a function's loss means the same of,
+    as in `Task.views`; without them the function's own attribute `views`, or none. PluginError when the name is taken,
+    TaskError when `loss` cannot be called.
     """
     check_task(name, loss)
-    load = partial(_load_task, name, loss, lmbda)
+    load = partial(_load_task, name, loss, lmbda, views)
     _at_run_time("register_tasks", TaskSpec(name, load, "registered at run time"), loss)
 
 
@@ -235,5 +246,5 @@ def _at_run_time(hook: str, spec: CodecSpec | AdapterSpec | TaskSpec, what: obje
     default_registry().register(Call(hook, spec), f"{where} (run time, {next(_calls)})")
 
 
-def _load_task(name: str, what: object, lmbda: float | None, **options: Any) -> Task:
-    return make_task(name, what, options, lmbda)
+def _load_task(name: str, what: object, lmbda: float | None, views: Collection[str] | None, **options: Any) -> Task:
+    return make_task(name, what, options, lmbda, views)

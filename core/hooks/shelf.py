@@ -97,5 +97,6 @@ class Shelf(Mapping[str, SpecT], Generic[SpecT]):
 
     def _find(self, name: str) -> tuple[SpecT, str]:
         if name not in self._entries:
-            raise UsageError(f"unknown {self.kind} {name!r}{nearest(name, self)}; valid: {', '.join(self) or 'none'}")
+            meant = nearest(name, self)
+            raise UsageError(f"unknown {self.kind} {shown(name)}{meant}; valid: {', '.join(self) or 'none'}")
         return self._entries[name]

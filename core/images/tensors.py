@@ -6,6 +6,7 @@ back (`crop_to`). What cannot be kept, such as an alpha channel, is said in `Loa
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +31,15 @@ __all__ = [
     "LoadedImage",
     "check_writable",
     "crop_to",
+    "encode_image",
     "load_image",
     "pad_to",
     "save_image",
     "to_8bit",
     "to_pil",
 ]
+
+log = logging.getLogger(__name__)
 
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any] | Tensor
 
@@ -68,6 +72,7 @@ def load_image(source: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedIma
     """
     rgb, notes = _read(source, max_pixels)
     x = torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None]  # (H, W, 3) -> (1, 3, H, W)
+    log.debug("read a picture of %dx%d pixels%s", rgb.shape[1], rgb.shape[0], "".join(f"; {note}" for note in notes))
     return LoadedImage(x, notes)
 
 
@@ -112,8 +117,13 @@ def save_image(image: Tensor | Image.Image, path: str | os.PathLike[str]) -> Non
     pictures that the format cannot hold: WebP takes 16383 pixels a side, JPEG 65500.
     """
     target = Path(path)
-    form, options = _SAVE[check_writable(target)]
-    write_atomic(target, encode_picture(to_pil(image) if isinstance(image, Tensor) else image, form, **options))
+    write_atomic(target, encode_image(image, target))
+
+
+def encode_image(image: Tensor | Image.Image, name: Path) -> bytes:
+    """The file of a picture in the format that the suffix of a name stands for; UsageError as for `save_image`."""
+    form, options = _SAVE[check_writable(name)]
+    return encode_picture(to_pil(image) if isinstance(image, Tensor) else image, form, **options)
 
 
 def _read(source: ImageInput, max_pixels: int) -> Pixels:

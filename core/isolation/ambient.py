@@ -97,6 +97,7 @@ class _Process:
 
     `inside` counts the blocks of each thread that computes, `turn` is the thread that has to be alone because its
     caller had set switches, and `guests` counts the blocks of anybody's code, which may have set some for a moment.
+    `found` is how the switches were when the first thread came in: what computes the same need not read the same.
     """
 
     def __init__(self) -> None:
@@ -108,12 +109,13 @@ class _Process:
         self.inside: dict[int, int] = {}
         self.turn: int | None = None
         self.guests = 0
+        self.found: Mapping[Switch, Any] = {}
 
     @contextmanager
     def plain(self) -> Iterator[None]:
         me = get_ident()
         with self.changed:
-            callers = _make_plain() if me in self.inside else self._enter(me)
+            callers = _not_plain(_make_plain()) if me in self.inside else self._enter(me)
             self.inside[me] = self.inside.get(me, 0) + 1
         try:
             yield
@@ -127,7 +129,10 @@ class _Process:
     def _enter(self, me: int) -> Mapping[Switch, Any]:
         """Wait for the turn, and make the switches plain; those that were not."""
         self.changed.wait_for(lambda: self.turn is None and not (self.guests and _set_ones()))
-        callers = _make_plain()
+        found = _make_plain()
+        if not self.inside:
+            self.found = found
+        callers = _not_plain(found)
         if callers:  # from here on plain for those inside as well, who leave before they are set again
             self.turn = me
             try:
@@ -140,8 +145,7 @@ class _Process:
     def _leave(self, me: int, callers: Mapping[Switch, Any]) -> None:
         """Set the caller's switches again, and let others have the turn once this thread is out."""
         _make_plain()  # whatever a plugin has set inside
-        for switch, value in reversed(list(callers.items())):
-            switch.write(value)
+        _set({**({} if self.inside else self.found), **callers})
         if me not in self.inside and self.turn == me:
             self.turn = None
         self.changed.notify_all()
@@ -158,26 +162,34 @@ class _Process:
                 self.guests -= 1
                 if not before:
                     _make_plain()
-                for switch, value in before.items():
-                    if switch.read() != value:
-                        switch.write(value)
+                _set(before)
                 self.changed.notify_all()
 
 
 def _set_ones() -> dict[Switch, Any]:
     """Values of the switches that are not plain."""
-    found = {switch: switch.read() for switch in process_switches()}
-    return {switch: value for switch, value in found.items() if not switch.is_plain(value)}
+    return _not_plain({switch: switch.read() for switch in process_switches()})
+
+
+def _not_plain(values: Mapping[Switch, Any]) -> dict[Switch, Any]:
+    return {switch: value for switch, value in values.items() if not switch.is_plain(value)}
 
 
 def _make_plain() -> dict[Switch, Any]:
-    """Make all switches plain; the values of those that were not."""
+    """Make all switches plain; their values before."""
     before = {}
     for switch in process_switches():  # one after the other: some cannot be read before another one is plain
-        if not switch.is_plain(value := switch.read()):
-            before[switch] = value
+        before[switch] = switch.read()
+        if not switch.is_plain(before[switch]):
             switch.write(switch.plain)
     return before
+
+
+def _set(values: Mapping[Switch, Any]) -> None:
+    """Set what differs, last first: to write the precision of float32 products changes what each backend's reads."""
+    for switch in reversed(process_switches()):
+        if switch in values and switch.read() != values[switch]:
+            switch.write(values[switch])
 
 
 _process = _Process()

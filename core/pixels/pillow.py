@@ -22,7 +22,17 @@ from taskodec.pixels.bare_files import without_metadata
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Opened", "check_size", "decode_file", "encode_picture", "open_picture", "picture_size", "reading", "warned"]
+__all__ = [
+    "Opened",
+    "check_size",
+    "decode_file",
+    "encode_picture",
+    "open_picture",
+    "opened_size",
+    "picture_size",
+    "reading",
+    "warned",
+]
 
 T = TypeVar("T")
 
@@ -124,9 +134,14 @@ def picture_size(path: Path) -> tuple[int, int]:
     """
     try:
         with path.open("rb") as file:
-            return decode_file(file, str(path), sys.maxsize, lambda opened: opened.image.size)[0]
+            return opened_size(file, str(path))
     except OSError as error:
         raise ImageError(f"cannot open {path}: {error.strerror or error}") from error
+
+
+def opened_size(file: IO[bytes], name: str) -> tuple[int, int]:
+    """The same of an open file."""
+    return decode_file(file, name, sys.maxsize, lambda opened: opened.image.size)[0]
 
 
 def encode_picture(image: Image.Image, form: str, **options: Any) -> bytes:

@@ -29,7 +29,7 @@ from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument, cannot_read, most_bytes, read_input
 from taskodec.files.outputs import Write, results_to
-from taskodec.files.plans import Job, check_choice, make_folder, plan, settle
+from taskodec.files.plans import Job, Settled, check_choice, how_to_go_on, make_folder, plan, settle
 from taskodec.pixels.reading import read_image, require_pillow
 from taskodec.pixels.whole import flaw
 from taskodec.runtime.decoder import CPU, TILE, Decoder, Encoder
@@ -126,7 +126,7 @@ def _run(
     with results_to([job.target for job in jobs]) as write:
         for job in batch.kept:
             _show({"input": str(job.source), "output": str(job.target), "skipped": True}, chosen.json)
-        failed = _do(batch.todo, lambda job: _report(work, job, write), chosen)
+        failed = _do(batch, lambda job: _report(work, job, write), chosen)
     if batch.kept:
         print(f"{len(batch.kept)} of {len(jobs)} inputs skipped: their outputs are there", file=sys.stderr)
     if failed and len(jobs) > 1:
@@ -134,19 +134,20 @@ def _run(
     sys.exit(1 if failed else 0)
 
 
-def _do(jobs: Sequence[Job], report: Callable[[Job], dict[str, Any]], chosen: argparse.Namespace) -> list[str]:
+def _do(batch: Settled, report: Callable[[Job], dict[str, Any]], chosen: argparse.Namespace) -> list[str]:
     """Do the jobs and show what becomes of them; the inputs that failed."""
-    failed, done = [], 0
-    with ThreadPoolExecutor(min(chosen.jobs, max(1, len(jobs)))) as pool:
+    failed, done = [], len(batch.kept)
+    jobs = [*batch.kept, *batch.todo]
+    with ThreadPoolExecutor(min(chosen.jobs, len(jobs))) as pool:
         try:
-            for found in pool.map(report, jobs):
+            for found in pool.map(report, batch.todo):
                 done += 1
                 if not _show(found, chosen.json):
                     failed.append(found["input"])
         except BaseException as error:
             pool.shutdown(cancel_futures=True)  # those under way are finished
             if isinstance(error, KeyboardInterrupt):
-                rest = "; the same call with --skip-existing makes the rest" if len(jobs) > 1 else ""
+                rest = how_to_go_on(len(jobs) > 1, force=chosen.force, skip_existing=chosen.skip_existing)
                 said = f"stopped; {done - len(failed)} of {len(jobs)} inputs done{rest}"
                 raise Stopped(said, exit_code(error) - SIGNALLED) from error
             raise

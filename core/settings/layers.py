@@ -131,7 +131,7 @@ def preset(kind: str, name: str, *, needed: bool = False) -> dict[str, Any]:
         file = resources.files("taskodec.configs").joinpath(kind, f"{name}.yaml")
         return _as_mapping(parse_yaml(file.read_text(encoding="utf-8"), file.name), file.name)
     if needed:
-        raise SettingsError(f"unknown {kind} preset {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}")
+        raise SettingsError(f"unknown {kind} preset {shown(name)}{nearest(name, valid)}; valid: {', '.join(valid)}")
     return {}
 
 

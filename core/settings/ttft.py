@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 
-__all__ = ["PhaseSettings", "TTFTSettings"]
+__all__ = ["VIEWS", "PhaseSettings", "TTFTSettings", "View"]
 
+
+View = Literal["scale", "shift", "flip", "noise"]
+
+VIEWS: tuple[View, ...] = get_args(View)
+"""Kinds of random views of a picture."""
 
 Share = Annotated[Number, Field(ge=0, lt=1)]
 
@@ -64,6 +69,12 @@ class TTFTSettings(Model):
     `start` says where latents begin: at those of the picture, or, with `seen` and if that is cheaper, of the picture
     without the detail that the task cannot see.
 
+    `views` has the task see, at every step, another random view of the decoded picture in place of the picture itself,
+    so that networks which the file was not made for find in it what they should: of all kinds that the task bears
+    (`Task.views`), or of some of them. For tasks that bear some, `fidelity` is a share of the codec's own trade-off for
+    mean square error in what steps lower. With `views: false` there is neither. What is sent is judged by the picture
+    itself and the task alone.
+
     The rest are the differences to the published algorithm (Park et al., CVPR 2025), which `paper` sets otherwise:
     `singular_values` says what of them travels, their change at a signalled step, or themselves under the published
     prior; `adapter_rate` whether their bits are in the loss; `adapter_rounding` whether they are rounded while they
@@ -86,6 +97,8 @@ class TTFTSettings(Model):
     min_gain_per_second: Annotated[Number, Field(ge=0)] = 0.0
     patch: Size | None = None
     start: Literal["seen", "picture"] = "seen"
+    views: bool | tuple[View, ...] = True
+    fidelity: Annotated[Number, Field(ge=0)] = 0.1
     singular_values: Literal["change", "absolute"] = "change"
     adapter_rate: bool = True
     adapter_rounding: Literal["ste", "after"] = "ste"
@@ -96,6 +109,11 @@ class TTFTSettings(Model):
     bf16: bool | Literal["auto"] = "auto"
     checkpoint: bool | Literal["auto"] = "auto"
     compile: bool = False
+
+    @property
+    def seen_views(self) -> tuple[View, ...] | None:
+        """The kinds of views that tasks are shown, if they bear them; None where all is turned off."""
+        return self.views if isinstance(self.views, tuple) else VIEWS if self.views else None
 
     @field_validator("search")
     @classmethod

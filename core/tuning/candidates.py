@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,17 +31,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Candidates"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A stream that could be sent, with what it truly costs."""
+    """A stream that could be sent, with what it truly costs; `latents` are those that it was written from."""
 
     name: str
-    coded: Coded
-    x_hat: Tensor
+    coded: Coded = field(repr=False)
+    x_hat: Tensor = field(repr=False)
     loss: float
     bpp: float
     cost: float
+    latents: Latents = field(repr=False)
+    quality: float
 
 
 class Candidates:
@@ -66,14 +71,19 @@ class Candidates:
         codec, adapter = subject.codec, subject.adapter
         self.writer = StreamWriter(codec, adapter, subject.quality, subject.size, metadata, fingerprint)
 
-    @torch.no_grad()
     def one(self, name: str, latents: Latents, delta: Travelling | None = None) -> Candidate:
         """Write the stream, decode its picture, and say what it costs."""
         with self.budget.timed("stream"):
-            coded = self.writer.write(latents, delta)
-            x_hat, loss = self._decoded(coded.y_hat, coded.delta)
+            return self.judged(name, latents, self.writer.write(latents, delta))
+
+    @torch.no_grad()
+    def judged(self, name: str, latents: Latents, coded: Coded) -> Candidate:
+        """Decode the picture of these latents' stream, and say what it costs."""
+        x_hat, loss = self._decoded(coded.y_hat, coded.delta)
         bpp = 8 * len(coded.stream) / self.subject.pixels
-        return Candidate(name, coded, x_hat, loss, bpp, self.subject.lmbda * loss + bpp)
+        cost = self.subject.lmbda * loss + bpp
+        log.info("%s: %d bytes, %.4f bpp, loss %.5g, cost %.5g", name, len(coded.stream), bpp, loss, cost)
+        return Candidate(name, coded, x_hat, loss, bpp, cost, latents, self.subject.quality)
 
     def cheapest(self, name: str, point: Point) -> Candidate:
         """The cheapest stream that a tuned state can become, with its singular values or, unless told so, without."""

@@ -9,27 +9,40 @@ __all__ = ["why_untuned"]
 LITTLE, MUCH = 0.02, 0.98
 """Shares of the cost below and above which its other part is next to nothing."""
 
+FROM_THE_CODEC = "try --adapter svd-lora, which starts at the codec itself, or more steps (--preset thorough)"
+OTHER_STEPS = "try more steps (--preset thorough), or steps a fifth as large (lr_latents and lr_z of ttft.phases)"
+
 
 def why_untuned(tuned: Tuned, wanted: int) -> str | None:
     """Why no tuned stream is sent, and what to try; None if one is, or `wanted` no step."""
     if not wanted or tuned.best.name not in ("untuned", "plain"):
         return None
+    sent = "the codec's own, without the adapter," if tuned.best.name == "plain" else "the untuned one"
+    said = f"no tuned file was cheaper than {sent} that is sent, in {tuned.steps} of {wanted} steps{_margin(tuned)}"
+    why, advice = _reason(tuned)
+    return f"{said}, because {why}; {advice}"
+
+
+def _margin(tuned: Tuned) -> str:
+    """How much dearer the best tuned file was, if there was one."""
+    if not (tuned.best.cost > 0 and tuned.best.cost <= tuned.tried < float("inf")):
+        return ""
+    return f" (the cheapest by {tuned.tried / tuned.best.cost - 1:.1%} dearer)"
+
+
+def _reason(tuned: Tuned) -> tuple[str, str]:
+    """Why, and what to do about it."""
     before = tuned.untuned
-    said = f"tuning gained nothing in {tuned.steps} of {wanted} steps, so the picture is sent as the codec has it"
-    if tuned.steps == 0:
-        return f"{said}: the time budget had no room for a step; allow more"
     share = tuned.lmbda * before.loss / before.cost if before.cost else 0.0
+    if tuned.steps == 0:
+        return "the time budget had no room for a step", "allow more (--time-budget)"
     if tuned.diverged:
-        why = "its steps left the finite numbers; a root or logarithm of 0 in the loss may be why: add something small"
-    elif before.loss == 0:
-        why = "the loss is 0 already, and all that is left to save are bits; try a lower quality"
-    elif share < LITTLE:
-        why = f"the loss is {share:.1%} of the cost, so there is nothing to win; raise task.lmbda_scale"
-    elif share > MUCH:
-        why = f"the loss is {share:.1%} of the cost, so bits do not count; lower task.lmbda_scale"
-    else:
-        why = (
-            "no state it came by cost less; the loss may be noisy, flat, or close to what the codec was trained for: "
-            "try more steps (--preset thorough), or steps a fifth as large (lr_latents and lr_z of ttft.phases)"
-        )
-    return f"{said}: {why}"
+        return "its steps left the finite numbers", "try to add something small inside roots and logarithms of the loss"
+    if before.loss == 0:
+        return "the loss is 0 already, and all that is left to save are bits", "try a lower quality"
+    if not LITTLE <= share <= MUCH:
+        what, way = ("there is nothing to win", "raise") if share < LITTLE else ("bits do not count", "lower")
+        return f"the loss is {share:.1%} of the cost, so {what}", f"try to {way} task.lmbda_scale"
+    if tuned.best.name == "plain":
+        return "what was tuned from the adapter did not catch up", FROM_THE_CODEC
+    return "the loss may be noisy, flat, or close to what the codec was trained for", OTHER_STEPS

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from taskodec.contracts import Adapter, Latents, Rounding
 from taskodec.tuning.checks import checked_loss, checked_losses
@@ -15,14 +16,19 @@ from taskodec.tuning.networks import TuningNetworks
 from taskodec.tuning.phases import Point
 from taskodec.tuning.slopes import SlopeWatch, watch
 from taskodec.tuning.subject import Subject
+from taskodec.tuning.task_calls import prepared, views_of
 from taskodec.tuning.travel import Travel
+from taskodec.tuning.units import like
+from taskodec.tuning.views import RandomView, random_view
 
 __all__ = ["Estimate", "Objective", "estimate"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a state that has not been written: the task's loss, the file's bits per pixel, and `lmbda * loss + bpp`.
+    """Of a state that has not been written: the task's loss, the file's bits per pixel, and what is to be lowered.
+
+    That is `lmbda * loss + bpp`, and where a task is shown random views, the share of fidelity.
 
     Of a patch, bits are counted over its pixels, and those of singular values by its share of the picture: so that the
     picture's estimate is the mean of its patches', weighted by their pixels.
@@ -47,14 +53,35 @@ class Estimate:
 
 
 class Objective:
-    """What the file of one image, or a patch of it, costs before it is written."""
+    """What the file of one image, or a patch of it, costs before it is written; `lmbda` may change between steps.
 
-    def __init__(self, subject: Subject, travel: Travel | None = None, networks: TuningNetworks | None = None) -> None:
-        self.subject = subject
+    `views` are the kinds of random views that the task may be shown, of those that it bears; None for none. Otherwise,
+    and for a task that bears some, the codec's own trade-off for mean square error counts as well, by the share
+    `fidelity`.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        travel: Travel | None = None,
+        networks: TuningNetworks | None = None,
+        views: Collection[str] | None = None,
+        fidelity: float = 0.0,
+    ) -> None:
+        self.subject, self.lmbda = subject, subject.lmbda
+        borne = frozenset() if views is None or subject.x is None else views_of(subject.task)
+        self.views = borne.intersection(views or ())
+        self.fidelity = fidelity * subject.codec.lmbda(subject.quality) * 255**2 if fidelity and borne else 0.0
         self.travel = travel or Travel(subject.adapter)
         self.networks = networks or TuningNetworks(subject.codec, subject.task)
         self._connected = False  # whether the loss was once seen to depend on the picture
         self.slope = SlopeWatch()
+
+    def view(self, seed: int) -> RandomView | None:
+        """That of a step, the same for the same seed and size; None if the task is shown the picture itself."""
+        if not self.views:
+            return None
+        return random_view(self.views, seed, self.subject.size, self.subject.task.sees(*self.subject.size))
 
     def losses(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The task's loss of each picture, (B,)."""
@@ -64,10 +91,22 @@ class Objective:
                 return checked_loss(self.subject.task, x_hat, references[0], connected=connected)[None].float()
             return checked_losses(self.subject.task, x_hat, references, connected=connected).float()
 
+    def extra(self, x_hat: Tensor) -> Tensor | float:
+        """What the cost of a picture (3, H, W) has beside its loss and its bits, so that its file suits others too."""
+        if not self.fidelity or self.subject.x is None:
+            return 0.0
+        return self.fidelity * F.mse_loss(x_hat, self.subject.x[0])
 
-def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding: Rounding) -> list[Estimate | None]:
+
+def estimate(
+    objectives: Sequence[Objective],
+    points: Sequence[Point],
+    rounding: Rounding,
+    view: RandomView | None = None,
+) -> list[Estimate | None]:
     """What the states of images, or patches, of one size would cost, computed at once; each as if it were alone.
 
+    With a view, the task is shown that of the decoded pictures, and compares with the same of the originals.
     Differentiable unless the rounding is hard. None for a picture that is not finite: tuning has diverged there, and
     the task is not to blame. Several images need an adapter that is `per_sample`, if there is one.
     """
@@ -87,13 +126,27 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
     if sound:
         x_hat = x_hat if len(sound) == len(points) else x_hat[sound]
         x_hat = x_hat + (x_hat.clamp(0, 1) - x_hat).detach()  # clamped, but with a gradient everywhere
-        watch(x_hat, [objectives[i].slope for i in sound])
-        losses = first.losses(x_hat, [subjects[i].reference for i in sound]).unbind()
+        seen, references = _shown(x_hat, [subjects[i] for i in sound], first.networks, view)
+        watch(seen, [objectives[i].slope for i in sound])
+        losses = first.losses(seen, references).unbind()
         bits = coded.bits.unbind()
-        for i, loss in zip(sound, losses, strict=True):
+        for i, loss, picture in zip(sound, losses, x_hat, strict=True):
             bpp = (bits[i] + shared.share * travelling[i][1]) / shared.pixels
-            found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp)
+            extra = objectives[i].extra(picture)
+            found[i] = Estimate(loss, bpp, objectives[i].lmbda * loss + bpp + extra)
     return found
+
+
+def _shown(
+    x_hat: Tensor, subjects: Sequence[Subject], networks: TuningNetworks, view: RandomView | None
+) -> tuple[Tensor, list[Any]]:
+    """What the task is shown of the pictures (B, 3, H, W), and what it keeps of the originals shown alike."""
+    x_hat = x_hat.view_as(x_hat)  # apart from what else the cost needs of it
+    if view is None:
+        return x_hat, [subject.reference for subject in subjects]
+    with networks.judging(x_hat):
+        references = [like(prepared(one.task, view(one.x)), one.reference) for one in subjects if one.x is not None]
+    return view(x_hat), references
 
 
 def _use(adapter: Adapter | None, points: Sequence[Point], deltas: Sequence[Tensor | None]) -> None:

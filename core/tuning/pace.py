@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from taskodec.tuning.budget import Budget
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from taskodec.settings.ttft import PhaseSettings
 
 __all__ = ["CHECK_EVERY", "STREAMS", "Pace"]
+
+log = logging.getLogger(__name__)
 
 CHECK_EVERY = 5
 """After how many steps a phase looks at its state rounded, to keep the best."""
@@ -54,6 +57,7 @@ class Pace:
     def reached(self, cost: float) -> None:
         """The lowest cost at a check; ends the phase if it has fallen by less than `min_gain` of the first a second."""
         self.costs.append((self.budget.spent, cost))
+        log.debug("step %d of %d, %.2f s: the cheapest state so far costs %.5g", self.done, self.steps, *self.costs[-1])
         if self.min_gain and len(self.costs) > LOOK_BACK:
             (before, high), (now, low) = self.costs[-1 - LOOK_BACK], self.costs[-1]
             self.over = self.over or high - low < self.min_gain * self.costs[0][1] * (now - before)

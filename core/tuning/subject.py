@@ -23,7 +23,8 @@ class Subject:
 
     `adapter`, if there is one, is applied to the codec while a cost is computed; `reference` is what the task keeps of
     the original, and `lmbda` the weight of its loss against bits per pixel. `area` is None, or where in the padded
-    picture of the image this lies, as a patch with `share` of its pixels.
+    picture of the image this lies, as a patch with `share` of its pixels. `x` is the original (1, 3, H, W), for
+    random views of it.
     """
 
     codec: Codec
@@ -35,6 +36,7 @@ class Subject:
     lmbda: float
     area: Area | None = None
     share: float = 1.0
+    x: Tensor | None = None
 
     @property
     def pixels(self) -> int:
@@ -55,5 +57,5 @@ class Subject:
             patch = x[:, :, area.top : area.bottom, area.left : area.right].contiguous()
             size = (patch.shape[2], patch.shape[3])
             share, reference = size[0] * size[1] / self.pixels, like(prepared(self.task, patch), self.reference)
-            found.append(replace(self, size=size, reference=reference, area=area, share=share))
+            found.append(replace(self, size=size, reference=reference, area=area, share=share, x=patch))
         return found

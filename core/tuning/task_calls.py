@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from taskodec.console.terminal import shown
-from taskodec.contracts import TASK_LOSS, Codec, Evaluator, JointEvaluator, JointTask, Task
+from taskodec.contracts import TASK_LOSS, Codec, Evaluator, Findings, Found, JointEvaluator, JointTask, Task
 from taskodec.contracts.joint_task import labelled, most_detailed
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.isolation.faults import named
+from taskodec.settings.ttft import VIEWS
 from taskodec.tuning.checks import checked_loss, guest
 
-__all__ = ["evaluator_of", "metrics_of", "on_device", "prepared", "seen_by", "weight_of"]
+__all__ = ["evaluator_of", "findings_of", "metrics_of", "on_device", "prepared", "seen_by", "views_of", "weight_of"]
 
 
 def prepared(task: Task, x: Tensor) -> Any:
@@ -46,6 +47,15 @@ def seen_by(task: Task, x: Tensor) -> Tensor | None:
             f"task {task.name!r}: `seen` gives {shown(found)}, expected a picture of the size of x, or None"
         )
     return found
+
+
+def views_of(task: Task) -> frozenset[str]:
+    """`task.views`, or a TaskError that names the task and the views that there are."""
+    with _named(task, "views"):
+        found: object = task.views
+    if isinstance(found, str) or not isinstance(found, Collection) or not all(view in VIEWS for view in found):
+        raise TaskError(f"task {task.name!r}: its views are {shown(found)}, expected some of {', '.join(VIEWS)}")
+    return frozenset(found)
 
 
 def weight_of(task: Task, codec: Codec, quality: float) -> float | None:
@@ -76,6 +86,47 @@ def metrics_of(task: Task, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
             raise TaskError(f"task {task.name!r}: metrics are {shown(found)}, expected numbers by name")
         return {name: float(value) for name, value in found.items()}
+
+
+def findings_of(task: Task, x: Tensor) -> Findings | None:
+    """`task.findings(x)`, what is to be drawn of this picture, or None; or a TaskError that names the task."""
+    with torch.no_grad(), guest(task, "findings", x, TaskodecError):
+        found: object = task.findings(x)
+        if found is None:
+            return None
+        if problem := _unfit(found, (x.shape[2], x.shape[3])):
+            raise TaskError(f"task {task.name!r}: `findings` gives {problem}")
+    assert isinstance(found, Findings)
+    return found
+
+
+def _unfit(found: object, size: tuple[int, int]) -> str:
+    """What of findings in a picture of this height and width cannot be drawn; empty if all can."""
+    if not isinstance(found, Findings):
+        return f"{shown(found)}, expected `taskodec.contracts.Findings`, or None"
+    for name in ("classes", "heat"):
+        value = getattr(found, name)
+        if value is not None and not (isinstance(value, Tensor) and value.dim() == 2 and value.numel()):
+            return f"{name} that are {shown(value)}, expected a tensor (h, w)"
+    if found.classes is not None and (found.classes.is_floating_point() or int(found.classes.min()) < 0):
+        return f"classes of {found.classes.dtype}, expected integers from 0 on"
+    if found.heat is not None and not bool(found.heat.isfinite().all()):
+        return "a heat that is not finite, expected numbers from 0 to 1"
+    return next((problem for one in found.found if (problem := _unfit_one(one, size))), "")
+
+
+def _unfit_one(one: object, size: tuple[int, int]) -> str:
+    if not isinstance(one, Found):
+        return f"{shown(one)} among what it found, expected `taskodec.contracts.Found`"
+    corners = [one.box] if one.box is not None else []
+    if any(len(box) != 4 for box in corners) or any(len(point) != 2 for point in one.outline or ()):
+        return f"{shown(one.label)} with a box that is not x1, y1, x2, y2, or an outline that is not of points (x, y)"
+    numbers = [float(v) for points in (*corners, *(one.outline or ())) for v in points]
+    if not all(map(math.isfinite, [*numbers, *([] if one.score is None else [float(one.score)])])):
+        return f"{shown(one.label)} with a place or score that is not finite"
+    if one.mask is not None and tuple(one.mask.shape) != size:
+        return f"{shown(one.label)} with a mask of {tuple(one.mask.shape)}, expected the picture's {size}"
+    return ""
 
 
 def _loss(task: Task, x_hat: Tensor, x: Tensor) -> float:

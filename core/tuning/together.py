@@ -114,15 +114,16 @@ def _slopes(requests: Sequence[Request], noise: Noise) -> list[Estimate | None]:
     for request in asked:
         request.variables.optimizer.zero_grad(set_to_none=True)
     patches = list(zip(*(request.objectives for request in asked), strict=True))
-    found = [_slope(objectives, asked) for objectives in patches]
+    found = [_slope(objectives, asked, noise.seed) for objectives in patches]
     shares = [objectives[0].subject.share for objectives in patches]
     return [Estimate.mean(own, shares) for own in zip(*found, strict=True)]
 
 
-def _slope(objectives: Sequence[Objective], asked: Sequence[Slope]) -> list[Estimate | None]:
-    """Of one patch of each image; its graph is gone afterwards, so that memory holds one at a time."""
+def _slope(objectives: Sequence[Objective], asked: Sequence[Slope], seed: int) -> list[Estimate | None]:
+    """Of one patch of each image, seen as this seed says; its graph is gone afterwards: memory holds one at a time."""
     subject = objectives[0].subject
-    found = estimate(objectives, points([request.variables for request in asked], subject.area), asked[0].rounding)
+    states = points([request.variables for request in asked], subject.area)
+    found = estimate(objectives, states, asked[0].rounding, view=objectives[0].view(seed))
     if costs := [one.cost for one in found if one is not None]:
         (subject.share * torch.stack(costs).sum()).backward()  # type: ignore[no-untyped-call]
     return [None if one is None else one.detach() for one in found]

@@ -20,6 +20,7 @@ from torchvision.ops import box_iou, nms, roi_align
 
 import taskodec
 from taskodec.coding.weights import fill
+from taskodec.contracts import Findings, Found
 from taskodec.errors import WeightsError
 from taskodec.tasks.agreement import AgreementEvaluator, Counts, binary_divergence, match
 
@@ -90,6 +91,12 @@ class Faces(taskodec.Task):
 
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         return {"face_f1": self.count(x_hat, x).f1}
+
+    @torch.no_grad()
+    def findings(self, x: Tensor) -> Findings:
+        """The faces, for `taskodec report`."""
+        boxes = self.network.search(at_least(x.clamp(0, 1), SMALLEST))[2]
+        return Findings([Found("face", box=box) for box in boxes.tolist()])
 
     def evaluator(self, labels: Path | None = None) -> AgreementEvaluator:
         return AgreementEvaluator(self.count, labels)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import taskodec
 from taskodec.coding.weights import fill
+from taskodec.contracts import Findings
 from taskodec.errors import UsageError, WeightsError
 from taskodec.tasks.agreement import AgreementEvaluator, Counts, binary_divergence
 
@@ -65,6 +66,10 @@ class Edges(taskodec.Task):
 
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         return {"edge_f1": self.count(x_hat, x).f1}
+
+    def findings(self, x: Tensor) -> Findings:
+        """The fused map of edges, for `taskodec report`."""
+        return Findings(heat=self._logits(x.clamp(0, 1))[0, -1].sigmoid(), heat_name="probability of an edge")
 
     def evaluator(self, labels: Path | None = None) -> AgreementEvaluator:
         return AgreementEvaluator(self.count, labels)

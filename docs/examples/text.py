@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import taskodec
+from taskodec.contracts import Findings, Found
 from taskodec.errors import UsageError, WeightsError
 from taskodec.tasks.agreement import AgreementEvaluator, Counts, binary_divergence, match
 
@@ -58,6 +59,14 @@ class Text(taskodec.Task):
 
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         return {"text_f1": self.count(x_hat, x).f1}
+
+    @torch.no_grad()
+    def findings(self, x: Tensor) -> Findings:
+        """Where there is text, for `taskodec report`."""
+        found = self._logits(x.clamp(0, 1)).sigmoid()
+        scale = torch.tensor([x.shape[3] / found.shape[3], x.shape[2] / found.shape[2]])
+        outlines = [(torch.as_tensor(corners) * scale).tolist() for corners in regions(found)]
+        return Findings([Found("text", outline=outline) for outline in outlines])
 
     def evaluator(self, labels: Path | None = None) -> AgreementEvaluator:
         return AgreementEvaluator(self.count, labels)

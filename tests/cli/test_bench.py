@@ -76,6 +76,10 @@ def test_the_command(run, pictures, tmp_path):
         (["--data", "FOLDER", "--data", "FOLDER", "--codec", "tiny"], "rename"),
         (["--data", "nowhere.png", "--codec", "tiny"], "nowhere.png"),
         (["--data", "FOLDER", "--codec", "tiny", "--published", "nowhere.json"], "cannot open nowhere.json"),
+        (
+            ["--data", "FOLDER", "--codec", "tiny", "--published", "none", "--published", "x.json"],
+            "leave it out, or the",
+        ),
         (["--data", "FOLDER", "--codec", "tiny", "--published", "FOLDER"], "holds no .json file"),
         (["--codec", "tiny"], "Missing option"),
     ],

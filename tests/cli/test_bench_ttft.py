@@ -150,3 +150,25 @@ def test_options_of_tuning_are_for_variants_that_do_not_set_them(run, picture, v
         assert (code, f"{option[0]}: only with --ttft" in err) == (2, True)
     code, _, err = run(*call[:-2], "--quality", "1", "--qualities", "2")
     assert (code, "give either" in err) == (2, True)
+
+
+def test_judges_are_figures_of_every_variant(run, pictures, variants, tasks, tmp_path):
+    out_dir = tmp_path / "out"
+    call = ["bench", "--ttft", "--data", pictures, "--codec", "tiny", "--variants", variants, "-o", out_dir]
+    call += ["--task", tasks[0], "--jobs", 1, "--images", 1, "--only", "paper,ours", "--json"]
+    code, out, _ = run(*call, "--judge", f"own={{task: '{tasks[0]}'}}", "--judge", f"double={{task: '{tasks[1]}'}}")
+    assert code == 0
+    for line in json.loads(out)["cases"][0]["lines"]:
+        assert line["metrics"]["by own"] == pytest.approx(line["task_loss"])
+        assert line["metrics"]["by double"] == pytest.approx(2 * line["task_loss"])
+    rows = (out_dir / "rows.jsonl").read_text().splitlines()
+    assert run(*call)[0] == 0  # without judges, rows are others
+    assert len((out_dir / "rows.jsonl").read_text().splitlines()) == 2 * len(rows)
+
+
+@pytest.mark.parametrize("judge", ["lite2=efficientnet_lite2", "lite2", "a={task: human}"])
+def test_a_judge_of_another_form_is_refused(run, pictures, tmp_path, judge):
+    call = ["bench", "--ttft", "--data", pictures, "--codec", "tiny", "-o", tmp_path / "out", "--judge", judge]
+    code, _, err = run(*call, "--judge", "a={task: human}")
+    assert code == 2
+    assert "--judge" in err or "key=value" in err

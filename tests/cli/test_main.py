@@ -311,3 +311,22 @@ def test_settings_that_name_something_reach_no_terminal_as_commands(run, tmp_pat
     assert (code, out) == (2, "")
     assert r"unknown key \x1b[2J" in err
     assert "\x1b" not in err
+
+
+def test_what_plugins_say_of_themselves_breaks_no_line(run, tmp_path):
+    """Owners, descriptions, licences and reasons are strangers' texts: each stays on the line it belongs to."""
+    path = tmp_path / f"{EVIL}.py"
+    about = repr(EVIL)
+    path.write_text(
+        "from taskodec import TaskSpec, WeightsFile, hookimpl\n"
+        f"@hookimpl\ndef register_tasks():\n    return [TaskSpec('mine', str, {about}, unavailable={about})]\n"
+        f"@hookimpl\ndef register_weights():\n    return [WeightsFile('w', url='https://x/w', description={about},"
+        f" licence={about})]\n"
+    )
+    registry.default_registry().failures[EVIL] = EVIL
+    for call in (["plugins"], ["models", "list", "w"]):
+        code, out, err = run(*call, "--plugin", path)
+        assert code == 0
+        assert not any(line.startswith(("error", "  error")) for line in (out + err).splitlines())
+        assert SHOWN in out
+        assert "\x1b" not in out + err

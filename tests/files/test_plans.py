@@ -7,7 +7,7 @@ import pytest
 from taskodec.errors import UsageError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD
-from taskodec.files.plans import Job, expand, make_folder, plan, settle
+from taskodec.files.plans import Job, expand, how_to_go_on, make_folder, plan, settle
 from taskodec.images.sets import list_images
 from taskodec.pixels.whole import flaw
 from taskodec.stream.bitstream import Header, Stream
@@ -119,3 +119,19 @@ def test_a_folder_of_hidden_files_holds_none(tmp_path):
     (tmp_path / "._a.png").write_bytes(b"")
     with pytest.raises(UsageError, match="holds no file of type"):
         expand(tmp_path, IMAGE_SUFFIXES)
+
+
+def test_how_to_go_on_is_said_where_it_is_so():
+    assert how_to_go_on(True, force=False, skip_existing=False).endswith("with --skip-existing makes the rest")
+    assert how_to_go_on(True, force=False, skip_existing=True) == "; the same call goes on"
+    assert how_to_go_on(True, force=True, skip_existing=False) == ""  # what is there may be of another call
+    assert how_to_go_on(False, force=False, skip_existing=False) == ""
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_what_no_file_can_replace_is_refused_before_any_work(tmp_path, force):
+    (tmp_path / "a.tkd").mkdir()
+    for target in (tmp_path / "a.tkd", Path("/dev/null"), Path("/dev/stdout")):
+        if not target.is_file():
+            with pytest.raises(UsageError, match=r"no regular file; give a file, or -o -"):
+                settle([Job(tmp_path / "a.png", target)], flaw, force=force, skip_existing=not force)

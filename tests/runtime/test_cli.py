@@ -137,3 +137,18 @@ def test_numbers_out_of_bounds_are_wrong_calls(call, folder, threads):
     code, _, err = call(runtime_cli.encode, folder / "a.png", "--threads", threads)
     assert code == 2
     assert "--threads: invalid" in err
+
+
+def test_names_reach_no_terminal_as_commands(call, tmp_path, photo):
+    evil = tmp_path / "a\x1b[31m\nerror: b"
+    evil.with_suffix(".tkd").write_bytes(b"TK\x1b")
+    to_pil(photo).save(evil.with_suffix(".png"))
+    decode, encode = runtime_cli.main, runtime_cli.encode
+    stream, picture = evil.with_suffix(".tkd"), evil.with_suffix(".png")
+    found = [call(decode, stream, "--force"), call(decode, evil), call(encode, picture, "--force")]
+    assert [code for code, _, _ in found] == [1, 2, 0]
+    for _, out, err in found:
+        text = out.decode() + err
+        assert "a\\x1b[31m" in text
+        assert "\x1b" not in text
+        assert not any(line.startswith("error: b") for line in text.splitlines())

@@ -92,9 +92,14 @@ def test_nothing_gained_is_explained(tiny_codec, adapter, photo):
     tuned = Tuner(tiny_codec, adapter, mse, 2.0, lmbda=2.0).tune(photo, [phase(2, 500.0, backtrack=1.0)])
     assert tuned.best is tuned.untuned
     assert "more steps" in why_untuned(tuned, 2)
+    assert tuned.tried > tuned.best.cost
+    assert f"(the cheapest by {tuned.tried / tuned.best.cost - 1:.1%} dearer), because" in why_untuned(tuned, 2)
+    plain = replace(tuned, best=replace(tuned.untuned, name="plain"))
+    assert "without the adapter" in why_untuned(plain, 2)
+    assert "--adapter svd-lora" in why_untuned(plain, 2)
     assert why_untuned(tuned, 0) is None
     assert "time budget" in why_untuned(replace(tuned, steps=0), 2)
-    assert "root" in why_untuned(replace(tuned, diverged=True), 2)
+    assert "roots" in why_untuned(replace(tuned, diverged=True), 2)
     assert "raise task.lmbda_scale" in why_untuned(replace(tuned, lmbda=1e-6), 2)
     heavy = replace(tuned.untuned, cost=2 * tuned.untuned.loss * 1.001)
     assert "lower task.lmbda_scale" in why_untuned(replace(tuned, untuned=heavy, best=heavy), 2)

@@ -1,0 +1,187 @@
+"""`taskodec report`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from taskodec.cli import common
+from taskodec.cli.progress import progress_bar
+from taskodec.console.interrupt import exit_code
+from taskodec.console.terminal import escaped
+from taskodec.errors import TaskodecError, UsageError
+from taskodec.extras import require
+from taskodec.files.inputs import STANDARD, argument, most_bytes
+from taskodec.files.outputs import results_to
+from taskodec.files.plans import Job, make_folder
+from taskodec.files.runs import is_run
+from taskodec.sources.entries import Entry
+
+if TYPE_CHECKING:
+    from taskodec.api.compressor import Compressor
+    from taskodec.contracts import Task
+    from taskodec.hooks.registry import Registry
+    from taskodec.report.study import Study
+
+__all__ = ["report"]
+
+PAGE = "report.html"
+
+
+def report(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="IN...", parser=argument, help="Images, folders of images; or one folder of a run."),
+    ],
+    *,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="PAGE", help=f"File of the page, {PAGE} without it; or -.")
+    ] = None,
+    codec: common.CodecChoice = None,
+    quality: common.QualityChoice = None,
+    task: common.TaskChoice = None,
+    steps: common.StepsChoice = None,
+    preset: common.PresetChoice = None,
+    seed: common.SeedChoice = None,
+    time_budget: common.TimeBudget = None,
+    adapter: common.AdapterChoice = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FILE.py:OBJ", help="Another task that is asked what it sees; repeatable."),
+    ] = None,
+    judge_set: Annotated[
+        list[str] | None, typer.Option("--judge-set", metavar="KEY=VALUE", help="Option of what judges; repeatable.")
+    ] = None,
+    config: common.ConfigFiles = None,
+    overrides: common.Overrides = None,
+    plugin: common.PluginFiles = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: common.Quiet = False,
+    force: common.Force = False,
+) -> None:
+    """Make a page that shows what became of pictures, or what a run of eval or bench has measured.
+
+    Pictures are compressed as by `compress`, and again without adapter and tuning into as many bytes; the page, one file
+    of HTML that needs no network, has both beside the original, what the task and every --judge see in each, where the
+    bits went, what changed, and how tuning went. Several pictures share a page. A folder of `taskodec eval` or
+    `taskodec bench` becomes a page of curves and tables; nothing is measured anew.
+    """
+    require("report", "`taskodec report`")
+    target = Job(inputs[0], argument(output or PAGE))
+    if len(inputs) == 1 and is_run(inputs[0]):
+        _of_run(inputs[0], target, quiet=quiet, force=force, as_json=as_json)
+        return
+    flags = common.tuning_flags(
+        task=task,
+        codec=codec,
+        quality=quality,
+        steps=steps,
+        preset=preset,
+        seed=seed,
+        time_budget=time_budget,
+        adapter=adapter,
+    )
+    settings = common.resolve_settings(config, overrides, flags)
+    sources = [source for path in inputs for source in common.expand(path, common.IMAGE_SUFFIXES)]
+    _check(sources, target, force=force)
+    registry = common.load_registry(plugin)
+    from taskodec.api.compressor import Compressor
+
+    compressor = Compressor(settings, registry)
+    judges = _judges(settings.task.name, judge or (), judge_set or (), registry, compressor)
+    with results_to([target.target]) as write:
+        make_folder(target)
+        studies, failed = _studies(sources, compressor, judges, quiet)
+        if studies:
+            from taskodec.report.picture_page import pictures_page
+
+            left_out = [f"{source}: {error}" for source, error in failed]
+            page = pictures_page(studies, left_out=left_out).encode()
+            write(target.target, page)
+            _say(target.target, len(page), len(studies), quiet=quiet, as_json=as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check(sources: Sequence[Path], target: Job, *, force: bool) -> None:
+    """UsageError for what cannot become a page, before anything is done."""
+    from taskodec.report.picture_page import MOST_PICTURES
+
+    if len(sources) > MOST_PICTURES:
+        raise UsageError(f"{len(sources)} pictures, a page takes {MOST_PICTURES}: give fewer, or make several pages")
+    if target.target.resolve() in {source.resolve() for source in sources}:
+        raise UsageError(f"{target.target} is an input and would be overwritten: choose another output")
+    if target.target.suffix.lower() in common.IMAGE_SUFFIXES:
+        raise UsageError(f"cannot write {target.target}: pages are no pictures, the usual suffix is .html")
+    _refuse_existing(target, force=force)
+
+
+def _refuse_existing(target: Job, *, force: bool) -> None:
+    if target.target.is_dir():
+        raise UsageError(f"output {target.target} is a folder: give a file, such as {target.target / PAGE}")
+    if target.target != STANDARD and target.target.exists() and not force:
+        raise UsageError(f"{target.target} already there: overwrite with --force, or choose with -o")
+
+
+def _judges(
+    own: str, names: Sequence[str], options: Sequence[str], registry: Registry, compressor: Compressor
+) -> list[Task]:
+    """The tasks that are asked besides; UsageError for options that could be meant for several of them."""
+    from taskodec.settings.layers import Layers, parse_override
+    from taskodec.tuning.task_calls import on_device
+
+    if options and len(names) > 1:
+        raise UsageError("--judge-set is for one judge: give one --judge, or another of the task with options alone")
+    layers = Layers()
+    for text in options:
+        layers.add(parse_override(text), f"--judge-set {text}")
+    wanted = list(names) or ([own] if options else [])
+    made = [registry.task_from(name, **layers.values) for name in wanted]
+    return [on_device(task, compressor.device) for task in made]
+
+
+def _studies(
+    sources: Sequence[Path], compressor: Compressor, judges: Sequence[Task], quiet: bool
+) -> tuple[list[Study], list[tuple[Path, str]]]:
+    """What there is to say of each picture, and the errors of those that could not be compressed."""
+    from taskodec.engines.work import picture_of
+
+    limit = most_bytes(compressor.settings.limits.max_pixels)
+    studies: list[Study] = []
+    failed: list[tuple[Path, str]] = []
+    for number, source in enumerate(sources):
+        try:
+            with progress_bar(source.name, quiet) as progress:
+                result = compressor.compress(picture_of(Entry(str(source), source.name, source), limit), progress)
+            studies.append(result.study("standard input" if source == STANDARD else source.name, judges))
+        except TaskodecError as error:
+            print(f"error: {escaped(str(source))}: {error}", file=sys.stderr)
+            failed.append((source, str(error)))
+        except KeyboardInterrupt as stop:
+            print(f"stopped; {number} of {len(sources)} pictures done, no page is written", file=sys.stderr)
+            raise typer.Exit(exit_code(stop)) from None
+    return studies, failed
+
+
+def _of_run(folder: Path, target: Job, *, quiet: bool, force: bool, as_json: bool) -> None:
+    """The page of a folder that `eval` or `bench` has written."""
+    from taskodec.cli.run_pages import page_of_run
+
+    _refuse_existing(target, force=force)
+    with results_to([target.target]) as write:
+        make_folder(target)
+        page = page_of_run(folder).encode()
+        write(target.target, page)
+        _say(target.target, len(page), 0, quiet=quiet, as_json=as_json)
+
+
+def _say(path: Path, size: int, pictures: int, *, quiet: bool, as_json: bool) -> None:
+    about: dict[str, Any] = {"output": str(path), "bytes": size, "pictures": pictures}
+    if as_json:
+        common.print_json(about)
+    elif not quiet:
+        print(f"{escaped(str(path))}: a page of {size:,} bytes", flush=True)

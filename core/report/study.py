@@ -1,0 +1,127 @@
+"""All that a page says of one picture: original, plain and tuned, and what networks make of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from taskodec.coding.streams import padded
+from taskodec.contracts import Codec, Findings, Task
+from taskodec.errors import TaskodecError
+from taskodec.images.metrics import psnr
+from taskodec.report.bits import BitMap, bit_map, parts
+from taskodec.report.maps import Floats, slope
+from taskodec.report.plain import Plain, plain_near
+from taskodec.settings.model import Settings
+from taskodec.tuning.candidates import Candidate
+from taskodec.tuning.checks import checked_loss
+from taskodec.tuning.task_calls import findings_of, metrics_of, prepared
+from taskodec.tuning.ttft import Tuned
+
+__all__ = ["ORIGINAL", "PLAIN", "TUNED", "Compressed", "Opinion", "Study", "Take", "study"]
+
+ORIGINAL, PLAIN, TUNED = "original", "plain", "tuned"
+
+SLOPE_PIXELS = 2**21
+"""Pixels of a picture whose slope is drawn, at most: it takes the memory of a step of tuning that keeps everything."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A picture that was compressed: x (1, 3, H, W), what tuning gave, and with what."""
+
+    name: str
+    x: Tensor
+    task: Task
+    tuned: Tuned
+    codec: Codec
+    settings: Settings
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Take:
+    """One of the pictures that are compared. The original has neither file nor bits."""
+
+    key: str
+    x: Tensor
+    candidate: Candidate | None = None
+    quality: float | None = None
+    bits: BitMap | None = None
+    psnr: float | None = None
+    parts: Mapping[str, float] | None = None
+
+    @property
+    def bytes(self) -> int | None:
+        """Of the file."""
+        return None if self.candidate is None else len(self.candidate.coded.stream)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one task makes of each take, by key. `slopes` are there where it finds nothing to draw; `note` says why not.
+
+    `own` for the task that the file was made for.
+    """
+
+    name: str
+    own: bool
+    losses: Mapping[str, float]
+    metrics: Mapping[str, Mapping[str, float]]
+    findings: Mapping[str, Findings]
+    slopes: Mapping[str, Floats]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A picture's takes, in order, and the opinions on them, that of its own task first."""
+
+    given: Compressed
+    takes: Sequence[Take]
+    opinions: Sequence[Opinion]
+    plain: Plain
+
+
+@torch.no_grad()
+def study(given: Compressed, judges: Sequence[Task] = ()) -> Study:
+    """Look at a compressed picture; writes the plain file of the same size, so that there is something to compare."""
+    x, codec, settings = given.x, given.codec, given.settings
+    best = given.tuned.best
+    wanted = len(best.coded.stream)
+    plain = plain_near(codec, given.task, x, given.tuned.lmbda, wanted, settings.limits.tile)
+    takes = [Take(ORIGINAL, x), _take(PLAIN, plain.candidate, plain.quality, given)]
+    takes.append(_take(TUNED, best, settings.quality, given))
+    opinions = [_opinion(task, takes, own=number == 0) for number, task in enumerate([given.task, *judges])]
+    return Study(given, takes, opinions, plain)
+
+
+def _take(key: str, candidate: Candidate, quality: float, given: Compressed) -> Take:
+    height, width = given.x.shape[2:]
+    pixels = padded(height, given.codec.stride) * padded(width, given.codec.stride)
+    bits = bit_map(given.codec, candidate.latents, quality, pixels)
+    fidelity = psnr(candidate.x_hat, given.x)
+    return Take(key, candidate.x_hat, candidate, quality, bits, fidelity, parts(candidate.coded, bits))
+
+
+def _opinion(task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
+    x = takes[0].x
+    reference = prepared(task, x)
+    losses = {take.key: float(checked_loss(task, take.x, reference)) for take in takes}
+    metrics = {take.key: metrics_of(task, take.x, x) for take in takes[1:]}
+    found = {take.key: findings_of(task, take.x) for take in takes}
+    findings = {key: one for key, one in found.items() if one is not None}
+    slopes: dict[str, Floats] = {}
+    note = ""
+    if not findings:
+        if x.shape[2] * x.shape[3] > SLOPE_PIXELS:
+            note = f"the slope of the loss is not drawn for pictures of more than {SLOPE_PIXELS:,} pixels"
+        else:
+            try:
+                slopes = {take.key: slope(task, take.x, reference) for take in takes[1:]}
+            except TaskodecError as error:  # a judge need not have a gradient
+                note = f"the slope of the loss cannot be drawn: {error}"
+    return Opinion(task.name, own, losses, metrics, findings, slopes, note)
