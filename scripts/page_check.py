@@ -122,13 +122,7 @@ def checked(page: str, axe: bytes, width: int, theme: str, chromium: str) -> dic
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, tempfile.TemporaryDirectory() as profile:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/frame"
-        call = [
-            chromium,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-            f"--window-size={width + 100},1000",
-            "--remote-debugging-port=0",
-        ]
+        call = [chromium, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width + 100},1000", "--remote-debugging-port=0"]
         browser = subprocess.Popen([*call, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             if not look.done.wait(LIMIT):
