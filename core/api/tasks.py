@@ -7,8 +7,8 @@ from typing import Any
 
 from taskodec.contracts import JointTask, Task
 from taskodec.errors import UsageError
+from taskodec.hooks.names import members
 from taskodec.settings.model import Settings, TaskSettings, preset_options
-from taskodec.settings.tasks import members
 
 __all__ = ["is_named", "settings_for", "task_layer_of"]
 

@@ -103,7 +103,7 @@ class TTFTCall:
 
     def labels_by_task(self) -> dict[str, Path | dict[str, Path]]:
         """Files by task, and by part of one that is several; one without a name is for the only task."""
-        from taskodec.settings.tasks import members
+        from taskodec.hooks.names import members
 
         tasks = self.tasks or ("",)
         found: dict[str, Path | dict[str, Path]] = {}

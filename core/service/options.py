@@ -120,7 +120,8 @@ class RequestSettings:
     def _of(self, options: CompressOptions) -> Settings:
         """UsageError for values that are not valid, NotAllowedError for names that are not allowed."""
         self.codecs.check(options.codec)
-        self.tasks.check(options.task)
+        for name in options.task.split(",") if options.task is not None else ():  # a request may name several
+            self.tasks.check(name.strip())
         given = options.model_dump(exclude_none=True)
         try:
             settings = load_settings(self.files, (), {KEYS[name]: value for name, value in given.items()})

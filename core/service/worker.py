@@ -76,10 +76,10 @@ class Coders:
         return codec if codec is not None and has_quality(codec, quantize_quality(settings.quality)) else None
 
     def _task(self, settings: Settings) -> Task:
-        key = settings.task.model_dump_json(include={"name", "options"})
+        key = settings.task.model_dump_json(include={"name", "options", "shares"})
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = self.registry.task_from(settings.task.name, **settings.task.options)
+            task = self._tasks[key] = self.registry.task_from(settings.task.spec, **settings.task.options)
         return task
 
     def _compressed(self, work: Work) -> list[Answer]:

@@ -67,6 +67,12 @@ def test_files_of_one_name_are_told_apart(tiny_registry, tmp_path):
     assert tiny_registry.task_from(specs[:1]).name == "loss"
 
 
+def test_names_with_commas(tiny_registry):
+    task = tiny_registry.task_from("human, cls", human={"metric": "ms-ssim"})
+    assert [(part.label, part.share) for part in task.parts] == [("human", 0.5), ("cls", 0.5)]
+    assert task.parts[0].task.metric == "ms-ssim"
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
