@@ -27,6 +27,7 @@ EXTRAS = {
     "s3": ("s3fs",),
     "serve": ("fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "pythonjsonlogger", "uvicorn"),
     "report": ("jinja2", "matplotlib"),
+    "train": ("pytorch_optimizer", "tensorboard"),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 
@@ -40,6 +41,7 @@ _NAMES = {
     "pillow_jxl": "pillow-jxl-plugin",
     "prometheus_client": "prometheus-client",
     "python_multipart": "python-multipart",
+    "pytorch_optimizer": "pytorch-optimizer",
     "pythonjsonlogger": "python-json-logger",
 }
 

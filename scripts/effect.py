@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _plain(image: Path, most: int) -> bytes:
-    """The codec's own stream of the highest quality, in sixteenths, that is not larger; that of the lowest if all are."""
+    """The codec's own stream of the highest quality, in sixteenths, that is not larger; the smallest if all are."""
     settings = load_settings(flags={"task.name": "human", "ttft.steps": 0, "adapter.name": "svd-lora"})
     first = Compressor(settings)
     low, high = round(16 * first.codec.qualities[0]), round(16 * first.codec.qualities[-1])

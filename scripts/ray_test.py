@@ -62,7 +62,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 def workers(pid: int) -> list[int]:
     """The processes of a driver's actors."""
-    return [child for child, name in descendants(pid).items() if name.startswith("ray::_Actor")]
+    return [child for child, name in descendants(pid).items() if name.startswith("ray::Actor")]
 
 
 def rss(pid: int) -> float:

@@ -166,11 +166,14 @@ async def one(client: Client, goods: list[Good], hostile: float, tally: Tally) -
 async def load(server: Server, port: int, goods: list[Good], chosen: argparse.Namespace, tally: Tally) -> None:
     """All requests from all clients, and the kills."""
     left = iter(range(chosen.requests))
+    end = time.perf_counter() + 60 * chosen.minutes
 
     async def send(number: int) -> None:
         async with client_of(port, chosen.seed + number, chosen) as client:
             for _ in left:
                 await one(client, goods, chosen.hostile, tally)
+                if time.perf_counter() > end:
+                    return
 
     async def watch() -> None:
         rng = random.Random(chosen.seed)
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--hostile", type=float, default=0.2, help="share of hostile ones (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=5, help="of workers, by SIGKILL (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=600, help="after which none is sent (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--queue", type=int, default=64, help="default: %(default)s")

@@ -30,7 +30,6 @@ import signal
 import time
 
 from taskodec import TaskSpec, hookimpl
-from taskodec.contracts import FunctionTask
 
 
 def hang(x_hat, x):
@@ -42,11 +41,17 @@ def die(x_hat, x):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def task(loss):
+    from taskodec.contracts import FunctionTask  # which imports PyTorch: the server itself needs none
+
+    return FunctionTask(loss.__name__, loss)
+
+
 @hookimpl
 def register_tasks():
     return [
-        TaskSpec("hang", lambda: FunctionTask("hang", hang), "hangs"),
-        TaskSpec("die", lambda: FunctionTask("die", die), "kills its process"),
+        TaskSpec("hang", lambda: task(hang), "hangs"),
+        TaskSpec("die", lambda: task(die), "kills its process"),
     ]
 '''
 

@@ -1,8 +1,8 @@
 """A hook of MkDocs: links that leave `docs/` lead somewhere on the site as well.
 
-Pages are written for GitHub: they link to `../CHANGELOG.md`, or a card beside its weights. Each such file becomes part of
-the site, below `source/`, at its path in the repository: Markdown as a page, everything else as it is. So links need
-no address of a server, and what they lead to is that of the same commit.
+Pages are written for GitHub: they link to `../CHANGELOG.md`, or a card beside its weights. Each such file becomes part
+of the site, below `source/`, at its path in the repository: Markdown as a page, everything else as it is. So links
+need no address of a server, and what they lead to is that of the same commit.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ PICTURE_METRICS = ("psnr", "ms-ssim", "lpips")
 
 
 def goal_of(target: TargetSettings, task: Task, x: Tensor) -> Goal:
-    """What the file of x (1, 3, H, W) must keep to. UsageError for a metric that is not known, or not to be had here."""
+    """What the file of x (1, 3, H, W) must keep to; UsageError for a metric that is not known, or not to be had."""
     pixels = x.shape[2] * x.shape[3]
     if target.bytes is not None:
         return MostBytes(target.bytes, pixels)

@@ -9,7 +9,8 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from taskodec.extras import require
+from taskodec.extras import missing, require
+from taskodec.report.run_page import framed
 
 if TYPE_CHECKING:
     from taskodec.bench.fidelity import Point
@@ -113,6 +114,11 @@ class Summary:
     devices: tuple[str, ...]
     curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...]
+
+    def _repr_html_(self) -> str | None:
+        from taskodec.bench.pages import rates_part
+
+        return None if missing("report") else framed([rates_part(self)])
 
 
 def decibel(ms_ssim: float) -> float:

@@ -58,10 +58,11 @@ def _report(results: dict[str, list[Agreement]], call: BenchCall) -> None:
     from taskodec.bench.tables import markdown_tables, print_report
     from taskodec.cli.run_pages import write_run_page
     from taskodec.files.atomic import write_atomic
+    from taskodec.files.plans import writable_folder
 
     values, shown = as_json(results), tables(results)
     table, figures = call.output / "determinism.md", call.output / "determinism.json"
-    common.make_folder(common.Job(table, table))
+    writable_folder(table.parent)
     write_atomic(table, "\n\n".join(["# Determinism", *markdown_tables(shown), ""]).encode())
     write_atomic(figures, (json.dumps(values, indent=1) + "\n").encode())
     write_run_page(call.output, call.settings)

@@ -54,10 +54,11 @@ def _report(summary: SpeedSummary, call: BenchCall) -> None:
     from taskodec.bench import speed_report
     from taskodec.cli.run_pages import write_run_page
     from taskodec.files.atomic import write_atomic
+    from taskodec.files.plans import writable_folder
 
     values = speed_report.as_json(summary)
     table, figures = call.output / "speed.md", call.output / "speed.json"
-    common.make_folder(common.Job(table, table))
+    writable_folder(table.parent)
     write_atomic(table, speed_report.markdown(summary).encode())
     write_atomic(figures, (json.dumps(values, indent=1) + "\n").encode())
     write_run_page(call.output, call.settings)

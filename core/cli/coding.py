@@ -210,6 +210,10 @@ def _compressed(report: Mapping[str, Any]) -> str:
         f"cost {r['cost_before']:.5g} -> {r['cost_after']:.5g}, PSNR {r['psnr']:.2f} dB",
         f"  sent: {chosen}; {r['steps']} steps, {r['seconds']:.1f} s",
     ]
+    if target := r.get("target"):
+        used = f", {target['used']:.2%} of it" if "used" in target else ""
+        chosen = f"quality {r['quality']:g}, lmbda {r['lmbda']:.4g}"
+        lines.append(f"  target {target['limit']}: {target['reached']:.6g}{used}; {chosen}")
     lines += [f"  note: {escaped(note)}" for note in r.get("notes", ())]
     return "\n".join(lines)
 

@@ -48,6 +48,7 @@ __all__ = [
     "TaskChoice",
     "TimeBudget",
     "TrainingData",
+    "TrainingSeconds",
     "TrainingSeed",
     "TrainingSteps",
     "expand",
@@ -58,6 +59,7 @@ __all__ = [
     "resumable",
     "stopped_run",
     "tuning_flags",
+    "without_target",
 ]
 
 CodecChoice = Annotated[
@@ -78,6 +80,12 @@ PresetChoice = Annotated[
 ]
 SeedChoice = Annotated[int | None, typer.Option("--seed", help="Seed of the tuning.")]
 TimeBudget = Annotated[float | None, typer.Option("--time-budget", help="Seconds of tuning per image.")]
+TrainingSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--time-budget", metavar="SECONDS", help="Seconds of training, in place of steps: the clock sets its pace."
+    ),
+]
 TrainingSteps = Annotated[int | None, typer.Option("--steps", help="Training steps.")]
 TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
 AdapterChoice = Annotated[
@@ -161,6 +169,14 @@ def resolve_settings(
     given = {key: value for key, value in flags.items() if value is not None}
     settings = load_settings(config or (), overrides or (), given)
     DownloadOptions(**settings.downloads.model_dump()).to_environment()
+    return settings
+
+
+def without_target(settings: Settings) -> Settings:
+    """The settings, for a command of its own qualities; SettingsError where they have a target."""
+    from taskodec.settings.target import check_no_target
+
+    check_no_target(settings.target, "only `taskodec compress` makes files for a target")
     return settings
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskodec.cli import common
+from taskodec.cli import common, places
 from taskodec.cli.judges import read_judges, task_of_method
 from taskodec.cli.progress import progress_bar
 from taskodec.console.layout import say
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from taskodec.bench.fidelity import Source
     from taskodec.evaluation.lab import EvaluationPlan, Lab
     from taskodec.evaluation.methods import Method
+    from taskodec.evaluation.pool import Spread
     from taskodec.evaluation.summary import EvaluationSummary
     from taskodec.hooks.registry import Registry
     from taskodec.settings.model import Settings
@@ -68,6 +70,8 @@ def evaluate(
     only: common.OnlyThese = None,
     images: Annotated[int | None, typer.Option(min=1, help="Only so many images, the first by name.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes, one thread each; one a core without it.")] = None,
+    engine: places.EngineChoice = "local",
+    address: places.Address = None,
     resamples: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap; 0 for no intervals.")] = 1000,
     report_only: Annotated[bool, typer.Option("--report-only", help="Measure nothing, sum up what is there.")] = False,
     config: common.ConfigFiles = None,
@@ -83,6 +87,7 @@ def evaluate(
     an adapter that was trained.
     """
     require("eval", "`taskodec eval`")
+    spread = _spread(engine, address, jobs)
     flags = common.tuning_flags(
         task=task,
         codec=codec,
@@ -108,9 +113,21 @@ def evaluate(
         lab = Lab(plan, registry)
         for note in lab.check_adapters(() if methods else (PRETRAINED,)):
             say(f"note: {escaped(note)}", file=sys.stderr)
-        summary = _run(lab, found, output, jobs, resamples, report_only, quiet)
+        summary = _run(lab, found, output, jobs, spread, resamples, report_only, quiet)
     _write(summary, output, plan.settings)
     _show(summary, as_json, quiet)
+
+
+def _spread(engine: str, address: str | None, jobs: int | None) -> Spread | None:
+    """What measures rows on a Ray cluster, if that is wanted."""
+    places.check_engine(engine, address)
+    if engine == "local":
+        return None
+    if jobs is not None:
+        raise UsageError("--jobs is for processes of this machine: set ray.workers with --engine ray")
+    from taskodec.evaluation.ray_rows import rows_on_ray
+
+    return partial(rows_on_ray, address, places.note)
 
 
 def _plan(
@@ -125,7 +142,7 @@ def _plan(
     """What the options ask for, and the registry with the user's plugins."""
 
     def resolve(more: Sequence[str]) -> Settings:
-        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
+        return common.without_target(common.resolve_settings(config, [*(overrides or ()), *more], flags))
 
     settings = resolve(())
     registry = common.load_registry(plugin)
@@ -158,6 +175,7 @@ def _run(
     found: Sequence[Source],
     output: Path,
     jobs: int | None,
+    spread: Spread | None,
     resamples: int,
     report_only: bool,
     quiet: bool,
@@ -178,7 +196,7 @@ def _run(
         left_out = len(found) - len({row.image for row in rows})
     else:
         with progress_bar("eval", quiet) as progress:
-            rows = measure_rows(lab, wanted, file, jobs or default_processes(lab), progress)
+            rows = measure_rows(lab, wanted, file, jobs or default_processes(lab), progress, spread)
     with progress_bar("bootstrap", quiet) as progress:
         return summarise(
             rows,

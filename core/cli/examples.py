@@ -16,6 +16,8 @@ ONE_LINE = {
     "bench": "Measure codecs on images by real files.",
     "export": "Export a decoder to ONNX, which needs no torch.",
     "paper": "Print the published table beside what was measured.",
+    "report": "Make a page of what became of pictures, or of a run.",
+    "serve": "Compress and decompress over HTTP.",
     "eval": "Measure what a task makes of decoded images.",
     "models": "List, fetch and verify published weights.",
     "models list": "List weights, and whether they are here.",
@@ -30,6 +32,7 @@ EXAMPLES = {
         "taskodec compress photo.png --task cls --quality 2",
         "taskodec compress photos/ -o streams/ --task det --preset quick",
         "taskodec compress photo.png --task edges.py:loss --steps 80 --force",
+        "taskodec compress photo.png --target-bytes 20kB",
         "taskodec compress - -o - --steps 0 < photo.png > photo.tkd",
     ),
     "decompress": (
@@ -59,6 +62,11 @@ EXAMPLES = {
         "taskodec export --codec lite --encoder --fp16 -o lite-fp16",
     ),
     "paper": ("taskodec paper --commands", "taskodec paper runs/paper"),
+    "report": (
+        "taskodec report photo.png --task cls -o photo.html",
+        "taskodec report runs/cls -o cls.html --force",
+    ),
+    "serve": ("taskodec serve", "taskodec serve --port 8080 --workers 2 --config serve.yaml"),
     "eval": (
         "taskodec eval --task cls --data val/ --labels val.tsv -o runs/cls",
         "taskodec eval --task det --data val2017/ --images 10 --qualities 1,2,3 \\\n"

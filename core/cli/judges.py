@@ -42,7 +42,6 @@ def read_judges(task: TaskSettings, judges: Sequence[str], options: Sequence[str
     there twice, and for options and labels of nobody.
     """
     from taskodec.evaluation.panel import Judge
-    from taskodec.settings.model import TaskSettings
 
     if len(judges) <= 1 and not any(NAMED.fullmatch(text) for text in judges):
         instead = _instead(task, judges, options)
@@ -61,7 +60,7 @@ def read_judges(task: TaskSettings, judges: Sequence[str], options: Sequence[str
     by_judge: dict[str, Path] = {}
     own = _labels(labels, [task.name], by_judge, list(given))
     found = [
-        Judge(name, TaskSettings(name=one.task, options=_with_usual(one)), by_judge.get(name))
+        Judge(name, _task(f"--judge {name}", one.task, _with_usual(one)), by_judge.get(name))
         for name, one in given.items()
     ]
     return Judges(None, tuple(found), own)
@@ -69,29 +68,41 @@ def read_judges(task: TaskSettings, judges: Sequence[str], options: Sequence[str
 
 def task_of_method(name: str, task: TaskSettings, judges: Sequence[Judge]) -> TaskSettings:
     """What a method's files are for: a judge by its name, a part of the task, or any task, several with + between."""
-    from taskodec.settings.model import TaskSettings, preset_options
+    from taskodec.settings.model import preset_options
 
+    what = f"a method for {name}"
     for judge in judges:
         if judge.name == name:
             return judge.task
     if name in task.members:
         options = task.options.get(name, {}) if len(task.members) > 1 else task.options
-        return TaskSettings(name=name, options=options)
+        return _task(what, name, options)
     parts = [task_of_method(part, task, judges) for part in name.split("+")] if "+" in name else []
     if parts and len({part.name for part in parts}) == len(parts):
-        return TaskSettings(name=",".join(part.name for part in parts), options={p.name: p.options for p in parts})
-    return TaskSettings(name=name, options=preset_options(name))
+        return _task(what, ",".join(part.name for part in parts), {part.name: part.options for part in parts})
+    return _task(what, name, preset_options(name))
+
+
+def _task(what: str, name: str, options: Mapping[str, Any]) -> TaskSettings:
+    """The task with options; a UsageError, which begins with `what`, for names and options that are none."""
+    from pydantic import ValidationError
+
+    from taskodec.settings.model import TaskSettings
+
+    try:
+        return TaskSettings(name=name, options=dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{what}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _instead(task: TaskSettings, judges: Sequence[str], options: Sequence[str]) -> TaskSettings | None:
-    from taskodec.settings.model import TaskSettings
-
     if not judges and not options:
         return None
     found: dict[str, Any] = {}
     for text in options:
         _set(found, text, f"--judge-set {text}")
-    return TaskSettings(name=judges[0] if judges else task.name, options=found)
+    return _task("--judge-set", judges[0] if judges else task.name, found)
 
 
 def _with_usual(one: _Given) -> dict[str, Any]:
@@ -102,8 +113,10 @@ def _with_usual(one: _Given) -> dict[str, Any]:
     names = members(one.task)
     if len(names) == 1:
         return {**preset_options(one.task), **one.options}
-    usual = {name: preset_options(name) for name in names}
-    return {name: {**usual.get(name, {}), **one.options.get(name, {})} for name in {**usual, **one.options}}
+    found = {name: preset_options(name) for name in names}
+    for name, own in one.options.items():
+        found[name] = {**found.get(name, {}), **own} if isinstance(own, Mapping) else own
+    return found
 
 
 def _whose(text: str, given: Mapping[str, _Given]) -> tuple[str, str]:

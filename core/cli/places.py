@@ -16,6 +16,7 @@ from taskodec.cli.runs import Batch, Pace, Show, report_file
 from taskodec.console.layout import say
 from taskodec.console.terminal import escaped
 from taskodec.errors import UsageError
+from taskodec.extras import require
 from taskodec.files.inputs import STANDARD, argument
 from taskodec.files.outputs import results_to
 from taskodec.files.plans import check_choice, check_standard, how_to_go_on
@@ -39,6 +40,7 @@ __all__ = [
     "Report",
     "Shards",
     "Streams",
+    "check_engine",
     "engine_of",
     "named_inputs",
     "note",
@@ -122,7 +124,7 @@ class Places:
     @property
     def exact(self) -> bool:
         """Whether `output` is the name of the one output, not of a folder; UsageError if it can be neither."""
-        if self.output is None:
+        if self.output is None or self.shards or self.one_archive:
             return False
         folder = self.output.endswith(("/", os.sep))
         if is_url(self.output):
@@ -168,6 +170,16 @@ class Places:
             Batch(sink, show, file, count, rest, quiet, told).run(engine, steps)
 
 
+def check_engine(name: str, address: str | None) -> None:
+    """UsageError for an engine that does not exist, and for an address without one that has it."""
+    if name not in ("local", "ray"):
+        raise UsageError(f"--engine {name}: valid are local and ray")
+    if name == "local" and address is not None:
+        raise UsageError("--address is that of a Ray cluster: give --engine ray as well, or leave it out")
+    if name == "ray":
+        require("ray", "`--engine ray`")
+
+
 @contextmanager
 def engine_of(
     name: str,
@@ -178,13 +190,10 @@ def engine_of(
     most: int,
 ) -> Iterator[Engine]:
     """Who does the work: this process, by `here`, or the workers of a Ray cluster, each of which calls `make`."""
+    check_engine(name, address)
     if name == "local":
-        if address is not None:
-            raise UsageError("--address is that of a Ray cluster: give --engine ray as well, or leave it out")
         yield Here(here)
         return
-    if name != "ray":
-        raise UsageError(f"--engine {name}: valid are local and ray")
     from taskodec.engines.cluster import cluster
     from taskodec.engines.ray_engine import RayEngine
 

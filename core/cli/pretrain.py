@@ -33,6 +33,7 @@ def pretrain(
     quality: common.QualityChoice = None,
     adapter: common.AdapterChoice = None,
     steps: common.TrainingSteps = None,
+    time_budget: common.TrainingSeconds = None,
     seed: common.TrainingSeed = None,
     only: common.OnlyThese = None,
     validation: common.HeldOut = None,
@@ -50,7 +51,8 @@ def pretrain(
     RUNDIR/adapter.safetensors is the result, for `taskodec compress --adapter`.
     """
     flags = common.tuning_flags(task=task, codec=codec, quality=quality, adapter=adapter)
-    settings = common.resolve_settings(config, overrides, {**flags, "pretrain.steps": steps, "pretrain.seed": seed})
+    flags |= {"pretrain.steps": steps, "pretrain.seed": seed, "pretrain.time_budget": time_budget}
+    settings = common.without_target(common.resolve_settings(config, overrides, flags))
     registry = common.load_registry(plugin)
     from taskodec.images.sets import list_images
     from taskodec.training.parallel import process_group, rank, training_device

@@ -28,6 +28,7 @@ def train(
     codec: common.CodecChoice = None,
     quality: common.QualityChoice = None,
     steps: common.TrainingSteps = None,
+    time_budget: common.TrainingSeconds = None,
     seed: common.TrainingSeed = None,
     validation: common.HeldOut = None,
     init: Annotated[Path | None, typer.Option(metavar="CKPT", help="Weights to start from, not random ones.")] = None,
@@ -40,7 +41,8 @@ def train(
     """Train a codec on images; a run that was stopped goes on with --resume."""
     flags = common.tuning_flags(codec=codec, quality=quality)
     flags |= {"codec.checkpoint": init, "train.steps": steps, "train.seed": seed}
-    settings = common.resolve_settings(config, overrides, flags)
+    flags |= {"train.time_budget": time_budget}
+    settings = common.without_target(common.resolve_settings(config, overrides, flags))
     registry = common.load_registry(plugin)
     import torch
 

@@ -65,6 +65,8 @@ def planned(inputs: Inputs, sink: Sink, choice: Choice, note: Note, checked: boo
         if not isinstance(element, Entry):
             yield Step(element=element, number=number)
             continue
+        if element.copied and not sink.carries:
+            continue
         try:
             target = sink.target(element)
             if taken is not None and target != str(STANDARD):
@@ -74,7 +76,7 @@ def planned(inputs: Inputs, sink: Sink, choice: Choice, note: Note, checked: boo
             yield Step(element=Broken(element.name, error), number=number)
             continue
         known = [Outcome(data=element.data)] if kept or element.copied else None
-        yield Step([Subject(element, target, number, wanted=not kept)], known)
+        yield Step([Subject(element, target, number, not kept, sink.sends(target))], known)
 
 
 def grouped(steps: Iterable[Step], size: int) -> Iterator[Step]:

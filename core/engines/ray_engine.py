@@ -14,6 +14,7 @@ from typing import Any
 
 import taskodec
 from taskodec import errors
+from taskodec.engines.actor import Actor
 from taskodec.engines.steps import Outcome, Step, Subject, Work, failure
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.settings.ray import RaySettings
@@ -46,10 +47,12 @@ class _Pending:
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor, and what it has been given, oldest first."""
+    """An actor and what it does, oldest first. It is up, then loads, then is ready; `deaths` were on that way."""
 
     actor: Any
+    up: bool = False
     ready: bool = False
+    deaths: int = 0
     doing: deque[tuple[Any, _Pending]] = field(default_factory=deque)
 
     def may_have(self, pending: _Pending) -> bool:
@@ -57,32 +60,6 @@ class _Worker:
         if not self.ready or any(other.suspect for _, other in self.doing):
             return False
         return len(self.doing) < (1 if pending.suspect else AHEAD)
-
-
-class _Actor:
-    """What runs on a worker. Its work is made on first use, also after it was started again."""
-
-    def __init__(self, made: bytes) -> None:
-        self._made = made
-        self._work: Work | None = None
-
-    def ready(self) -> tuple[str, Outcome]:
-        """Load everything; the version of taskodec here, and what went wrong."""
-        try:
-            if self._work is None:
-                from ray import cloudpickle
-
-                self._work = cloudpickle.loads(self._made)()
-        except BaseException as error:
-            return taskodec.__version__, failure(error)
-        return taskodec.__version__, Outcome()
-
-    def work(self, subjects: Sequence[Subject]) -> list[Outcome]:
-        """What becomes of subjects."""
-        if self._work is None:
-            self.ready()
-        assert self._work is not None
-        return self._work(subjects, None)
 
 
 class RayEngine:
@@ -106,7 +83,7 @@ class RayEngine:
         self._queue: deque[_Pending] = deque()
         self._refs: dict[Any, _Worker] = {}
         made = cloudpickle.dumps(make)
-        kind = ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=-1)(_Actor)
+        kind = ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=-1)(Actor)
         self._workers = [_Worker(kind.remote(made)) for _ in range(_count(settings))]
         for worker in self._workers:
             self._await_start(worker)
@@ -174,29 +151,30 @@ class RayEngine:
             self._died(worker, error)
             return
         self._refs.pop(ref)
+        if found is None and not worker.up:
+            worker.up = True
+            self._refs[worker.actor.load.remote()] = worker
+            return
         if found is None:
-            self._started(worker, *value)
+            self._loaded(worker, *value)
             return
         worker.doing.remove(found)
         found[1].step.outcomes, found[1].done = value, True
 
-    def _started(self, worker: _Worker, version: str, problem: Outcome) -> None:
+    def _loaded(self, worker: _Worker, version: str, problem: Outcome) -> None:
         if problem.error:
             raise getattr(errors, problem.kind, TaskodecError)(f"on a worker: {problem.error}")
         if version != taskodec.__version__:
             own = taskodec.__version__
             raise UsageError(f"a worker has taskodec {version}, this is {own}: install the same on all machines")
-        worker.ready = True
+        worker.ready, worker.deaths = True, 0
 
     def _died(self, worker: _Worker, error: Exception) -> None:
         """What a worker was at is done by others; it itself is started again by Ray, or lost if that is in vain."""
         for ref in [ref for ref, owner in self._refs.items() if owner is worker]:
             del self._refs[ref]
         if not worker.ready:
-            self._workers.remove(worker)
-            if not self._workers:
-                said = str(error).strip().partition("\n")[0]
-                raise TaskodecError(f"no worker could be started: {said}") from error
+            self._not_started(worker, error)
             return
         left = [pending for ref, pending in worker.doing if not _harvested(ref, pending)]
         self._say("a worker died, and is started again; what it was at is given to others")
@@ -210,11 +188,22 @@ class RayEngine:
             else:
                 self._queue.append(pending)
         worker.doing.clear()
-        worker.ready = False
         self._await_start(worker)
 
+    def _not_started(self, worker: _Worker, error: Exception) -> None:
+        """A worker that dies while it loads is tried again, but not for ever; one that Ray has given up is lost."""
+        worker.deaths += 1
+        if worker.up and worker.deaths < STARTS:
+            self._await_start(worker)
+            return
+        self._workers.remove(worker)
+        if not self._workers:
+            said = str(error).strip().partition("\n")[0]
+            raise TaskodecError(f"no worker could be started, perhaps for want of memory: {said}") from error
+
     def _await_start(self, worker: _Worker) -> None:
-        self._refs[worker.actor.ready.options(max_task_retries=STARTS).remote()] = worker
+        worker.up = worker.ready = False
+        self._refs[worker.actor.up.options(max_task_retries=-1).remote()] = worker
 
 
 def _say_nothing(said: str) -> None:

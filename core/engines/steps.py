@@ -20,13 +20,15 @@ __all__ = ["Engine", "Outcome", "Step", "Subject", "Work", "failure"]
 class Subject:
     """An entry and the output that is made of it; one that is not `wanted` only helps to make others as they would be.
 
-    `number` is its place among the inputs.
+    `number` is its place among the inputs. With `sent`, who makes the output writes it to `target`, a URL; else it
+    comes back.
     """
 
     entry: Entry
     target: str
     number: int = 0
     wanted: bool = True
+    sent: bool = False
 
 
 @dataclass(frozen=True, eq=False)

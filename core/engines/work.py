@@ -18,7 +18,7 @@ from taskodec.hooks.registry import Registry
 from taskodec.images.tensors import encode_image
 from taskodec.settings.model import Settings
 from taskodec.sources.entries import Entry, read_entry
-from taskodec.sources.remote import is_url, put_bytes
+from taskodec.sources.remote import put_bytes
 
 __all__ = ["Compressing", "Decompressing", "made", "picture_of"]
 
@@ -69,7 +69,7 @@ class Decompressing:
         try:
             data = read_entry(subject.entry, self.most)
             image = self.decompressor.decompress(data, progress=progress)
-            made = _delivered(subject.target, encode_image(image, Path(subject.target)))
+            made = _delivered(subject, encode_image(image, Path(subject.target)))
             seconds = round(time.perf_counter() - start, 3)
             about = {"bytes": len(data), "width": image.width, "height": image.height, "seconds": seconds}
             return Outcome(about, made)
@@ -84,16 +84,16 @@ def _outcome(subject: Subject, result: Result | Exception) -> Outcome:
         return Outcome()
     try:
         report = result.report()
-        return Outcome(report, _delivered(subject.target, result.stream))
+        return Outcome(report, _delivered(subject, result.stream))
     except BaseException as error:
         return failure(error)
 
 
-def _delivered(target: str, data: bytes) -> bytes | None:
+def _delivered(subject: Subject, data: bytes) -> bytes | None:
     """Write an object at a URL, from wherever it was made; other outputs are written by who asked for them."""
-    if not is_url(target):
+    if not subject.sent:
         return data
-    put_bytes(target, data)
+    put_bytes(subject.target, data)
     return None
 
 

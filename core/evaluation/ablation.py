@@ -96,7 +96,7 @@ def make_cases(plan: AblationPlan, resolve: Resolve, registry: Registry, sources
             )
             qualities = plan.qualities or (settings.quality,)
             labels = (plan.labels or {}).get(task)
-            evaluation = EvaluationPlan(settings, methods, {"": qualities}, labels, plan.plugins, judges=plan.judges)
+            evaluation = EvaluationPlan(settings, methods, {"": qualities}, labels, plan.plugins, panel=plan.judges)
             cases.append(Case(codec, evaluation, registry, sources))
     names = [case.name for case in cases]
     if twice := sorted({name for name in names if names.count(name) > 1}):

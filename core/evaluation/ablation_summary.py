@@ -20,7 +20,7 @@ from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError
 from taskodec.evaluation.ablation import Case
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate, estimate
-from taskodec.evaluation.judges import JudgeMatrix
+from taskodec.evaluation.matrix import JudgeMatrix
 from taskodec.evaluation.rows import Row
 from taskodec.evaluation.summary import MethodPoint, summarise
 from taskodec.evaluation.variants import Variant, Variants

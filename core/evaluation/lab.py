@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from taskodec.coding.streams import codec_fingerprint, quantize_quality
 from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Codec, JointTask, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
-from taskodec.evaluation.judges import Judged
+from taskodec.evaluation.matrix import Judged
 from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.panel import Judge, Panel
 from taskodec.evaluation.rows import Job, Row
@@ -43,8 +43,8 @@ class EvaluationPlan:
     """What is evaluated; plain enough to be handed to other processes.
 
     `methods` are with their settings, of which anchors need none; `plugins` are files for the registry. `judge` is the
-    task whose evaluator looks at the pictures, where that is not the one that they are sent for; `judges` look at them
-    besides. `labels` of a joint task are by its parts.
+    task whose evaluator looks at the pictures, where that is not the one that they are sent for; those of `panel` judge
+    them besides. `labels` of a joint task are by its parts.
     """
 
     settings: Settings
@@ -53,7 +53,7 @@ class EvaluationPlan:
     labels: Path | Mapping[str, Path] | None = None
     plugins: tuple[Path, ...] = ()
     judge: TaskSettings | None = None
-    judges: tuple[Judge, ...] = ()
+    panel: tuple[Judge, ...] = ()
 
 
 class Lab:
@@ -81,8 +81,8 @@ class Lab:
             self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = task_version(plan.judge, registry)
-        self.panel = Panel(plan.judges, registry, self._load_task)
-        if plan.judges:
+        self.panel = Panel(plan.panel, registry, self._load_task)
+        if plan.panel:
             self._judged["judges"] = self.panel.versions()
         self._decompressors: dict[str, Decompressor] = {}
         self._ways: dict[tuple[str, float | None], Way] = {}
@@ -148,7 +148,7 @@ class Lab:
     def judged(self) -> list[Judged]:
         """All who judge, if there are judges, or a method is made for something else."""
         sent_for = {name: task for name in self.made_for() if (task := self._task_of(name)) is not None}
-        if not self.plan.judges and not any(_other(task, self.plan.settings.task) for task in sent_for.values()):
+        if not self.plan.panel and not any(_other(task, self.plan.settings.task) for task in sent_for.values()):
             return []
         tasks = {name: self._load_task(task) for name, task in sent_for.items()}
         return self.panel.judged(self.judge, self.evaluator, tasks)
@@ -163,17 +163,17 @@ class Lab:
         return None if settings is None else settings.task
 
     @in_clean_state
-    def measure(self, job: Job) -> Row:
-        """One row; errors say of what."""
+    def measure(self, job: Job, picture: IO[bytes] | None = None) -> Row:
+        """One row; errors say of what. `picture` is the image's file, where that is not on this machine."""
         what = job.method if job.quality is None else f"{job.method}, quality {job.quality:g}"
         try:
             with named("", TaskError, TaskodecError):  # anybody's task, evaluator or codec
-                return self._measure(job)
+                return self._measure(job, picture)
         except TaskodecError as error:
             raise type(error)(f"{what}, {job.source.path}: {error}") from error
 
-    def _measure(self, job: Job) -> Row:
-        x, reference, others = self._original(job.source)
+    def _measure(self, job: Job, picture: IO[bytes] | None) -> Row:
+        x, reference, others = self._original(job.source, picture)
         sent = self.way(job.method, job.quality).send(x)
         loss, record = self._judge(job.source.path.name, sent.x_hat, x, reference)
         return Row(
@@ -192,10 +192,10 @@ class Lab:
         )
 
     @torch.no_grad()
-    def _original(self, source: Source) -> tuple[Tensor, Any, Mapping[str, Any]]:
+    def _original(self, source: Source, picture: IO[bytes] | None) -> tuple[Tensor, Any, Mapping[str, Any]]:
         """An image, what the task's loss and those of judges need to know of it; kept until another is asked for."""
         if self._last is None or self._last[0] != source:
-            x = self.framing.load(source.path, self.plan.settings.limits.max_pixels).to(self.device)
+            x = self.framing.load(picture or source.path, self.plan.settings.limits.max_pixels).to(self.device)
             self._last = (source, x, self._prepared(x), self.panel.references(x))
         return self._last[1:]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from taskodec.contracts import TASK_LOSS, Evaluator, JointTask, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
-from taskodec.evaluation.judges import Judged, own_judges
+from taskodec.evaluation.matrix import Judged, own_judges
 from taskodec.evaluation.versions import digest_of, task_version
 from taskodec.hooks.registry import Registry
 from taskodec.isolation.faults import named

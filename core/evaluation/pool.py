@@ -27,7 +27,10 @@ from taskodec.evaluation.lab import EvaluationPlan, Lab
 from taskodec.evaluation.rows import Job, Row
 from taskodec.hooks.registry import default_registry
 
-__all__ = ["Progress", "default_processes", "measure_rows"]
+__all__ = ["Progress", "Spread", "default_processes", "measure_rows"]
+
+Spread = Callable[[EvaluationPlan, Sequence[Job], Callable[[Row], None]], None]
+"""Measures rows and has each kept as it comes."""
 
 
 def default_processes(lab: Lab) -> int:
@@ -38,9 +41,14 @@ def default_processes(lab: Lab) -> int:
 
 
 def measure_rows(
-    lab: Lab, jobs: Sequence[Job], file: RowFile[Row], processes: int = 1, progress: Progress | None = None
+    lab: Lab,
+    jobs: Sequence[Job],
+    file: RowFile[Row],
+    processes: int = 1,
+    progress: Progress | None = None,
+    spread: Spread | None = None,
 ) -> list[Row]:
-    """The rows of these jobs; those that the file has already are taken from there.
+    """The rows of these jobs; those that the file has already are taken from there. `spread` measures them elsewhere.
 
     Every image that is needed is opened before the first row, so that a damaged one is an ImageError now and not after
     hours. Each row is in the file as soon as it is measured. After a failure no further row is begun, those under way
@@ -60,7 +68,9 @@ def measure_rows(
         if progress is not None:
             progress(done, len(jobs), {"bpp": row.bpp or 0.0, "task_loss": row.task_loss})
 
-    if min(processes, len(missing)) > 1:
+    if spread is not None and missing:
+        spread(lab.plan, missing, keep)
+    elif min(processes, len(missing)) > 1:
         _in_processes(lab.plan, missing, min(processes, len(missing)), keep)
     else:
         with torch_threads(1):

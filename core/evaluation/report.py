@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taskodec.bench.plots import new_figure, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate
-from taskodec.evaluation.judge_report import judge_notes, judge_tables
+from taskodec.evaluation.matrix_report import judge_notes, judge_tables
 from taskodec.evaluation.summary import EvaluationSummary, MethodPoint
 
 if TYPE_CHECKING:

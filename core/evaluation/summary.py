@@ -18,9 +18,11 @@ from taskodec.console.progress import Progress
 from taskodec.contracts import TASK_LOSS, Evaluator
 from taskodec.errors import TaskError, TaskodecError
 from taskodec.evaluation.deltas import Comparing, Comparison, CurveChange, Draw, Estimate, Group, estimate
-from taskodec.evaluation.judges import Judged, JudgeMatrix, judge_matrix
+from taskodec.evaluation.matrix import Judged, JudgeMatrix, judge_matrix
 from taskodec.evaluation.methods import Method
 from taskodec.evaluation.rows import Row
+from taskodec.extras import missing
+from taskodec.report.run_page import framed
 
 __all__ = ["EvaluationSummary", "MethodPoint", "complete_rows", "summarise"]
 
@@ -58,6 +60,11 @@ class EvaluationSummary:
     changes: tuple[CurveChange, ...]
     comparisons: tuple[Comparison, ...]
     judged: JudgeMatrix | None = None
+
+    def _repr_html_(self) -> str | None:
+        from taskodec.evaluation.pages import evaluation_part
+
+        return None if missing("report") else framed([evaluation_part(self)])
 
 
 def complete_rows(rows: Iterable[Row], count: int) -> list[Row]:

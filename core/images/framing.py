@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from torch import Tensor
 
@@ -25,9 +26,9 @@ class Framing:
     center_crop: int | None = None
     eval_size: tuple[int, int] | None = None
 
-    def load(self, path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
+    def load(self, source: Path | IO[bytes], max_pixels: int = MAX_PIXELS) -> Tensor:
         """The picture of a file, (1, 3, H, W) in [0, 1]; ImageError if it cannot be read."""
-        x = load_image(path, max_pixels=max_pixels).x
+        x = load_image(source, max_pixels=max_pixels).x
         if self == WHOLE:
             return x
         from torchvision.transforms import functional as transforms

@@ -19,8 +19,8 @@ __all__ = [
     "NotAllowedError",
     "ServiceError",
     "StoppingError",
-    "TimeoutError",
     "UnauthorizedError",
+    "WorkTimeoutError",
     "WorkerDiedError",
     "body_of",
 ]
@@ -94,7 +94,7 @@ class StoppingError(ServiceError):
     retry_after = 5.0
 
 
-class TimeoutError(ServiceError):
+class WorkTimeoutError(ServiceError):
     """The work took longer than `serve.timeout`."""
 
     status = 504

@@ -14,9 +14,19 @@ from taskodec.errors import SettingsError, UsageError
 from taskodec.hooks.names import nearest
 from taskodec.hooks.shelf import Shelf
 from taskodec.service.errors import NotAllowedError
+from taskodec.settings.layers import parse_override
 from taskodec.settings.model import Settings, load_settings
+from taskodec.settings.yaml_text import dump_yaml
 
-__all__ = ["Allowed", "CompressOptions", "DecompressOptions", "RequestSettings", "checked", "explained"]
+__all__ = [
+    "Allowed",
+    "CompressOptions",
+    "DecompressOptions",
+    "RequestSettings",
+    "checked",
+    "explained",
+    "settings_files",
+]
 
 Name = Annotated[str, Field(max_length=64)]
 Form = Literal["png", "webp", "jpeg", "tiff", "bmp", "ppm"]
@@ -122,3 +132,21 @@ class RequestSettings:
         if planned > most:
             raise UsageError(f"{planned} steps: this server allows {most} at most; ask for fewer with `steps`")
         return settings
+
+
+def settings_files(files: Sequence[Path], overrides: Sequence[str], folder: Path) -> tuple[Path, ...]:
+    """The settings as files of their own, which stay as they are; requests set theirs on top."""
+    kept = []
+    for number, file in enumerate(files):
+        if str(file).startswith("taskodec:"):
+            kept.append(file)
+            continue
+        kept.append(folder / f"config-{number}.yaml")
+        try:
+            kept[-1].write_bytes(file.read_bytes())
+        except OSError as error:
+            raise SettingsError(f"cannot read configuration {file}: {error.strerror or error}") from error
+    for number, text in enumerate(overrides):
+        kept.append(folder / f"set-{number}.yaml")
+        kept[-1].write_text(dump_yaml(parse_override(text)), encoding="utf-8")
+    return tuple(kept)

@@ -14,7 +14,7 @@ from taskodec.service import errors
 from taskodec.service.logs import log
 from taskodec.service.metrics import Metrics
 from taskodec.service.process import Died, Overdue, Process
-from taskodec.service.work import Done, Failed, Start, Work
+from taskodec.service.work import Done, Failed, Work
 from taskodec.settings.model import Settings
 from taskodec.settings.serve import ServeSettings
 
@@ -52,11 +52,15 @@ class Job:
 
 
 class Pool:
-    """So many processes, each with a task of the loop that starts it, gives it work, and starts it anew."""
+    """Processes, each with a task of the loop that starts it, gives it work, and starts it anew.
 
-    def __init__(self, start: Start, workers: int, codecs: Sequence[str], metrics: Metrics) -> None:
-        self.serve: ServeSettings = start.settings.serve
-        self.processes = [Process(start, self.serve.start_timeout) for _ in range(workers)]
+    `codecs` are those that streams may name.
+    """
+
+    def __init__(
+        self, processes: Sequence[Process], serve: ServeSettings, codecs: Sequence[str], metrics: Metrics
+    ) -> None:
+        self.processes, self.serve = processes, serve
         self.codecs, self.metrics = tuple(codecs), metrics
         self.problem = ""
         self.stopping = False
@@ -145,8 +149,8 @@ class Pool:
     def _end(self, job: Job) -> None:
         _fail(job, self._too_long())
 
-    def _too_long(self) -> errors.TimeoutError:
-        return errors.TimeoutError(
+    def _too_long(self) -> errors.WorkTimeoutError:
+        return errors.WorkTimeoutError(
             f"it took longer than {self.serve.timeout:g} s, serve.timeout, and was ended: send a smaller picture, or "
             "ask for fewer steps or a time_budget"
         )

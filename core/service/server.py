@@ -14,16 +14,16 @@ from pathlib import Path
 
 import uvicorn
 
-from taskodec.errors import SettingsError, TaskodecError
+from taskodec.errors import TaskodecError
 from taskodec.hooks.registry import Registry
 from taskodec.service.access import is_loopback, token_of
 from taskodec.service.app import make_app
 from taskodec.service.logs import log, log_as_json
+from taskodec.service.options import settings_files
+from taskodec.service.process import Process
 from taskodec.service.service import Service
 from taskodec.service.work import Start
-from taskodec.settings.layers import parse_override
 from taskodec.settings.model import Settings
-from taskodec.settings.yaml_text import dump_yaml
 
 __all__ = ["serve", "shares"]
 
@@ -63,11 +63,12 @@ def serve(
     """
     token = token_of(settings.serve)
     with _folder() as folder, _listening(settings.serve.host, settings.serve.port) as listener:
-        kept = _kept(files, overrides, folder)
+        kept = settings_files(files, overrides, folder)
         workers, threads = shares(settings)
         memory = None if settings.serve.memory is None else settings.serve.memory * 2**20
         start = Start(settings, tuple(path.resolve() for path in plugins), threads, memory)
-        service = Service(start, workers, registry, folder, kept)
+        processes = [Process(start, settings.serve.start_timeout) for _ in range(workers)]
+        service = Service(settings, registry, processes, folder, kept)
         log_as_json()
         _run(service, listener, token)
     if service.pool.problem and not service.pool.stopping:
@@ -127,24 +128,6 @@ def _family(host: str) -> socket.AddressFamily:
         return socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
     except ValueError:
         return socket.AF_INET
-
-
-def _kept(files: Sequence[Path], overrides: Sequence[str], folder: Path) -> tuple[Path, ...]:
-    """The settings as files of their own, which stay as they are; requests set theirs on top."""
-    kept = []
-    for number, file in enumerate(files):
-        if str(file).startswith("taskodec:"):
-            kept.append(file)
-            continue
-        kept.append(folder / f"config-{number}.yaml")
-        try:
-            kept[-1].write_bytes(file.read_bytes())
-        except OSError as error:
-            raise SettingsError(f"cannot read configuration {file}: {error.strerror or error}") from error
-    for number, text in enumerate(overrides):
-        kept.append(folder / f"set-{number}.yaml")
-        kept[-1].write_text(dump_yaml(parse_override(text)), encoding="utf-8")
-    return tuple(kept)
 
 
 def shares(settings: Settings) -> tuple[int, int]:

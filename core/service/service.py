@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from taskodec.service.bodies import Uploads
 from taskodec.service.metrics import Metrics
 from taskodec.service.options import Allowed, CompressOptions, RequestSettings
 from taskodec.service.pool import Job, Pool
+from taskodec.service.process import Process
 from taskodec.service.watch import about
-from taskodec.service.work import GIVEN, Start
+from taskodec.service.work import GIVEN
 from taskodec.settings.model import Settings
 from taskodec.stream.about import about_stream
 
@@ -37,20 +38,26 @@ LARGEST_HEAD = 2**22
 
 
 class Service:
-    """A pool of workers, and all that requests need of it.
+    """A pool of processes, and all that requests need of it.
 
-    `folder` is for the files of jobs, and `files` are the settings as files, those of `start.settings`.
+    `folder` is for the files of jobs, and `files` are the settings as files.
     """
 
-    def __init__(self, start: Start, workers: int, registry: Registry, folder: Path, files: tuple[Path, ...]) -> None:
-        self.settings: Settings = start.settings
-        self.folder, self.registry = folder, registry
-        serve = start.settings.serve
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        processes: Sequence[Process],
+        folder: Path,
+        files: Sequence[Path] = (),
+    ) -> None:
+        self.settings, self.registry, self.folder = settings, registry, folder
+        serve = settings.serve
         self.codecs = Allowed("codec", serve.codecs, registry.codecs)
         self.tasks = Allowed("task", serve.tasks, registry.tasks)
         self.request_settings = RequestSettings(files, self.codecs, self.tasks)
         self.metrics = Metrics()
-        self.pool = Pool(start, workers, self.codecs.names, self.metrics)
+        self.pool = Pool(processes, serve, self.codecs.names, self.metrics)
         self.uploads = Uploads(serve)
         self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)
 

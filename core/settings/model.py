@@ -136,12 +136,20 @@ class TrainSettings(Model):
 
     `batch` is the crops of a step in the first stage, over all processes; later stages have as many pixels. `ema` is
     the decay of the moving average that becomes the weights. `workers` processes per training process read pictures
-    ahead, of which `cache_mb` megabytes are kept decoded; None means none on the CPU, four on a GPU.
+    ahead, of which `cache_mb` megabytes are kept decoded; None means none on the CPU, four on a GPU. With
+    `cache_on_device` they are kept where the codec trains, crops are cut there, and no workers are needed.
+
+    `time_budget` (seconds, over all parts of a run that was stopped) ends a run in place of `steps`, and its stages and
+    rate follow the clock. `optimizer` is for weights of two dimensions and more: `muon` and `soap` take the extra
+    `train`. `fused` is about Adam's kernels; None means on a GPU.
     """
 
     stages: tuple[StageSettings, ...] = (StageSettings(until=0.9), StageSettings(until=1, crop=256))
     batch: Size = 16
     steps: Size = 5000
+    time_budget: Positive | None = None
+    optimizer: Literal["adam", "muon", "soap"] = "adam"
+    fused: bool | None = None
     lr: Positive = 1e-3
     final_lr: Positive = 1e-5
     schedule: Literal["cosine", "step"] = "cosine"
@@ -155,6 +163,7 @@ class TrainSettings(Model):
     validate_every: Size = 500
     workers: Count | None = None
     cache_mb: Count = 2000
+    cache_on_device: bool = False
 
     @field_validator("stages")
     @classmethod

@@ -40,7 +40,7 @@ class Bound:
 
 
 def parse_size(text: str) -> int:
-    """Whole bytes, never more than the text says: `20000`, `20kB` (1000 bytes), `20KiB` (1024); ValueError for others."""
+    """Whole bytes, never more than the text says: `20000`, `20kB` (20,000), `20KiB` (20,480); else a ValueError."""
     match = SIZE.fullmatch(text)
     if match is None or match["unit"].lower() not in UNITS:
         raise ValueError(f"expected {VALID_SIZES}")
@@ -72,9 +72,9 @@ def _as_size(value: Any) -> Any:
 class TargetSettings(Model):
     """What every file must keep to: one of these, or none, and then `quality` decides.
 
-    `bytes` are those of the whole file at most, a number or a text such as `20kB`; `bpp` bits per pixel at most: the best
-    file within is looked for. `loss` is the task's at most, `metric` a text such as `psnr>=34`: the smallest file that
-    meets it is.
+    `bytes` are those of the whole file at most, a number or a text such as `20kB`; `bpp` bits per pixel at most: the
+    best file within is looked for. `loss` is the task's at most, `metric` a text such as `psnr>=34`: the smallest file
+    that meets it is.
     """
 
     bytes: Annotated[int, BeforeValidator(_as_size), Field(ge=1, lt=2**63)] | None = None

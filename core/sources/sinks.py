@@ -27,10 +27,16 @@ FOLDERS = 16
 class Sink:
     """What outputs are called, whether they are there, and how they are written.
 
-    With `ordered`, results must be written in the order of their inputs.
+    With `ordered`, results must be written in the order of their inputs. What `carries` takes the other members of
+    archives as well.
     """
 
     ordered = False
+    carries = False
+
+    def sends(self, target: str) -> bool:
+        """Whether who makes an output writes it, wherever that is."""
+        return False
 
     def target(self, entry: Entry) -> str:
         """The name of what is made of an entry: a path, a URL, or that of a member."""
@@ -109,6 +115,9 @@ class FileSink(Sink):
             raise UsageError(f"{entry.name} is for reading only: give -o")
         return joined(entry.name.rpartition("/")[0], PurePosixPath(key).name)
 
+    def sends(self, target: str) -> bool:
+        return is_url(target)
+
     def flaw(self, target: str) -> str | None:
         if is_url(target):
             folder, _, name = target.rpartition("/")
@@ -154,6 +163,7 @@ class ArchiveSink(Sink):
     """
 
     ordered = True
+    carries = True
 
     def __init__(self, output: str, each: bool, suffix: str, force: bool, skip_existing: bool) -> None:
         self.output, self.each, self.suffix, self.force, self.skip_existing = output, each, suffix, force, skip_existing

@@ -34,7 +34,7 @@ from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.datasets import CropDataset, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
-from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
+from taskodec.training.schedule import check_batch, crops_of, largest_crop
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance, rate_and_loss
 from taskodec.tuning.checks import checked_loss
@@ -221,7 +221,8 @@ def pretrain(
     adapter.requires_grad_(True)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
-    crops = CropDataset(data, settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels)
+    kept_on = device if settings.cache_on_device else "cpu"
+    crops = CropDataset(data, settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels, kept_on)
     read = _read(crops, validation, settings)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
     with numbers_kept(device):
@@ -274,7 +275,7 @@ def _write_settings(run: Pretraining, resolved: Mapping[str, Any]) -> None:
 
 def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
     """One step on this process's part of the batch; figures of the whole batch."""
-    stage = stage_at(run.step, run.settings)
+    stage = run.stage
     seed_step(run.settings.seed, run.step)
 
     def forward() -> tuple[Tensor, Tensor]:
@@ -283,7 +284,7 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
             watches = run.slope, list(run.part_slopes.values())
             return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, objective, *watches)
 
-    rate = learning_rate(run.step, run.settings)
+    rate = run.rate
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
     for name, seen in {**run.part_slopes, run.task.name: run.slope}.items():
         warn_without_slope(name, seen)

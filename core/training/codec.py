@@ -42,7 +42,7 @@ from taskodec.training.parallel import (
     wait_for_all,
     world_size,
 )
-from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
+from taskodec.training.schedule import check_batch, crops_of, largest_crop
 from taskodec.training.state import TrainedT, TrainingState
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def train(
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
     cache = settings.cache_mb * 10**6 // max(1, workers)
-    dataset = CropDataset(list_images(data), cache, max_pixels=max_pixels)
+    kept_on = device if settings.cache_on_device else "cpu"
+    dataset = CropDataset(list_images(data), cache, max_pixels=max_pixels, device=kept_on)
     held_out = list_images(validation) if validation else []
     make_folder(out, resume)
     if rank() == 0:
@@ -187,29 +188,33 @@ def run_steps(
     figures; `validation` gives figures at each quality.
     """
     settings, device, progress = run.settings, next(run.model.parameters()).device, as_guest(progress)
-    batches = step_loader(steps, run.step, workers, pinned=device.type == "cuda")
+    batches = step_loader(steps, run.step, workers, pinned=device.type == "cuda" and not settings.cache_on_device)
+    steps.seconds.fill_(run.seconds)
     written = TrainLog(run.out, run.step) if rank() == 0 else nullcontext()
     saved = ticked = time.monotonic()
     with interrupts_kept(twice=world_size() == 1) as interrupted, written as log:
         for batch in batches:
             if isinstance(batch, TaskodecError):
                 raise batch
+            run.stage = settings.stages[batch[2]]
             report = advance(unit(batch[0], device), batch[1])
             now = time.monotonic()
             run.seconds += now - ticked
+            steps.seconds.fill_(run.seconds)
             ticked = now
             if progress:
-                progress(run.step, settings.steps, report)
+                progress(int(run.position), settings.steps, report)
             if log and run.step % REPORT_EVERY == 0:
                 log.report(run.step, run.seconds, report)
             if any_rank(bool(interrupted()), device) and not run.ended:
                 _stop(run, interrupted())
-            if validation and run.step % settings.validate_every == 0:
+            last = run.ended and settings.time_budget is not None
+            if validation and (last or run.step % settings.validate_every == 0):
                 points = validation()
                 if log:
                     log.validation(run.step, run.seconds, points)
-                if run.ended:
-                    break
+            if run.ended:
+                break
             if rank() == 0 and now - saved > settings.checkpoint_minutes * 60:
                 run.save()
                 saved = time.monotonic()
@@ -217,7 +222,7 @@ def run_steps(
 
 def _advance(run: TrainingState[Codec], x: Tensor, quality: Tensor) -> dict[str, float]:
     """One step on this process's part of the batch; figures of the whole batch."""
-    stage = stage_at(run.step, run.settings)
+    stage = run.stage
     seed_step(run.settings.seed, run.step)
 
     def forward() -> tuple[Tensor, Tensor]:
@@ -226,13 +231,20 @@ def _advance(run: TrainingState[Codec], x: Tensor, quality: Tensor) -> dict[str,
         fidelity = -10 * parts["mse"].clamp_min(1e-10).log10()
         return loss, torch.stack([loss.detach(), parts["bpp"].mean(), fidelity.mean()])
 
-    rate = learning_rate(run.step, run.settings)
+    rate = run.rate
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
     return {**dict(zip(("loss", "bpp", "psnr"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
 
 
 def worker_count(settings: TrainSettings, device: torch.device) -> int:
-    """How many processes read ahead: on a CPU they would take its cores from training."""
+    """How many processes read ahead: on a CPU they would take its cores from training.
+
+    UsageError for any where crops are cut on the device, which belongs to this process.
+    """
+    if settings.cache_on_device:
+        if settings.workers:
+            raise UsageError("workers: processes cannot cut crops on the device: leave it out, or cache_on_device")
+        return 0
     return (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
 
 

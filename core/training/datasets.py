@@ -7,10 +7,11 @@ after a resume, in any worker, and split over any number of processes.
 from __future__ import annotations
 
 import signal
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -21,12 +22,12 @@ from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.tensors import MAX_PIXELS
 from taskodec.pixels.pillow import picture_size
-from taskodec.training.schedule import crops_of, stage_at
+from taskodec.training.schedule import crops_of, position, stage_at
 
 if TYPE_CHECKING:
     from taskodec.settings.model import TrainSettings
 
-__all__ = ["CropDataset", "StepDataset", "step_loader"]
+__all__ = ["Batch", "CropDataset", "StepDataset", "step_loader"]
 
 DRAWS = 100
 """How many unsuitable pictures in a row end a run."""
@@ -39,14 +40,19 @@ class CropDataset:
     """Random crops with a random flip, of pictures that are read when they are drawn.
 
     Decoded pictures are kept while they fit into `cache_bytes`, and never exchanged: every picture is as likely
-    to be drawn next as any other. Pictures that cannot be read, have a side smaller than the crop, or more than
-    `max_pixels`, are passed over.
+    to be drawn next as any other. They lie on `device`, where crops are cut. Pictures that cannot be read, have a side
+    smaller than the crop, or more than `max_pixels`, are passed over.
     """
 
     def __init__(
-        self, paths: Sequence[Path], cache_bytes: int, framing: Framing = WHOLE, max_pixels: int = MAX_PIXELS
+        self,
+        paths: Sequence[Path],
+        cache_bytes: int,
+        framing: Framing = WHOLE,
+        max_pixels: int = MAX_PIXELS,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.paths, self.framing, self.max_pixels = paths, framing, max_pixels
+        self.paths, self.framing, self.max_pixels, self.device = paths, framing, max_pixels, device
         self.cache: dict[int, Tensor] = {}
         self.room = cache_bytes
 
@@ -92,7 +98,7 @@ class CropDataset:
         """A decoded picture, bytes (3, H, W)."""
         if index in self.cache:
             return self.cache[index]
-        picture = (self.framing.load(self.paths[index], self.max_pixels)[0] * 255).round().byte()
+        picture = (self.framing.load(self.paths[index], self.max_pixels)[0] * 255).round().byte().to(self.device)
         if picture.numel() <= self.room:
             self.cache[index] = picture
             self.room -= picture.numel()
@@ -103,11 +109,16 @@ class CropDataset:
         return torch.stack([self.crop(size, np.random.default_rng((*key, number))) for number in numbers])
 
 
-class StepDataset(Dataset[tuple[Tensor, Tensor] | TaskodecError]):
-    """The batch of every step: crops as bytes (B, 3, S, S), and a quality for each (B,).
+Batch: TypeAlias = tuple[Tensor, Tensor, int]
+"""Crops as bytes (B, 3, S, S), a quality for each (B,), and the number of the stage that they are for."""
 
-    `part` = (rank, processes) takes one process's part of the whole batch. An error is returned, not raised: a
-    worker process would wrap its own traceback around it.
+
+class StepDataset(Dataset[Batch | TaskodecError]):
+    """The batch of every step.
+
+    `seconds` is what the run has taken so far, by which one with a budget of them finds its stage: a scalar in memory
+    that worker processes share. `part` = (rank, processes) takes one process's part of the whole batch. An error is
+    returned, not raised: a worker process would wrap its own traceback around it.
     """
 
     def __init__(
@@ -118,10 +129,11 @@ class StepDataset(Dataset[tuple[Tensor, Tensor] | TaskodecError]):
         part: tuple[int, int] = (0, 1),
     ) -> None:
         self.crops, self.settings, self.part = crops, settings, part
+        self.seconds = torch.zeros((), dtype=torch.float64).share_memory_()
         self.first, self.last = qualities[0], qualities[-1]
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor] | TaskodecError:
-        stage = stage_at(step, self.settings)
+    def __getitem__(self, step: int) -> Batch | TaskodecError:
+        stage = stage_at(position(step, float(self.seconds), self.settings), self.settings)
         count = crops_of(stage, self.settings)
         rank, processes = self.part
         numbers = range(count * rank // processes, count * (rank + 1) // processes)
@@ -133,17 +145,17 @@ class StepDataset(Dataset[tuple[Tensor, Tensor] | TaskodecError]):
             crops = self.crops.crops(stage.crop, numbers, self.settings.seed, step)
         except TaskodecError as error:
             return error
-        return crops, quality[numbers.start : numbers.stop]
+        return crops, quality[numbers.start : numbers.stop], self.settings.stages.index(stage)
 
 
 def step_loader(
     dataset: StepDataset, start: int, workers: int, *, pinned: bool = False
-) -> DataLoader[tuple[Tensor, Tensor] | TaskodecError]:
-    """The batches from step `start` on, in order, read ahead by worker processes."""
+) -> DataLoader[Batch | TaskodecError]:
+    """The batches from step `start` on, in order, read ahead by worker processes; by the clock they have no end."""
     return DataLoader(
         dataset,
         batch_size=None,
-        sampler=range(start, dataset.settings.steps),
+        sampler=range(start, dataset.settings.steps if dataset.settings.time_budget is None else sys.maxsize),
         num_workers=workers,
         pin_memory=pinned,
         worker_init_fn=_leave_signals_to_the_parent,

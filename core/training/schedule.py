@@ -1,4 +1,8 @@
-"""What changes over a training run: stages of crops, rounding and precision, and the learning rate."""
+"""What changes over a training run: stages of crops, rounding and precision, and the learning rate.
+
+All of it follows the *position* of a run, in steps: the steps done, or, where the run has a budget of seconds, as many
+of them as go with the share of the seconds that is spent.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,19 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.settings.model import StageSettings, TrainSettings
 
-__all__ = ["check_batch", "crops_of", "largest_crop", "learning_rate", "stage_at"]
+__all__ = ["check_batch", "crops_of", "largest_crop", "learning_rate", "position", "stage_at"]
 
 
-def stage_at(step: int, settings: TrainSettings) -> StageSettings:
-    """The stage that this step belongs to, the last one from its end on."""
-    return next((s for s in settings.stages if step < s.until * settings.steps), settings.stages[-1])
+def position(step: int, seconds: float, settings: TrainSettings) -> float:
+    """Where a run stands after so many steps and seconds, from 0 to `settings.steps`."""
+    if settings.time_budget is None:
+        return step
+    return settings.steps * min(1.0, seconds / settings.time_budget)
+
+
+def stage_at(position: float, settings: TrainSettings) -> StageSettings:
+    """The stage that a position belongs to, the last one from its end on."""
+    return next((s for s in settings.stages if position < s.until * settings.steps), settings.stages[-1])
 
 
 def crops_of(stage: StageSettings, settings: TrainSettings) -> int:
@@ -29,7 +40,9 @@ def largest_crop(settings: TrainSettings) -> int:
 
 
 def check_batch(settings: TrainSettings, processes: int) -> None:
-    """A UsageError when some step has fewer crops than there are processes."""
+    """A UsageError when some step has fewer crops than there are processes, or several go by one clock."""
+    if settings.time_budget is not None and processes > 1:
+        raise UsageError("time_budget is for one process: several would leave a stage at different steps; give steps")
     for number, stage in enumerate(settings.stages, 1):
         if (crops := crops_of(stage, settings)) < processes:
             raise UsageError(
@@ -38,15 +51,15 @@ def check_batch(settings: TrainSettings, processes: int) -> None:
             )
 
 
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """With `schedule: step`, `lr` times `gamma` for each milestone passed.
+def learning_rate(position: float, settings: TrainSettings) -> float:
+    """At a position of the run. With `schedule: step`, `lr` times `gamma` for each milestone passed.
 
     Else linear warm-up over the first hundredth, then a cosine down to `final_lr`.
     """
     if settings.schedule == "step":
-        return settings.lr * settings.gamma ** sum(step >= milestone for milestone in settings.milestones)
+        return settings.lr * settings.gamma ** sum(position >= milestone for milestone in settings.milestones)
     warmup = max(1, settings.steps // 100)
-    if step < warmup:
-        return settings.lr * (step + 1) / warmup
-    share = min(1.0, (step - warmup) / max(1, settings.steps - warmup))
+    if position < warmup:
+        return settings.lr * min(1.0, (position + 1) / warmup)
+    share = min(1.0, (position - warmup) / max(1, settings.steps - warmup))
     return settings.final_lr + (settings.lr - settings.final_lr) * 0.5 * (1 + math.cos(math.pi * share))

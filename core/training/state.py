@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from taskodec.coding.tensor_files import load_torch, tensor_problem
 from taskodec.coding.weights import fill, lasting_state, save_weights
 from taskodec.console.terminal import shown
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import pointer_to, write_atomic
+from taskodec.training.optimizers import load_optimizer, make_optimizer, parameter_groups
 from taskodec.training.parallel import sum_gradients
-from taskodec.training.schedule import learning_rate
+from taskodec.training.schedule import learning_rate, position
 
 if TYPE_CHECKING:
     from taskodec.contracts import Codec
     from taskodec.settings.model import TrainSettings
 
-__all__ = ["TrainedT", "TrainingState", "parameter_groups"]
+__all__ = ["TrainedT", "TrainingState"]
 
 TrainedT = TypeVar("TrainedT", bound=nn.Module)
 CountT = TypeVar("CountT", int, float)
@@ -40,17 +41,28 @@ class TrainingState(Generic[TrainedT]):
         self.model, self.settings, self.out = model, settings, out
         self.quantiles = [p for n, p in model.named_parameters() if n.endswith("quantiles")]
         self.parameters = [p for n, p in model.named_parameters() if p.requires_grad and not n.endswith("quantiles")]
-        self.optimizer = torch.optim.Adam(parameter_groups(model, settings), lr=settings.lr)
+        self.optimizer = make_optimizer(parameter_groups(model, settings), settings)
         self.aux_optimizer = torch.optim.Adam(self.quantiles, lr=1e-3) if self.quantiles else None
+        self.stage = settings.stages[0]
         self.ema: dict[str, Tensor] = {}
         self.start_average()
         self.step = 0
         self.seconds = 0.0
 
     @property
+    def position(self) -> float:
+        """Where the run stands, see `taskodec.training.schedule`."""
+        return position(self.step, self.seconds, self.settings)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return learning_rate(self.position, self.settings)
+
+    @property
     def ended(self) -> bool:
-        """Whether all steps are done, or more of them would be in vain."""
-        return self.step >= self.settings.steps
+        """Whether all steps are done or the seconds spent, or more of them would be in vain."""
+        return self.position >= self.settings.steps
 
     def start_average(self) -> None:
         """Let the moving average begin at the weights as they are."""
@@ -99,9 +111,9 @@ class TrainingState(Generic[TrainedT]):
             ema = {name: state["ema"][name] for name in self.ema if name in state["ema"]}
             self.check_average(ema, str(path))
             self.ema = {name: value.to(self.ema[name].device) for name, value in ema.items()}
-            _load_optimizer(self.optimizer, state["optimizer"])
+            load_optimizer(self.optimizer, state["optimizer"])
             if self.aux_optimizer:
-                _load_optimizer(self.aux_optimizer, state["aux_optimizer"])
+                load_optimizer(self.aux_optimizer, state["aux_optimizer"])
             self.step, self.seconds = _counted(state["step"], int), _counted(state["seconds"], float)
         except WeightsError:
             raise
@@ -124,9 +136,8 @@ class TrainingState(Generic[TrainedT]):
         `forward` gives the loss of this process's `share` of the batch, and figures (K,) to be averaged over the whole
         batch; returned are those, and the norm of the gradient before it was clipped.
         """
-        rate = learning_rate(self.step, self.settings)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+            group["lr"] = self.rate * group["scale"]
         loss, figures = forward()
         self.optimizer.zero_grad(set_to_none=True)
         (loss * share).backward()  # type: ignore[no-untyped-call]
@@ -146,37 +157,13 @@ class TrainingState(Generic[TrainedT]):
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.model.state_dict().items():
-            if name in self.ema:
-                self.ema[name].lerp_(value, 1 - decay)
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, found: Mapping[str, Any]) -> None:
-    """Moments of a file for the parameters here; rates and the like are those of the settings."""
-    own = optimizer.state_dict()["param_groups"]
-    groups = [(len(group["params"]), group.get("scale")) for group in own]
-    given = [(len(group["params"]), group.get("scale")) for group in found["param_groups"]]
-    if given != groups:
-        raise ValueError(f"it has groups of parameters {shown(given)}, here are {shown(groups)}")
-    optimizer.load_state_dict({"state": found["state"], "param_groups": own})
-    for parameter, moments in optimizer.state.items():
-        for name, value in moments.items():
-            like = parameter if name != "step" else torch.zeros(())
-            if problem := tensor_problem(value, like):
-                raise ValueError(f"{name} of an optimiser {problem}")
+        now = self.model.state_dict()
+        names = [name for name in now if name in self.ema]
+        towards = get_ema_multi_avg_fn(decay)
+        towards([self.ema[name] for name in names], [now[name] for name in names], self.step)
 
 
 def _counted(value: object, kind: type[CountT]) -> CountT:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise ValueError(f"found {shown(value)}, expected a number of steps or seconds")
     return kind(value)
-
-
-def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
-    """Parameters by learning-rate factor: `lr_scales` maps glob patterns of names to factors, the first match wins."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and not name.endswith("quantiles"):
-            scale = next((f for pattern, f in settings.lr_scales.items() if fnmatch(name, pattern)), 1.0)
-            groups.setdefault(scale, []).append(parameter)
-    return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]

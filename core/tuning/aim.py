@@ -13,63 +13,56 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from taskodec.coding.streams import quantize_quality
-from taskodec.contracts import Codec, Latents
 from taskodec.errors import TargetError
-from taskodec.images.tensors import pad_to
 from taskodec.isolation.activation import inactive
 from taskodec.isolation.randomness import Noise
 from taskodec.isolation.sharing import shared
 from taskodec.tuning.aimed_run import AimedRun
-from taskodec.tuning.candidates import Candidate, Candidates
-from taskodec.tuning.crossing import edge
-from taskodec.tuning.fitting import fitted, thinned
+from taskodec.tuning.calibration import calibrate_lmbda
+from taskodec.tuning.fitting import NEAR, between, thinned
 from taskodec.tuning.goals import Goal
+from taskodec.tuning.levels import Levels
 from taskodec.tuning.run import Share, Tuned
-from taskodec.tuning.subject import Subject
-from taskodec.tuning.task_calls import seen_by
+from taskodec.tuning.task_calls import seen_by, weight_of
 from taskodec.tuning.together import Tuning, run_together
 from taskodec.tuning.trials import Trial
-from taskodec.tuning.units import prepared_in_units
+from taskodec.tuning.units import notes_on_slopes, prepared_in_units
 
 if TYPE_CHECKING:
     from taskodec.settings.ttft import PhaseSettings
     from taskodec.tuning.ttft import Tuner
 
-__all__ = ["Aim", "aimed", "levels_of"]
+__all__ = ["Aim", "aimed"]
 
 SAVED, MOST_SAVED = 0.01, 0.5
 """What a step saves of a file, about, and all of them together; tuning begins that much above a size."""
 
-USUAL_SLOPE = 0.023
-"""By how much more the logarithm of a size is with the next level, where nothing is known."""
+ROUGH = 0.02
+"""How close to a limit an untuned file need be that is to be tuned."""
+
+CLEARLY = 0.9
+"""The share of an untuned file's loss or size below which a tuned one is better without a closer look."""
 
 Weight = Callable[[float], float | None]
 """What the settings say of the loss's weight at a quality."""
-
-
-def levels_of(codec: Codec) -> list[float]:
-    """The qualities that streams of a codec can have, ascending."""
-    if not codec.continuous:
-        return [float(q) for q in codec.qualities]
-    first, last = codec.qualities[0], codec.qualities[-1]
-    sixteenths = range(round(first * 16), round(last * 16) + 1)
-    return [q for q in (quantize_quality(n / 16) for n in sixteenths) if first <= q <= last]
 
 
 def aimed(tuner: Tuner, x: Tensor, phases: Sequence[PhaseSettings], goal: Goal, weight: Weight, share: Share) -> Tuned:
     """The best file of x (1, 3, H, W) that keeps to the goal; TargetError says what the least is that can be."""
     adapter = tuner.adapter
     with inactive(), Noise(tuner.seed, tuner.draws).used():
+        with shared(tuner.codec):
+            aim = Aim(tuner, x, goal, weight, share)
         with shared(tuner.codec) if adapter is None else adapter.requires_grad_(False).applied(tuner.codec):
-            (outcome,) = run_together([Aim(tuner, x, goal, weight, share).through(phases)], tuner.seed, tuner.draws)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+            (outcome,) = run_together([aim.through(phases)], tuner.seed, tuner.draws)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if share.steps and adapter is not None and adapter.changes_decoder():
+            with shared(tuner.codec):
+                outcome = aim.or_plain(outcome)
+    return aim.outcome(outcome)
 
 
 class Aim:
@@ -77,88 +70,69 @@ class Aim:
 
     def __init__(self, tuner: Tuner, x: Tensor, goal: Goal, weight: Weight, share: Share) -> None:
         self.tuner, self.x, self.goal, self.weight, self.share = tuner, x, goal, weight, share
-        self.codec, self.size = tuner.codec, (x.shape[2], x.shape[3])
-        self.levels = levels_of(self.codec)
         self.reference = prepared_in_units(tuner.task, tuner.codec, x, tuner.quality, tuner.tiles)
-        self._candidates: dict[float, Candidates] = {}
-        self._trials: dict[tuple[str, int], Trial] = {}
         shown = seen_by(tuner.task, x) if share.steps and tuner.switches.start == "seen" else None
-        self.pictures = {name: v for name, v in (("untuned", x), ("seen", shown)) if v is not None}
+        pictures = {name: v for name, v in (("untuned", x), ("seen", shown)) if v is not None}
+        self.levels = Levels(tuner, pictures, goal, self.reference, share.budget)
+        self.run: AimedRun | None = None
+        self.untuned: Trial | None = None
+        self.place_found = 0
 
-    def through(self, phases: Sequence[PhaseSettings]) -> Tuning[Tuned]:
-        """All of the search."""
-        start = min(range(len(self.levels)), key=lambda i: abs(self.levels[i] - self.tuner.quality))
-        place = self.place("untuned", start)
-        untuned = self.untuned(place)
-        if not any(phase.steps for phase in phases):
-            best = self.best(untuned) if untuned else self.out_of_reach()
-            return self.outcome(best, best, self.weight(best.quality))
-        return (yield from self.tuned(phases, place, untuned))
+    def through(self, phases: Sequence[PhaseSettings]) -> Tuning[Trial]:
+        """All of the search but for the codec without its adapter: the best file."""
+        place = self.place_found = self.levels.place("untuned", self.levels.nearest(self.tuner.quality))
+        kept = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
+        if self.is_below(place):
+            kept += _some(self.levels.below(ROUGH if self.share.steps else NEAR))
+        if not self.share.steps:
+            self.untuned = self.best([*kept, *self.finer(place)])
+            return self.untuned
+        self.untuned = self.best(kept) if kept else self.levels.trial("untuned", self.levels.inside(place))
+        return (yield from self.tuned(phases, place, kept))
 
-    def place(self, name: str, start: int) -> int:
-        """The place of the best level whose file keeps the limit: the last for a size, the first for a figure.
+    def is_below(self, place: int) -> bool:
+        """Whether files smaller than the lowest quality's are called for."""
+        return place < 0 if self.goal.by_size else place == 0
 
-        One before the first, or after the last, if there is none.
-        """
-        count = len(self.levels)
-        if self.goal.by_size:
-            return edge(lambda i: self.goal.miss(self.trial(name, i)), count, start)
-        return count - 1 - edge(lambda i: self.goal.miss(self.trial(name, count - 1 - i)), count, count - 1 - start)
+    def finer(self, place: int) -> list[Trial]:
+        """What lies between the level at a place and its neighbour."""
+        if self.goal.by_size and 0 <= place < self.levels.top:
+            return _some(thinned(self.goal, self.levels.trial("untuned", place + 1)))
+        if not self.goal.by_size and place <= self.levels.top:
+            return _some(thinned(self.goal, self.levels.trial("untuned", place)))
+        return []
 
-    def untuned(self, place: int) -> list[Trial]:
-        """Untuned files that keep the limit."""
-        top = len(self.levels) - 1
-        found = [self.trial("untuned", place)] if 0 <= place <= top else []
-        if (self.goal.by_size and place < 0) or (not self.goal.by_size and place == 0):
-            last = self.below()
-        elif self.goal.by_size and place < top:
-            last = thinned(self.goal, self.trial("untuned", place + 1))
-        else:
-            last = thinned(self.goal, found[0]) if found and not self.goal.by_size else None
-        return [*found, *([last] if last is not None else [])]
-
-    def below(self) -> Trial | None:
-        """A file smaller than that of the lowest level: of the picture with less and less detail, to one colour."""
-        low, quality = self.trial("untuned", 0), self.levels[0]
-
-        def path(share: float) -> Latents:
-            return self.analysis(reduced(self.x, 1 - share), quality)
-
-        end = self._trials["one colour", 0] = low.of_latents(path(1))
-        return fitted(self.goal, low, end, path)
-
-    def tuned(self, phases: Sequence[PhaseSettings], place: int, untuned: Sequence[Trial]) -> Tuning[Tuned]:
+    def tuned(self, phases: Sequence[PhaseSettings], place: int, kept: Sequence[Trial]) -> Tuning[Trial]:
         """One tuning, from the picture or what the task sees of it, and what comes of it."""
-        start = self.start(place, untuned)
-        quality = start.candidates.subject.quality
-        run = AimedRun(self.tuner.at(quality, self.weight(quality)), self.x, self.share, self.reference, self.goal)
-        trials = yield from run.aimed(phases, start)
-        found = [*untuned, *self.fitted(trials)]
-        found += [one for (name, _), one in self._trials.items() if name == "seen" and self.goal.miss(one) <= 0]
-        if not found:
-            self.out_of_reach(*trials)
-        nearest = untuned or [self.trial("untuned", min(max(place, 0), len(self.levels) - 1))]
-        return self.outcome(self.best(found), self.best(nearest), run.lmbda, run)
+        start = self.start(place)
+        tuner = self.tuner.at(start.quality, self.weight(start.quality))
+        self.run = AimedRun(tuner, self.x, self.share, self.reference, self.goal, start)
+        trials = yield from self.run.aimed(phases)
+        seen = [one for (name, _), one in self.levels.trials.items() if name == "seen" and self.goal.miss(one) <= 0]
+        found = [*kept, *seen, *self.fitted(trials)]
+        if self.untuned in kept and self.untuned is not None:
+            best, before = (self.goal.rank(one.candidate)[0] for one in (self.best(found), self.untuned))
+            if best > CLEARLY * before:
+                found += self.finer(place)
+                self.untuned = self.best([one for one in found if one.name == "untuned"])
+        return self.best(found, trials)
 
-    def start(self, place: int, untuned: Sequence[Trial]) -> Trial:
+    def start(self, place: int) -> Trial:
         """Where tuning begins: the picture, or what is seen of it, near the goal."""
-        top = len(self.levels) - 1
-        places = {"untuned": place}
-        if "seen" in self.pictures:
-            places["seen"] = self.place("seen", min(max(place, 0), top))
-        inside = {name: i for name, i in places.items() if 0 <= i <= top}
-        if not inside:
-            return untuned[-1] if untuned else self.trial("untuned", min(max(place, 0), top))
-        name = min(inside, key=lambda name: self.goal.rank(self.trial(name, inside[name]).candidate))
-        return self.trial(name, self.lifted(name, inside[name]) if self.goal.by_size else inside[name])
+        levels = self.levels
+        if self.is_below(place) and self.goal.by_size and levels.reduced:
+            larger = [one for one in levels.reduced if self.goal.miss(one) >= self.saved() / 2]
+            return min(larger, key=self.goal.miss, default=levels.trial("untuned", 0))
+        if self.goal.by_size:
+            starts = [levels.trial(name, levels.near(name, place, self.saved())) for name in levels.pictures]
+            return min(starts, key=lambda one: one.candidate.loss)
+        places = {name: levels.place(name, levels.inside(place)) for name in levels.pictures}
+        starts = [levels.trial(name, i) for name, i in places.items() if i <= levels.top]
+        return min(starts, key=lambda one: one.size, default=levels.trial("untuned", levels.top))
 
-    def lifted(self, name: str, place: int) -> int:
-        """The place of a level whose file is larger than allowed by what steps will save of it."""
-        known = {i: math.log(one.size) for (kind, i), one in self._trials.items() if kind == name}
-        low, high = min(known), max(known)
-        slope = (known[high] - known[low]) / (high - low) if high > low else USUAL_SLOPE
-        levels = math.log1p(min(SAVED * self.share.steps, MOST_SAVED)) / max(slope, USUAL_SLOPE / 4)
-        return min(place + round(levels), len(self.levels) - 1)
+    def saved(self) -> float:
+        """What steps will save of a file, about, as a logarithm of its size."""
+        return math.log1p(min(SAVED * self.share.steps, MOST_SAVED))
 
     def fitted(self, trials: Sequence[Trial]) -> list[Trial]:
         """The files of tuned states, the first ones first, and what becomes of them at the limit."""
@@ -168,58 +142,64 @@ class Aim:
             found = thinned(self.goal, last)
         else:
             other = [trial for trial in trials[:-1] if (self.goal.miss(trial) <= 0) != (self.goal.miss(last) <= 0)]
-            found = fitted(self.goal, last, other[-1]) if other else None
-        return [*kept, *([found] if found is not None and self.goal.miss(found) <= 0 else [])]
+            found = between(self.goal, last, other[-1]) if other else None
+        return [*kept, *(one for one in _some(found) if self.goal.miss(one) <= 0)]
 
-    def best(self, trials: Sequence[Trial]) -> Candidate:
-        return min((trial.candidate for trial in trials), key=self.goal.rank)
+    def or_plain(self, best: Trial) -> Trial:
+        """The codec's own file, for an adapter that does not suit the image, where that is better."""
+        levels, place = self.levels, self.levels.inside(self.place_found)
+        plain = levels.trial("plain", place)
+        if self.goal.rank(plain.candidate) >= self.goal.rank(best.candidate):
+            return best
+        place = levels.place("plain", place)
+        return self.best([best, *([levels.trial("plain", place)] if place == levels.inside(place) else [])])
 
-    def outcome(self, best: Candidate, untuned: Candidate, lmbda: float | None, run: AimedRun | None = None) -> Tuned:
-        weight = lmbda or 1.0
-        best, untuned = (replace(one, cost=weight * one.loss + one.bpp) for one in (best, untuned))
-        seconds = self.share.budget.spent
-        return Tuned(best, untuned, weight, run.done if run else 0, seconds, (), run.diverged if run else False)
-
-    def out_of_reach(self, *tuned: Trial) -> Candidate:
-        """TargetError, which says what comes nearest."""
-        height, width = self.size
-        nearest = min([*self._trials.values(), *tuned], key=self.goal.miss)
-        what = "least" if self.goal.by_size else "best"
+    def best(self, kept: Sequence[Trial], others: Sequence[Trial] = ()) -> Trial:
+        """The best of files that keep to the goal; TargetError, if there are none, says how near all came to it."""
+        if kept:
+            return min(kept, key=lambda one: self.goal.rank(one.candidate))
+        (height, width), what = self.x.shape[2:], "least" if self.goal.by_size else "best"
+        nearest = min([*self.levels.trials.values(), *others], key=self.goal.miss)
         raise TargetError(
-            f"no file of {width}x{height} pixels keeps to {self.goal}: the {what} that codec {self.codec.name!r} comes to "
-            f"is {self.goal.said(nearest)}, at quality {nearest.candidate.quality:g}"
+            f"no file of {width}x{height} pixels keeps to {self.goal}: the {what} that codec {self.tuner.codec.name!r} "
+            f"comes to is {self.goal.said(nearest)}, at quality {nearest.quality:g}"
         )
 
-    def trial(self, name: str, place: int) -> Trial:
-        """The file of a picture at a level, written once."""
-        key = (name, place)
-        if key not in self._trials:
-            latents = self.analysis(self.pictures[name], self.levels[place])
-            self._trials[key] = Trial.of(self.candidates(self.levels[place]), name, latents)
-        return self._trials[key]
+    def outcome(self, best: Trial) -> Tuned:
+        """What is known of the best file, and of the best untuned one."""
+        run, untuned = self.run, self.untuned or best
+        lmbda = run.lmbda if run is not None else self.lmbda(best.quality)
+        sent, before = (replace(c, cost=lmbda * c.loss + c.bpp) for c in (best.candidate, untuned.candidate))
+        notes = [self.room_left()]
+        if run is not None:
+            slopes = [one.slope for one in run.objectives]
+            notes += notes_on_slopes(self.tuner.task, slopes, self.reference, before.x_hat, before.loss)
+        steps, diverged = (run.done, run.diverged) if run is not None else (0, False)
+        made = (run.history.steps(), tuple(run.history.checks)) if run is not None else ((), ())
+        said, seconds = tuple(note for note in notes if note), self.share.budget.spent
+        before = sent if best is untuned else before
+        figure = self.goal.figure(best)
+        tuned = Tuned(sent, before, lmbda, steps, seconds, said, diverged, reached=figure)
+        return replace(tuned, history=made[0], checks=made[1])
 
-    @torch.no_grad()
-    def analysis(self, x: Tensor, quality: float) -> Latents:
-        return self.tuner.tiles.analysis(self.codec, pad_to(x, self.codec.stride), quality)
+    def lmbda(self, quality: float) -> float:
+        """The weight of the loss for an untuned file."""
+        tuner, own = self.tuner, self.weight(quality)
+        own = weight_of(tuner.task, tuner.codec, quality) if own is None else own
+        if own is None:
+            own = calibrate_lmbda(tuner.codec, tuner.task, self.x, self.reference, quality, tuner.tiles)
+        return own * tuner.lmbda_scale
 
-    def candidates(self, quality: float) -> Candidates:
-        """What writes files at a quality."""
-        tuner = self.tuner
-        if quality not in self._candidates:
-            subject = Subject(tuner.codec, tuner.adapter, tuner.task, quality, self.size, self.reference, 1.0)
-            self._candidates[quality] = Candidates(
-                subject,
-                switches=tuner.switches,
-                budget=self.share.budget,
-                metadata=tuner.metadata,
-                tiles=tuner.tiles,
-                fingerprint=tuner.fingerprint,
-            )
-        return self._candidates[quality]
+    def room_left(self) -> str:
+        """A note where even the best quality leaves some of a size unused."""
+        best = self.levels.trials.get(("untuned", self.levels.top))
+        if not self.goal.by_size or best is None or self.goal.miss(best) > 0:
+            return ""
+        return (
+            f"the size leaves room: at quality {best.quality:g}, the highest of codec {self.tuner.codec.name!r}, "
+            f"the file has {best.size} bytes untuned"
+        )
 
 
-def reduced(x: Tensor, scale: float) -> Tensor:
-    """A picture (1, 3, H, W) with the detail of one this much smaller, from 1 to 0, which is a single colour."""
-    height, width = (max(1, round(scale * side)) for side in x.shape[2:])
-    small = F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
-    return F.interpolate(small, x.shape[2:], mode="bicubic", align_corners=False).clamp(0, 1)
+def _some(trial: Trial | None) -> list[Trial]:
+    return [] if trial is None else [trial]

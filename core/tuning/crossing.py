@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 __all__ = ["closest", "edge"]
@@ -13,12 +14,18 @@ MARGIN = 0.1
 """What interpolation leaves at least of a bracket on either side: a curve that bends cannot hold it up."""
 
 
-def edge(miss: Callable[[int], float], count: int, start: int) -> int:
-    """The last of `count` places at which the limit is kept, -1 for none; `miss` rises with the place."""
+def edge(miss: Callable[[int], float], count: int, start: int, slope: float | None = None) -> int:
+    """The last of `count` places at which the limit is kept, -1 for none; `miss` rises with the place.
+
+    `slope` is about by how much from one place to the next, if that is known.
+    """
     kept, beyond = (-1, 0.0), (count, 0.0)
-    place, stride = min(max(start, 0), count - 1), max(1, count // 16)
+    place, looks = min(max(start, 0), count - 1), 0
+    stride = max(1, count // 16)
     while True:
-        found = miss(place)
+        found, last, looks = miss(place), (kept if kept[0] >= 0 else beyond), looks + 1
+        if 0 <= last[0] < count and place != last[0] and math.isfinite(found - last[1]):
+            slope = (found - last[1]) / (place - last[0])
         if found <= 0:
             kept = (place, found)
         else:
@@ -27,12 +34,12 @@ def edge(miss: Callable[[int], float], count: int, start: int) -> int:
         if gap == 1:
             return kept[0]
         if kept[0] >= 0 and beyond[0] < count:
-            share = _interpolated(kept[1], beyond[1])
+            share = _interpolated(kept[1], beyond[1], 0.0) if looks % 4 else 0.5
             place = kept[0] + min(max(round(share * gap), 1), gap - 1)
-        elif found <= 0:
-            place, stride = min(place + stride, count - 1), 2 * stride
-        else:
-            place, stride = max(place - stride, 0), 2 * stride
+            continue
+        ahead = -found / slope if slope is not None and slope > 0 and math.isfinite(found) else 0.0
+        step = math.ceil(abs(ahead)) + 1 if ahead else stride
+        place, stride = min(max(place + (step if found <= 0 else -step), 0), count - 1), 2 * stride
 
 
 def closest(
@@ -55,8 +62,8 @@ def closest(
     return kept
 
 
-def _interpolated(kept: float, beyond: float) -> float:
+def _interpolated(kept: float, beyond: float, margin: float = MARGIN) -> float:
     """The share of the way from what is kept to what is not at which a straight line is at the limit."""
-    if not (kept < 0 < beyond < float("inf")):
+    if not (kept <= 0 < beyond < math.inf):
         return 0.5
-    return min(max(kept / (kept - beyond), MARGIN), 1 - MARGIN)
+    return min(max(kept / (kept - beyond), margin), 1 - margin)

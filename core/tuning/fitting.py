@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
-from taskodec.contracts import Latents
 from taskodec.tuning.crossing import closest
 from taskodec.tuning.goals import Goal
-from taskodec.tuning.trials import Thinned, Trial, between
+from taskodec.tuning.trials import Thinned, Trial, mixed
 
-__all__ = ["fitted", "thinned"]
+__all__ = ["NEAR", "between", "fitted", "thinned"]
 
 NEAR = 0.002
 """How close to a limit is close enough."""
@@ -22,7 +21,8 @@ LOOKS = 6
 FIRST, GROWTH, WIDEST = 0.002, 3.0, 2.0
 """The first share of a thinning, by what the next ones are larger, and where that ends."""
 
-Path = Callable[[float], Latents]
+Made = Callable[[float], Trial]
+"""The file at a share of a way, from 0 to 1 or beyond."""
 
 
 @torch.no_grad()
@@ -31,48 +31,40 @@ def thinned(goal: Goal, start: Trial) -> Trial | None:
 
     `start` misses the size, or keeps to the figure; None where there is no such file.
     """
-    path = Thinned(start.candidates.subject.codec, start.latents, start.candidates.subject.quality).at
-    share, last = FIRST, (0.0, goal.miss(start))
-    tried = {0.0: start}
+    thinner = Thinned(start.candidates.subject.codec, start.latents, start.quality)
+    share, last, tried = FIRST, 0.0, {0.0: start}
     while share <= WIDEST:
-        tried[share] = start.of_latents(path(share))
-        found = (share, goal.miss(tried[share]))
-        if (found[1] <= 0) == goal.by_size:
-            kept, beyond = (found, last) if goal.by_size else (last, found)
-            return _closest(goal, start, path, tried, kept, beyond)
-        last, share = found, share * GROWTH
-    return None if goal.by_size else tried[last[0]]
+        tried[share] = start.of_latents(thinner.at(share))
+        if (goal.miss(tried[share]) <= 0) == goal.by_size:
+            ends = {one: tried[one] for one in (last, share)}
+            return fitted(goal, ends, lambda at: start.of_latents(thinner.at(at)))[0]
+        last, share = share, share * GROWTH
+    return None if goal.by_size else tried[last]
 
 
 @torch.no_grad()
-def fitted(goal: Goal, start: Trial, end: Trial, path: Path | None = None) -> Trial | None:
-    """The file on the way from one file's latents to another's that keeps the limit most closely.
+def between(goal: Goal, first: Trial, last: Trial) -> Trial | None:
+    """The file on the straight way between two files' latents that keeps the limit most closely; None if none does."""
+    ends = {0.0: first, 1.0: last}
+    return fitted(goal, ends, lambda share: first.of_latents(mixed(first.latents, last.latents, share)))[0]
 
-    The way is straight unless there is a path; None where neither end keeps the limit.
+
+def fitted(goal: Goal, ends: Mapping[float, Trial], made: Made, near: float = NEAR) -> tuple[Trial | None, list[Trial]]:
+    """The file between two ends of a way that keeps the limit most closely, and all that were tried.
+
+    None where neither end keeps it, and the better one where both do.
     """
+    tried = dict(ends)
+    misses = [(share, goal.miss(trial)) for share, trial in ends.items()]
+    kept = [one for one in misses if one[1] <= 0]
+    if len(kept) != 1:
+        best = min((tried[at] for at, _ in kept), key=lambda one: goal.rank(one.candidate), default=None)
+        return best, [*tried.values()]
+    (beyond,) = [one for one in misses if one[1] > 0]
 
-    def straight(share: float) -> Latents:
-        return between(start.latents, end.latents, share)
-
-    tried = {0.0: start, 1.0: end}
-    ends = [(share, goal.miss(trial)) for share, trial in tried.items()]
-    kept = [one for one in ends if one[1] <= 0]
-    if len(kept) == 1:
-        (beyond,) = [one for one in ends if one[1] > 0]
-        return _closest(goal, start, path or straight, tried, kept[0], beyond)
-    return min((tried[share] for share, _ in kept), key=lambda one: goal.rank(one.candidate), default=None)
-
-
-def _closest(
-    goal: Goal,
-    start: Trial,
-    path: Path,
-    tried: dict[float, Trial],
-    kept: tuple[float, float],
-    beyond: tuple[float, float],
-) -> Trial:
     def miss(share: float) -> float:
-        tried[share] = start.of_latents(path(share))
+        tried[share] = made(share)
         return goal.miss(tried[share])
 
-    return tried[closest(miss, kept, beyond, looks=LOOKS, near=NEAR)[0]]
+    share, _ = closest(miss, kept[0], beyond, looks=LOOKS, near=near)
+    return tried[share], [*tried.values()]

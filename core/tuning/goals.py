@@ -34,12 +34,20 @@ class Goal(ABC):
         return (len(one.coded.stream), one.loss)
 
     @abstractmethod
+    def figure(self, trial: Trial) -> float:
+        """What the file has of what is limited."""
+
+    @abstractmethod
     def said(self, trial: Trial) -> str:
         """The file's figure, for a person."""
 
     @abstractmethod
     def wish(self, loss: float, bpp: float) -> float:
         """How much more the loss should weigh in tuning for a state of these figures; a logarithm."""
+
+    def lacks(self, loss: float, bpp: float) -> float:
+        """What `miss` would be for a state of these figures, as far as they say."""
+        return -self.wish(loss, bpp) if self.by_size else self.wish(loss, bpp)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,9 @@ class MostBytes(Goal):
 
     def rank(self, one: Candidate) -> tuple[float, float]:
         return (one.loss, len(one.coded.stream))
+
+    def figure(self, trial: Trial) -> float:
+        return trial.size
 
     def said(self, trial: Trial) -> str:
         return f"{trial.size} bytes, {8 * trial.size / self.pixels:.4g} bpp"
@@ -77,6 +88,9 @@ class MostLoss(Goal):
         if loss <= self.most:
             return min(-1e-9, _log_ratio(loss, self.most))
         return max(1e-9, _log_ratio(loss, self.most))
+
+    def figure(self, trial: Trial) -> float:
+        return trial.candidate.loss
 
     def said(self, trial: Trial) -> str:
         return f"{trial.candidate.loss:.5g}"
@@ -105,6 +119,9 @@ class MetricBound(Goal):
         value = trial.figure(self.value)
         short = self.limit - value if self.least else value - self.limit
         return math.inf if math.isnan(short) else short
+
+    def figure(self, trial: Trial) -> float:
+        return trial.figure(self.value)
 
     def said(self, trial: Trial) -> str:
         return f"{trial.figure(self.value):.5g}"

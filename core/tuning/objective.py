@@ -18,7 +18,7 @@ from taskodec.tuning.slopes import SlopeWatch, watch
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import prepared, views_of
 from taskodec.tuning.travel import Travel
-from taskodec.tuning.units import of_view
+from taskodec.tuning.units import like
 from taskodec.tuning.views import RandomView, random_view
 
 __all__ = ["Estimate", "Objective", "estimate"]
@@ -145,7 +145,7 @@ def _shown(
     if view is None:
         return x_hat, [subject.reference for subject in subjects]
     with networks.judging(x_hat):
-        references = [of_view(prepared(one.task, view(one.x)), one.reference) for one in subjects if one.x is not None]
+        references = [like(prepared(one.task, view(one.x)), one.reference) for one in subjects if one.x is not None]
     return view(x_hat), references
 
 

@@ -38,7 +38,8 @@ __all__ = ["Run", "Share", "Tuned"]
 class Tuned:
     """The outcome of tuning one image: `diverged` if a step left the finite numbers, and `tried`, the least tuned cost.
 
-    `history` has its steps, `checks` what states were as they would be sent.
+    `history` has its steps, `checks` what states were as they would be sent. `reached` is what the file has of what it
+    was to keep to: bytes, the loss, or the figure.
     """
 
     best: Candidate
@@ -51,6 +52,7 @@ class Tuned:
     tried: float = float("inf")
     history: tuple[Step, ...] = field(default=(), repr=False)
     checks: tuple[Check, ...] = field(default=(), repr=False)
+    reached: float | None = None
 
 
 class Share:
@@ -128,9 +130,8 @@ class Run:
                 tuned = self.candidates.cheapest("+".join(phase.train), point)
                 tried = min(tried, tuned.cost)
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
-        whole, patches = self.objective.subject, self.objectives
-        slopes = [(one.slope, one.subject.reference) for one in patches]
-        notes = notes_on_slopes(self.task, slopes, whole.reference, untuned.x_hat, untuned.loss)
+        slopes, whole = [one.slope for one in self.objectives], self.objective.subject.reference
+        notes = notes_on_slopes(self.task, slopes, whole, untuned.x_hat, untuned.loss)
         seconds = self.budget.spent / self.share.images
         made = self.history.steps(), tuple(self.history.checks)
         return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, tried, *made)

@@ -13,7 +13,7 @@ from taskodec.coding.streams import Coded
 from taskodec.contracts import Codec, Latents
 from taskodec.tuning.candidates import Candidate, Candidates
 
-__all__ = ["Thinned", "Trial", "between"]
+__all__ = ["Thinned", "Trial", "mixed"]
 
 
 class Trial:
@@ -37,6 +37,11 @@ class Trial:
     def size(self) -> int:
         """Bytes of the file."""
         return len(self.coded.stream)
+
+    @property
+    def quality(self) -> float:
+        """Of the codec."""
+        return self.candidates.subject.quality
 
     @cached_property
     def candidate(self) -> Candidate:
@@ -72,7 +77,7 @@ class Thinned:
         return Latents(self.latents.y - change, self.latents.z)
 
 
-def between(first: Latents, last: Latents, share: float) -> Latents:
+def mixed(first: Latents, last: Latents, share: float) -> Latents:
     """Latents at this share of the way from the first ones to the last."""
     z = None if first.z is None or last.z is None else torch.lerp(first.z, last.z, share)
     return Latents(torch.lerp(first.y, last.y, share), z)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -24,7 +23,6 @@ __all__ = [
     "joint_weights",
     "like",
     "notes_on_slopes",
-    "of_view",
     "prepared_for",
     "prepared_in_units",
     "watched",
@@ -99,21 +97,20 @@ def prepared_for(task: Task, balance: Balance, x: Tensor, quality: float, slopes
 
 @torch.no_grad()
 def notes_on_slopes(
-    task: Task, seen: Sequence[tuple[SlopeWatch, Any]], whole: Any, x_hat: Tensor, loss: float
+    task: Task, slopes: Sequence[SlopeWatch], whole: Any, x_hat: Tensor, loss: float
 ) -> tuple[str, ...]:
     """What `no_slope` says of the task, else of parts of a joint one.
 
-    `seen` has of each patch what was seen of the slope, and its reference; `whole` is the picture's, `x_hat` and `loss`
-    are of the untuned stream.
+    `slopes` have what was seen of each patch, `whole` is the reference of the picture; `x_hat` and `loss` are of the
+    untuned stream.
     """
-    note = no_slope(task.name, [slope for slope, _ in seen], loss)
+    note = no_slope(task.name, slopes, loss)
     if note is not None or not isinstance(task, JointTask):
         return (note,) if note else ()
     found = []
     for i, part in enumerate(task.parts):
-        own = [reference.slopes[i] for _, reference in seen]
-        if not any(one.found for one in own):
-            found.append(no_slope(part.label, own, float(checked_loss(part.task, x_hat, whole.parts[i]))))
+        if not whole.slopes[i].found:
+            found.append(no_slope(part.label, [whole.slopes[i]], float(checked_loss(part.task, x_hat, whole.parts[i]))))
     return tuple(note for note in found if note)
 
 
@@ -123,13 +120,8 @@ def prepared_in_units(task: Task, codec: Codec, x: Tensor, quality: float, tiles
 
 
 def like(reference: Any, whole: Any) -> Any:
-    """The reference of a patch, weighed as that of the whole picture."""
-    return watched(reference, whole.weights) if isinstance(whole, JointReference) else reference
-
-
-def of_view(reference: Any, whole: Any) -> Any:
-    """The reference of a view of a picture, weighed as the picture itself, and watched with it."""
-    return replace(whole, parts=reference.parts) if isinstance(whole, JointReference) else reference
+    """The reference of a patch, or a view, weighed and watched as that of the whole picture."""
+    return watched(reference, whole.weights, whole.slopes) if isinstance(whole, WatchedReference) else reference
 
 
 def watched(reference: JointReference, weights: Sequence[float], slopes: Sequence[SlopeWatch] = ()) -> WatchedReference:

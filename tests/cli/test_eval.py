@@ -199,9 +199,9 @@ def test_without_methods_what_has_no_adapter_is_left_out_at_once(run, picture, t
     assert err.startswith("note: pretrained is left out: there is no adapter that was trained for codec 'tiny'")
     assert len(err.splitlines()) == 1
     assert [row["method"] for row in rows_of(tmp_path / "out")] == ["original", "plain", "ttft"]
-    monkeypatch.setattr("taskodec.evaluation.rows.Compressor.compress", None)
+    monkeypatch.setattr("taskodec.evaluation.lab.Compressor.compress", None)
     assert run(*call)[0] == 0
-    monkeypatch.setattr("taskodec.evaluation.rows.Compressor", None)
+    monkeypatch.setattr("taskodec.evaluation.lab.Compressor", None)
     code, _, err = run(*call, "--methods", "plain,pretrained")
     assert code == 2
     assert "error: method 'pretrained': there is no adapter that was trained for codec 'tiny' and task 'loss'" in err
@@ -240,7 +240,7 @@ def test_a_stop_says_what_there_is(run, picture, task, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("taskodec.evaluation.rows.Lab.jobs", stop)
+        patched.setattr("taskodec.evaluation.lab.Lab.jobs", stop)
         assert run(*call) == (130, "", "stopped; nothing was measured yet\n")
     monkeypatch.setattr("taskodec.evaluation.summary.summarise", stop)
     rows = tmp_path / "out" / "rows.jsonl"

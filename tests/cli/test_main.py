@@ -54,7 +54,8 @@ def test_an_unexpected_error_does_not_stop_a_batch(run, picture, tmp_path, monke
         (["compress", "PHOTO", "--plugin", "none.py"], "none.py"),
         (["compress", "PHOTO", "COPY", "-o", "out"], "both be written to"),
         (["compress", "PHOTO", "PHOTO"], "both be written to"),
-        (["compress", "PHOTO", "-o", "PHOTO"], "is an input"),
+        (["compress", "PHOTO", "-o", "PHOTO"], "streams are no pictures"),
+        (["decompress", "EXISTING", "-o", "EXISTING"], "suffix '.tkd' is unknown"),
         (["compress", "PHOTO", "-o", "photo.png/"], "output photo.png is a file, and its name ends in a slash"),
         (["compress", "PHOTO", "--codec", "tiny", "--set", "codec.checkpoint=none.pt"], "no checkpoint file none.pt"),
         (["compress", "PHOTO", "--set", "device=cuda:99"], "device = 'cuda:99'"),
@@ -120,14 +121,14 @@ def test_streams_that_are_none_fail_with_1(run, tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_a_wrong_call(run, picture, monkeypatch):
-    iterdir = type(picture).iterdir
+    scandir = os.scandir
 
-    def refuse(path):
+    def refuse(path="."):
         if path == picture.parent:
             raise PermissionError(13, "Permission denied")
-        return iterdir(path)
+        return scandir(path)
 
-    monkeypatch.setattr(type(picture), "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     code, _, err = compress(run, picture.parent)
     assert code == 2
     assert f"cannot read folder {picture.parent}: Permission denied" in " ".join(err.split())

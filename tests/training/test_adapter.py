@@ -9,7 +9,7 @@ import torch
 from taskodec.adapters.files import load_adapter, read_card
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.coding.streams import codec_fingerprint
-from taskodec.contracts import Latents
+from taskodec.contracts import JointTask, Latents, Part
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.settings.model import PretrainSettings, StageSettings
@@ -223,3 +223,43 @@ def test_the_average_is_kept_without_validation(tiny_codec, adapter, images, tmp
     assert run.best == {}
     assert same(load_adapter(tmp_path / "adapter.safetensors", tiny_codec).state(), run.ema)
     assert "relative_cost" not in read_card(tmp_path / "adapter.safetensors")
+
+
+def red(x_hat, x):
+    return 1000 * (x_hat[:, :1] - 0.5 * x[:, :1]).abs().mean()
+
+
+def test_an_adapter_for_several_tasks(tiny_codec, images, tmp_path, settings):
+    task = JointTask("dark,red", [Part("dark", TASK, 1), Part("red", FunctionTask("red", red), 3)])
+    broken = pretrain(tiny_codec, build_svd_lora(tiny_codec, rank=2), task, images, tmp_path / "a", settings)
+    assert read_card(tmp_path / "a" / "adapter.safetensors")["task"] == "dark,red"
+    assert len(broken.balance.parts) == len(tiny_codec.qualities)
+    shares = [dark_part * 1 / red_part for dark_part, red_part in broken.balance.parts]
+    assert all(share > 100 for share in shares)  # a thousandth of the unit, and its square
+
+    stopped = pretrain(
+        tiny_codec, build_svd_lora(tiny_codec, rank=2), task, images, tmp_path / "b", settings, validation=images
+    )
+    assert stopped.untuned[0]["loss"] > 0
+    again = pretrain(
+        tiny_codec,
+        build_svd_lora(tiny_codec, rank=2),
+        task,
+        images,
+        tmp_path / "b",
+        settings.model_copy(update={"steps": 10}),
+        validation=images,
+        resume=True,
+    )
+    assert again.balance == stopped.balance
+    assert again.best_cost < 1
+
+
+def test_a_part_without_a_slope_is_named(tiny_codec, images, tmp_path, settings):
+    def stepped(x_hat, x):
+        return (torch.round(x_hat * 4) - torch.round(x * 4)).square().mean()
+
+    task = JointTask("both", [Part("dark", TASK), Part("stepped", FunctionTask("stepped", stepped))])
+    longer = settings.model_copy(update={"steps": 17})
+    with pytest.warns(UserWarning, match="the loss of task 'stepped' has no slope"):
+        pretrain(tiny_codec, build_svd_lora(tiny_codec, rank=2), task, images, tmp_path, longer)

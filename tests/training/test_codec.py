@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import signal
@@ -264,3 +265,35 @@ def test_the_entropy_model_computes_in_32_bits(tiny_codec, photo):
     exact = tiny_codec.entropy(Latents(latents.y.float(), latents.z.float()), 2.0, "ste").likelihoods
     assert latents.z.dtype == torch.bfloat16
     assert all(torch.equal(likelihoods[name], exact[name]) for name in ("y", "z"))
+
+
+def test_by_the_clock_a_run_ends_with_its_seconds(tiny_codec, images, tmp_path, settings, clock, monkeypatch):
+    """Steps take two seconds each: eight steps would be sixteen of them."""
+    monkeypatch.setattr("taskodec.training.codec.time.monotonic", clock)
+    timed = settings.model_copy(update={"time_budget": 10.0})
+    sizes = []
+
+    def loss(codec, x, quality, rounding):
+        clock.now += 2
+        sizes.append(x.shape[-1])
+        return rd_loss(codec, x, quality, rounding)
+
+    monkeypatch.setattr("taskodec.training.codec.rd_loss", loss)
+    train(tiny_codec, images, tmp_path / "a", timed, validation=images)
+    assert sizes == [32, 32, 32, 32, 64]
+    lines = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "validation" in line] == [4, 5]
+    sizes.clear()
+    longer = timed.model_copy(update={"time_budget": 16.0})
+    train(tiny_codec, images, tmp_path / "a", longer, resume=True)
+    assert sizes == [32, 64, 64]
+
+
+def test_crops_cut_on_the_device_are_the_same(tiny_codec, images, tmp_path, settings):
+    start = copy.deepcopy(tiny_codec)
+    usual = load_file(train(tiny_codec, images, tmp_path / "a", settings))
+    there = settings.model_copy(update={"cache_on_device": True})
+    other = load_file(train(start, images, tmp_path / "b", there))
+    assert all(torch.equal(usual[name], other[name]) for name in usual)
+    with pytest.raises(UsageError, match="workers: processes cannot cut crops on the device"):
+        train(start, images, tmp_path / "c", there.model_copy(update={"workers": 2}))

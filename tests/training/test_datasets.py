@@ -124,8 +124,9 @@ def settings():
 
 
 def test_batches_cover_the_range_of_qualities(folder, settings):
-    crops, quality = StepDataset(CropDataset(list_images([folder]), 10**6), settings, (1.0, 7.0))[0]
+    crops, quality, stage = StepDataset(CropDataset(list_images([folder]), 10**6), settings, (1.0, 7.0))[0]
     assert crops.shape == (7, 3, 16, 16)
+    assert stage == 0
     assert sorted(int((q - 1) / 6 * 7) for q in quality.tolist()) == list(range(7))
 
 
@@ -153,7 +154,7 @@ def test_what_workers_get_can_be_sent_to_them(folder, settings):
     loader = step_loader(StepDataset(CropDataset(list_images([folder]), 10**6), settings, (1.0, 7.0)), 0, 2)
     dataset, start = pickle.loads(pickle.dumps((loader.dataset, loader.worker_init_fn)))
     assert callable(start)
-    assert all(torch.equal(a, b) for a, b in zip(dataset[3], loader.dataset[3], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(dataset[3][:2], loader.dataset[3][:2], strict=True))
 
 
 def test_framed_pictures_are_drawn_and_counted_as_they_become(folder):
@@ -162,3 +163,22 @@ def test_framed_pictures_are_drawn_and_counted_as_they_become(folder):
     expected = (Framing(24, 24).load(folder / "2.png")[0] * 255).round().byte()
     crop = CropDataset([folder / "2.png"], 0, Framing(24, 24)).crop(24, rng())
     assert torch.equal(crop, expected) or torch.equal(crop.flip(2), expected)
+
+
+def test_crops_are_cut_where_pictures_are_kept(folder):
+    paths = list_images([folder])
+    here, there = (CropDataset(paths, 10**6, device=device) for device in ("cpu", torch.device("meta")))
+    assert here.crops(16, range(4), 0).device.type == "cpu"
+    assert there.crops(16, range(4), 0).device.type == "meta"
+    assert {picture.device.type for picture in there.cache.values()} == {"meta"}
+
+
+def test_by_the_clock_a_batch_is_for_the_stage_of_its_seconds(folder, settings):
+    timed = settings.model_copy(update={"time_budget": 10.0})
+    dataset = StepDataset(CropDataset(list_images([folder]), 10**6), timed, (1.0, 7.0))
+    stages = []
+    for seconds in (0.0, 4.9, 5.1, 20.0):
+        dataset.seconds.fill_(seconds)
+        crops, _, stage = dataset[1000]
+        stages.append((stage, crops.shape[-1]))
+    assert stages == [(0, 16), (0, 16), (1, 20), (1, 20)]

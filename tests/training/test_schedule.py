@@ -2,7 +2,7 @@ import pytest
 
 from taskodec.errors import UsageError
 from taskodec.settings.model import TrainSettings, load_settings
-from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, stage_at
+from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, position, stage_at
 
 
 @pytest.fixture
@@ -40,3 +40,20 @@ def test_the_shipped_recipe():
     early, late = stage_at(21119, settings), stage_at(21120, settings)
     assert (early.crop, early.rounding, early.bf16) == (128, "mixed", True)
     assert (late.crop, late.rounding, late.bf16) == (256, "mixed", False)
+
+
+def test_by_the_clock_stages_and_rate_follow_the_seconds(settings):
+    timed = settings.model_copy(update={"time_budget": 80.0})
+    assert position(7, 0.0, timed) == 0
+    assert [position(7, seconds, timed) for seconds in (40.0, 70.0, 90.0)] == [4, 7, 8]
+    assert position(7, 40.0, settings) == 7
+    assert [stage_at(position(0, seconds, timed), timed).crop for seconds in (39, 41, 61)] == [32, 64, 96]
+    with pytest.raises(UsageError, match="time_budget is for one process"):
+        check_batch(timed, 2)
+
+
+def test_rates_between_steps_lie_between_their_rates():
+    settings = TrainSettings(steps=1000, lr=1e-3, final_lr=1e-6)
+    for step in (0, 5, 9, 300, 999):
+        low, high = sorted(learning_rate(s, settings) for s in (step, step + 1))
+        assert low <= learning_rate(step + 0.5, settings) <= high

@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 import torch
 
-from taskodec.errors import WeightsError
+from taskodec.errors import UsageError, WeightsError
 from taskodec.settings.model import StageSettings, TrainSettings
-from taskodec.training.state import TrainingState, parameter_groups
+from taskodec.training.optimizers import parameter_groups
+from taskodec.training.state import TrainingState
 
 
 def test_learning_rates_by_name(tiny_codec):
@@ -104,3 +107,93 @@ def test_rates_of_a_file_do_not_count(tiny_codec, photo, tmp_path):
     again.load()
     again.advance(forward(tiny_codec, photo), 1.0)
     assert again.step == 2
+
+
+@pytest.fixture
+def matrix_settings(request):
+    pytest.importorskip("pytorch_optimizer")
+    return TrainSettings(optimizer=request.param, lr_scales={"g_a.*": 0.5}, lr=1e-2, steps=100)
+
+
+@pytest.mark.parametrize("matrix_settings", ["muon", "soap"], indirect=True)
+def test_optimisers_of_matrices_lower_the_loss_and_go_on(tiny_codec, photo, tmp_path, matrix_settings):
+    run = TrainingState(tiny_codec, matrix_settings, tmp_path)
+    first = float(run.advance(forward(tiny_codec, photo), 1.0)[0])
+    for _ in range(14):
+        run.advance(forward(tiny_codec, photo), 1.0)
+    run.save()
+    again = TrainingState(copy.deepcopy(tiny_codec), matrix_settings, tmp_path)
+    again.load()
+    for each in (run, again):
+        for _ in range(10):
+            figures, _ = each.advance(forward(each.model, photo), 1.0)
+        assert float(figures) < 0.7 * first
+    weights, others = run.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+@pytest.mark.parametrize("matrix_settings", ["muon", "soap"], indirect=True)
+def test_vectors_and_tables_of_levels_are_no_matrices(tiny_codec, matrix_settings):
+    tiny_codec.register_parameter("levels", torch.nn.Parameter(torch.zeros(3, 8)))
+    groups = parameter_groups(tiny_codec, matrix_settings)
+    assert {group["kind"] for group in groups} == {matrix_settings.optimizer}
+    plain = [p for group in groups if not group["matrix"] for p in group["params"]]
+    assert any(p is tiny_codec.levels for p in plain)
+    assert all(p.ndim >= 2 for group in groups if group["matrix"] for p in group["params"])
+    assert {group["scale"] for group in groups if group["matrix"]} == {0.5, 1.0}
+
+
+@pytest.mark.parametrize("matrix_settings", ["soap"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda moments: moments.update(Q=[torch.zeros(3, 3)]), "Q of an optimiser found"),
+        (lambda moments: moments["GG"].__setitem__(0, torch.zeros(3, 3)), "GG of an optimiser found shape"),
+        (lambda moments: moments["Q"].__setitem__(0, []), r"Q of an optimiser found \[\]"),
+        (lambda moments: moments.update(Q="x"), "Q of an optimiser found 'x'"),
+    ],
+)
+def test_decompositions_that_cannot_be(tiny_codec, photo, tmp_path, matrix_settings, change, words):
+    run = TrainingState(tiny_codec, matrix_settings, tmp_path)
+    for _ in range(2):
+        run.advance(forward(tiny_codec, photo), 1.0)
+    run.save()
+
+    def spoil(state):
+        change(next(moments for moments in state["optimizer"]["state"].values() if len(moments["GG"]) > 1))
+
+    changed(tmp_path / "checkpoint.pt", spoil)
+    with pytest.raises(WeightsError, match=words):
+        TrainingState(tiny_codec, matrix_settings, tmp_path).load()
+
+
+def test_another_optimiser_does_not_go_on(tiny_codec, photo, tmp_path):
+    pytest.importorskip("pytorch_optimizer")
+    kinds = ("adam", "muon", "soap")
+    for kind in kinds:
+        run = TrainingState(tiny_codec, TrainSettings(optimizer=kind), tmp_path / kind)
+        run.out.mkdir()
+        run.advance(forward(tiny_codec, photo), 1.0)
+        run.save()
+        for other in kinds:
+            again = TrainingState(tiny_codec, TrainSettings(optimizer=other), tmp_path / kind)
+            if other == kind:
+                again.load()
+            else:
+                with pytest.raises(WeightsError, match="groups of parameters"):
+                    again.load()
+
+
+def test_without_its_package_an_optimiser_is_refused(tiny_codec, tmp_path, without):
+    without("pytorch_optimizer")
+    with pytest.raises(UsageError, match=r"optimizer 'soap' cannot be used here: .*pip install 'taskodec\[train\]'"):
+        TrainingState(tiny_codec, TrainSettings(optimizer="soap"), tmp_path)
+
+
+def test_fused_kernels_take_the_same_step(tiny_codec, photo, tmp_path):
+    other = copy.deepcopy(tiny_codec)
+    for codec, fused in ((tiny_codec, False), (other, True)):
+        run = TrainingState(codec, TrainSettings(fused=fused), tmp_path)
+        run.advance(forward(codec, photo), 1.0)
+    for name, value in tiny_codec.state_dict().items():
+        assert torch.allclose(value, other.state_dict()[name], atol=1e-6), name

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 
-from taskodec.contracts import Evaluator, Task
+from taskodec.contracts import Evaluator, Findings, Found, FunctionTask, Task
 from taskodec.errors import TaskError, UsageError
-from taskodec.tuning.task_calls import evaluator_of, metrics_of, on_device, prepared, weight_of
+from taskodec.tuning.task_calls import evaluator_of, findings_of, metrics_of, on_device, prepared, weight_of
 
 X = torch.zeros(1, 3, 4, 4)
 CPU = torch.device("cpu")
@@ -99,3 +101,45 @@ def test_a_task_without_a_name():
 
     with pytest.raises(TaskError, match="Nameless has the name None; a Task needs a `name`"):
         on_device(Nameless(), CPU)
+
+
+def boxed(**changes):
+    return Findings([Found("a", **changes)])
+
+
+@pytest.mark.parametrize(
+    ("findings", "problem"),
+    [
+        (3, "`findings` gives 3, expected `taskodec.contracts.Findings`"),
+        (Findings(["bird"]), "'bird' among what it found"),
+        (boxed(box=(1, 2, 3)), "'a' with a box that is not x1, y1, x2, y2"),
+        (boxed(outline=[(1, 2, 3)]), "or an outline that is not of points"),
+        (boxed(box=(0, 0, math.nan, 1)), "a place or score that is not finite"),
+        (boxed(score=math.inf), "a place or score that is not finite"),
+        (boxed(mask=torch.ones(2, 2)), r"a mask of \(2, 2\), expected the picture's \(4, 6\)"),
+        (Findings(classes=torch.zeros(4, 6)), "classes of torch.float32, expected integers"),
+        (Findings(classes=-torch.ones(4, 6, dtype=torch.long)), "expected integers from 0 on"),
+        (Findings(classes=[1]), "classes that are"),
+        (Findings(heat=torch.zeros(1, 4, 6)), "heat that are"),
+        (Findings(heat=torch.full((4, 6), math.nan)), "a heat that is not finite"),
+    ],
+)
+def test_findings_that_cannot_be_drawn(findings, problem):
+    class Finds(FunctionTask):
+        def findings(self, x):
+            return findings
+
+    with pytest.raises(TaskError, match=f"task 'finds'.*{problem}"):
+        findings_of(Finds("finds", lambda x_hat, x: x_hat.mean()), torch.zeros(1, 3, 4, 6))
+
+
+def test_findings_are_those_of_the_task():
+    found = Findings([Found("a", 0.5, (0, 0, 1, 1), mask=torch.ones(4, 6, dtype=torch.bool))], heat=torch.zeros(1, 1))
+
+    class Finds(FunctionTask):
+        def findings(self, x):
+            assert not torch.is_grad_enabled()
+            return found
+
+    assert findings_of(Finds("finds", lambda x_hat, x: x_hat.mean()), torch.zeros(1, 3, 4, 6)) is found
+    assert findings_of(FunctionTask("mean", lambda x_hat, x: x_hat.mean()), torch.zeros(1, 3, 4, 6)) is None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from taskodec.bench.tables import Table
 from taskodec.evaluation.deltas import Estimate
-from taskodec.evaluation.judges import JudgeMatrix, MatrixCell, Satisfied
+from taskodec.evaluation.matrix import JudgeMatrix, MatrixCell, Satisfied
 
 __all__ = ["judge_notes", "judge_tables"]
 
