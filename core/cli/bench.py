@@ -17,6 +17,7 @@ from taskodec.cli.bench_ttft import (
     Images,
     Jobs,
     JudgedBy,
+    JudgeOptions,
     Labels,
     Only,
     ReportOnly,
@@ -88,6 +89,7 @@ def bench(
     jobs: Jobs = None,
     variants: VariantFile = None,
     judge: JudgedBy = None,
+    judge_set: JudgeOptions = None,
     only: Only = None,
     report_only: ReportOnly = False,
     steps: common.StepsChoice = None,
@@ -132,6 +134,7 @@ def bench(
         resolve,
         weights or (),
         judge or (),
+        judge_set or (),
     )
     _refuse("only with --speed", {} if speed else {"--rounds": rounds, "--threads": threads})
     flags = {f"--{name.replace('_', '-')}": value for name, value in tuning.items()}

@@ -18,13 +18,15 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.evaluation.ablation import Case
     from taskodec.evaluation.ablation_summary import CaseSummary
+    from taskodec.evaluation.panel import Judge
     from taskodec.evaluation.rows import Row
     from taskodec.evaluation.variants import Variants
-    from taskodec.settings.model import Settings, TaskSettings
+    from taskodec.settings.model import Settings
 
 __all__ = [
     "Images",
     "Jobs",
+    "JudgeOptions",
     "JudgedBy",
     "Labels",
     "Only",
@@ -56,9 +58,11 @@ VariantFile = Annotated[
 ]
 JudgedBy = Annotated[
     list[str] | None,
-    typer.Option(
-        "--judge", metavar="NAME={OPTIONS}", help="With --ttft: another network whose loss is measured; repeatable."
-    ),
+    typer.Option("--judge", metavar="NAME=TASK", help="With --ttft: who judges the files besides; repeatable."),
+]
+JudgeOptions = Annotated[
+    list[str] | None,
+    typer.Option("--judge-set", metavar="[NAME.]KEY=VALUE", help="With --ttft: option of a judge; repeatable."),
 ]
 Only = Annotated[str | None, typer.Option("--only", metavar="NAMES", help="With --ttft: these rows, with commas.")]
 ReportOnly = Annotated[bool, typer.Option("--report-only", help="With --ttft: measure nothing, sum up what is there.")]
@@ -79,6 +83,7 @@ class TTFTCall:
     resolve: Callable[[str, Sequence[str]], Settings]
     weights: Sequence[str] = ()
     judges: Sequence[str] = ()
+    judge_options: Sequence[str] = ()
 
     def given(self) -> dict[str, object]:
         """The options, for an error where they do not apply."""
@@ -92,6 +97,7 @@ class TTFTCall:
             "--report-only": self.report_only,
             "--weights": self.weights,
             "--judge": self.judges,
+            "--judge-set": self.judge_options,
         }
 
     def read_variants(self) -> Variants:
@@ -127,23 +133,15 @@ class TTFTCall:
             found[name] = Path(path)
         return found
 
-    def judges_by_name(self) -> dict[str, TaskSettings]:
-        """What `NAME={task: TASK, OPTION: VALUE, …}` says; UsageError for what is not of that form."""
-        from taskodec.settings.layers import parse_override
-        from taskodec.settings.model import TaskSettings
+    def read_judges(self) -> tuple[Judge, ...]:
+        """Who judges besides, each by a name."""
+        from taskodec.cli.judges import read_judges
 
-        found: dict[str, TaskSettings] = {}
-        for text in self.judges:
-            name = text.partition("=")[0].strip()
-            options = parse_override(text).get(name) if "=" in text else None
-            if not isinstance(options, dict) or name in found:
-                raise UsageError(
-                    f"--judge {text}: expected NAME={{task: TASK, OPTION: VALUE, …}}, such as "
-                    "'lite2={task: cls, network: efficientnet_lite2, loss: outputs}', and each name once"
-                )
-            task = options.pop("task", (self.tasks or ("cls",))[0])
-            found[name] = TaskSettings(name=task, options=options)
-        return found
+        settings = self.resolve((self.tasks or ("",))[0], ())
+        found = read_judges(settings.task, self.judges, self.judge_options, ())
+        if found.instead is not None:
+            raise UsageError("--judge, --judge-set: with --ttft a judge has a name, as in --judge other=cls")
+        return found.beside
 
 
 def bench_ttft(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | None) -> None:
@@ -159,7 +157,7 @@ def bench_ttft(call: BenchCall, own: TTFTCall, qualities: Sequence[float] | None
         None if qualities is None else tuple(qualities),
         own.labels_by_task(),
         tuple(own.plugins),
-        tuple(own.judges_by_name().items()),
+        own.read_judges(),
     )
     first = sorted(call.paths, key=lambda path: path.name)[: own.images]
     cases = make_cases(plan, own.resolve, call.registry, replace(call, paths=first).images())

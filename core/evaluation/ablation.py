@@ -14,12 +14,13 @@ from taskodec.console.progress import Progress
 from taskodec.errors import SettingsError, UsageError
 from taskodec.evaluation.lab import EvaluationPlan, Lab
 from taskodec.evaluation.methods import Method
+from taskodec.evaluation.panel import Judge
 from taskodec.evaluation.pool import default_processes, measure_rows
 from taskodec.evaluation.rows import Job, Row
 from taskodec.evaluation.summary import complete_rows
 from taskodec.evaluation.variants import Variant, Variants
 from taskodec.hooks.registry import Registry
-from taskodec.settings.model import Settings, TaskSettings, load_settings
+from taskodec.settings.model import Settings, load_settings
 
 __all__ = ["AblationPlan", "Case", "make_cases"]
 
@@ -40,7 +41,7 @@ class AblationPlan:
         qualities: None for that of the settings.
         labels: files by task, as it was given; of several tasks in one by part.
         plugins: files for the registry.
-        judges: tasks by name whose losses are figures too.
+        judges: who looks at the pictures besides.
     """
 
     variants: Variants
@@ -49,7 +50,7 @@ class AblationPlan:
     qualities: tuple[float, ...] | None = None
     labels: Mapping[str, Path | Mapping[str, Path]] | None = None
     plugins: tuple[Path, ...] = ()
-    judges: tuple[tuple[str, TaskSettings], ...] = ()
+    judges: tuple[Judge, ...] = ()
 
 
 class Case:
@@ -95,9 +96,7 @@ def make_cases(plan: AblationPlan, resolve: Resolve, registry: Registry, sources
             )
             qualities = plan.qualities or (settings.quality,)
             labels = (plan.labels or {}).get(task)
-            evaluation = EvaluationPlan(
-                settings, methods, {"": qualities}, labels, plan.plugins, judge_losses=plan.judges
-            )
+            evaluation = EvaluationPlan(settings, methods, {"": qualities}, labels, plan.plugins, panel=plan.judges)
             cases.append(Case(codec, evaluation, registry, sources))
     names = [case.name for case in cases]
     if twice := sorted({name for name in names if names.count(name) > 1}):

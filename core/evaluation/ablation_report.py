@@ -12,6 +12,7 @@ from taskodec.bench.plots import new_figure, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.ablation_summary import CaseSummary, Line
 from taskodec.evaluation.deltas import Estimate
+from taskodec.evaluation.judge_report import judge_notes, judge_tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +68,7 @@ def tables(summaries: Sequence[CaseSummary]) -> list[Table]:
     found = [_overview(summaries)]
     for summary in summaries:
         found += [_costs(summary), _figures(summary), _rates(summary)]
+        found += judge_tables(summary.judged) if summary.judged else []
     return [table for table in found if table.rows]
 
 
@@ -217,6 +219,7 @@ def notes(summaries: Sequence[CaseSummary]) -> list[str]:
         weights = ", ".join(f"{weight:.4g} at {quality:g}" for quality, weight in summary.lmbda.items())
         said.append(f"{case}: lmbda {weights}")
         said += [f"{case}: {note}" for note in (*summary.notes, *about["notes"])]
+        said += judge_notes(summary.judged) if summary.judged else []
         if summary.left_out:
             said.append(f"{case}: not all rows of {summary.left_out} more images are measured yet: they are left out")
         if any(each.changed for each in summary.comparisons):

@@ -20,6 +20,7 @@ from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError
 from taskodec.evaluation.ablation import Case
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate, estimate
+from taskodec.evaluation.matrix import JudgeMatrix
 from taskodec.evaluation.rows import Row
 from taskodec.evaluation.summary import MethodPoint, summarise
 from taskodec.evaluation.variants import Variant, Variants
@@ -66,7 +67,7 @@ class CaseSummary:
     variant, other than the baseline and with some tuning, that takes least time of those that cost no more than it, if
     there is one.
     `clock` is the figure of rows that seconds are: of the processor, where all rows have that, for other work on the
-    machine does not count then.
+    machine does not count then. `judged` is what other judges say, if there are some.
     """
 
     codec: str
@@ -87,6 +88,7 @@ class CaseSummary:
     changes: tuple[CurveChange, ...]
     about: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...]
+    judged: JudgeMatrix | None = None
 
     def line(self, variant: str) -> Line:
         """The line of a variant."""
@@ -126,6 +128,8 @@ def summarise_case(
         case.lab.evaluator,
         resamples=table.resamples if curves else 0,
         baseline=variants.baseline,
+        judges=case.lab.judged(),
+        made_for=case.lab.made_for(),
         progress=progress,
     )
     lines = tuple(_line(variant, variants, table, whole.points) for variant in variants.variants)
@@ -148,6 +152,7 @@ def summarise_case(
         changes=whole.changes if curves else (),
         about=case.lab.about(),
         notes=tuple(case.notes),
+        judged=whole.judged,
     )
 
 

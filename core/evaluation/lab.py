@@ -20,7 +20,6 @@ from taskodec.coding.streams import codec_fingerprint, quantize_quality
 from taskodec.coding.tiles import Tiles
 from taskodec.contracts import Codec, JointTask, Task
 from taskodec.errors import TaskError, TaskodecError, UsageError
-from taskodec.evaluation.judge_losses import JudgeLosses
 from taskodec.evaluation.matrix import Judged
 from taskodec.evaluation.methods import Method, Qualities
 from taskodec.evaluation.panel import Judge, Panel
@@ -55,7 +54,6 @@ class EvaluationPlan:
     plugins: tuple[Path, ...] = ()
     judge: TaskSettings | None = None
     panel: tuple[Judge, ...] = ()
-    judge_losses: tuple[tuple[str, TaskSettings], ...] = ()
 
 
 class Lab:
@@ -74,9 +72,6 @@ class Lab:
         self.task = self._load_task(settings.task)
         self.judge = self.task if plan.judge is None else self._load_task(plan.judge)
         self.evaluator = evaluator_of(self.judge, plan.labels)
-        if plan.judge_losses:
-            losses = {name: self._load_task(chosen) for name, chosen in plan.judge_losses}
-            self.evaluator = JudgeLosses(self.evaluator, losses)
         self.framing = Framing(**settings.data.model_dump())
         labels = self.evaluator.labels_version or digests_of(plan.labels)
         self._judged: dict[str, Any] = {"task": task_version(settings.task, registry), "labels": labels}
@@ -86,8 +81,6 @@ class Lab:
             self._judged["data"] = settings.data.model_dump()
         if plan.judge is not None:
             self._judged["judge"] = task_version(plan.judge, registry)
-        if plan.judge_losses:
-            self._judged["judge losses"] = {name: task_version(own, registry) for name, own in plan.judge_losses}
         self.panel = Panel(plan.panel, registry, self._load_task)
         if plan.panel:
             self._judged["judges"] = self.panel.versions()

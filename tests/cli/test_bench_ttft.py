@@ -152,23 +152,28 @@ def test_options_of_tuning_are_for_variants_that_do_not_set_them(run, picture, v
     assert (code, "give either" in err) == (2, True)
 
 
-def test_judges_are_figures_of_every_variant(run, pictures, variants, tasks, tmp_path):
+def test_judges_say_what_they_see_in_every_variant(run, pictures, variants, tasks, tmp_path):
     out_dir = tmp_path / "out"
     call = ["bench", "--ttft", "--data", pictures, "--codec", "tiny", "--variants", variants, "-o", out_dir]
-    call += ["--task", tasks[0], "--jobs", 1, "--images", 1, "--only", "paper,ours", "--json"]
-    code, out, _ = run(*call, "--judge", f"own={{task: '{tasks[0]}'}}", "--judge", f"double={{task: '{tasks[1]}'}}")
+    call += ["--task", tasks[0], "--jobs", 1, "--images", 1, "--only", "paper,ours", "--qualities", "1,2,3,4"]
+    judges = ["--judge", f"double={tasks[1]}", "--judge", "eye=human", "--judge-set", "eye.metric=ms-ssim"]
+    code, out, _ = run(*call, *judges, "--json")
     assert code == 0
-    for line in json.loads(out)["cases"][0]["lines"]:
-        assert line["metrics"]["by own"] == pytest.approx(line["task_loss"])
-        assert line["metrics"]["by double"] == pytest.approx(2 * line["task_loss"])
-    rows = (out_dir / "rows.jsonl").read_text().splitlines()
-    assert run(*call)[0] == 0  # without judges, rows are others
+    rows = [json.loads(line) for line in (out_dir / "rows.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert row["judges"]["double"]["task_loss"] == pytest.approx(2 * row["task_loss"])
+        assert row["judges"]["eye"]["task_loss"] == pytest.approx(1 - row["judges"]["eye"]["record"]["ms-ssim"])
+    judged = json.loads(out)["cases"][0]["judged"]
+    assert list(judged["judges"]) == ["one", "double", "eye"]
+    assert judged["baseline"] == "paper"
+    assert judged["judges"]["double"] == []  # which no variant was made for
+    assert "Judged by" in (out_dir / "ablation.md").read_text()
+    assert run(*call, "--quiet")[0] == 0  # rows without judges are others
     assert len((out_dir / "rows.jsonl").read_text().splitlines()) == 2 * len(rows)
 
 
-@pytest.mark.parametrize("judge", ["lite2=efficientnet_lite2", "lite2", "a={task: human}"])
-def test_a_judge_of_another_form_is_refused(run, pictures, tmp_path, judge):
-    call = ["bench", "--ttft", "--data", pictures, "--codec", "tiny", "-o", tmp_path / "out", "--judge", judge]
-    code, _, err = run(*call, "--judge", "a={task: human}")
+@pytest.mark.parametrize("judge", [["--judge", "human"], ["--judge-set", "network=x"]])
+def test_a_judge_without_a_name_is_refused(run, pictures, tmp_path, judge):
+    code, _, err = run("bench", "--ttft", "--data", pictures, "--codec", "tiny", "-o", tmp_path / "out", *judge)
     assert code == 2
-    assert "--judge" in err or "key=value" in err
+    assert "a judge has a name, as in --judge other=cls" in err

@@ -41,7 +41,8 @@ class FakeCase:
         self.sources = list(self.images)
         plan = SimpleNamespace(methods=[(Method(v.name, "ttft"), None) for v in VARIANTS.variants])
         task = SimpleNamespace(name="cls")
-        self.lab = SimpleNamespace(plan=plan, task=task, evaluator=Top1(), about=lambda: {"ours": {"adapter": None}})
+        said = {"about": lambda: {"ours": {"adapter": None}}, "judged": list, "made_for": dict}
+        self.lab = SimpleNamespace(plan=plan, task=task, evaluator=Top1(), **said)
 
 
 def row(image, variant, cost, quality=3.0, **more):

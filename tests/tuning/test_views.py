@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from taskodec.contracts import Task
+from taskodec.api.compressor import Compressor
+from taskodec.contracts import JointTask, Part, Task
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError
+from taskodec.settings.model import load_settings
 from taskodec.settings.ttft import VIEWS, PhaseSettings, TTFTSettings
 from taskodec.tuning.task_calls import views_of
 from taskodec.tuning.ttft import Tuner
@@ -226,3 +228,29 @@ def test_a_loss_without_slope_is_told_of_beside_fidelity(tiny_codec, photo):
             return (x_hat.round() - reference).square().mean()
 
     assert "has no slope" in tuned(tiny_codec, photo, Steps(("flip",)), fidelity=1.0).notes[0]
+
+
+def test_several_tasks_are_shown_what_all_of_them_bear(tiny_codec, photo):
+    parts = [Watched(("flip", "shift")), Watched(("flip", "noise"))]
+    task = JointTask("both", [Part("a", parts[0]), Part("b", parts[1])])
+    assert views_of(task) == {"flip"}
+    outcome = tuned(tiny_codec, photo, task, steps=8)
+    references = [[reference for _, reference in part.steps] for part in parts]
+    assert all(torch.equal(a, b) for a, b in zip(*references, strict=True))
+    assert {torch.equal(reference, photo) for reference in references[0]} == {True, False}
+    assert outcome.notes == ()  # each part's slope is seen in views too
+    with pytest.raises(TaskError, match="its views are 3, expected some of"):
+        views_of(JointTask("both", [Part("a", Watched(3)), Part("b", parts[1])]))
+
+
+@pytest.mark.parametrize(("target", "seen"), [({"bytes": 130}, True), ({"loss": 0.12}, False)])
+def test_towards_a_loss_steps_see_the_picture_itself(tiny_registry, photo, target, seen):
+    task = Watched(("flip",))
+    overrides = [
+        "codec.name=tiny",
+        "ttft.preset=latents",
+        "ttft.steps=8",
+        *(f"target.{k}={v}" for k, v in target.items()),
+    ]
+    Compressor(load_settings(overrides=overrides), tiny_registry, task).compress(photo)
+    assert any(torch.equal(reference, photo.flip(3)) for _, reference in task.steps) == seen
