@@ -3,6 +3,7 @@
 TaskodecError
 ├── UsageError            the call itself is wrong: an unknown name, a quality that does not exist
 │   └── SettingsError     a configuration key or value is wrong
+├── TargetError           no file of this picture keeps to what was asked for
 ├── ImageError            an input picture cannot be used
 ├── TaskError             a task's loss or network misbehaves (named in the message)
 ├── WeightsError          weights are missing, of the wrong shape, or not what they claim to be
@@ -22,6 +23,7 @@ __all__ = [
     "PluginError",
     "SettingsError",
     "StreamError",
+    "TargetError",
     "TaskError",
     "TaskodecError",
     "UnsupportedStreamError",
@@ -40,6 +42,10 @@ class UsageError(TaskodecError):
 
 class SettingsError(UsageError):
     """A configuration key or value is wrong."""
+
+
+class TargetError(TaskodecError):
+    """No file of a picture keeps to what was asked for: it is too small a size, or too good a figure."""
 
 
 class ImageError(TaskodecError):

@@ -25,6 +25,7 @@ from taskodec.api.loading import (
 )
 from taskodec.api.notes import notes_on_adapter, notes_on_quality
 from taskodec.api.result import Result
+from taskodec.api.targets import goal_of
 from taskodec.coding.streams import padded, quantize_quality, read_latents
 from taskodec.coding.tiles import Tiles
 from taskodec.console.progress import Progress
@@ -48,15 +49,20 @@ from taskodec.isolation.ambient import in_clean_state, trainable
 from taskodec.isolation.faults import named
 from taskodec.isolation.guests import as_guest
 from taskodec.isolation.sharing import InUseError, shared
-from taskodec.settings.model import AdapterSettings, Settings, load_settings
+from taskodec.settings.model import AdapterSettings, PhaseSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
+from taskodec.tuning.aim import aimed
 from taskodec.tuning.gains import why_untuned
 from taskodec.tuning.memory import WHOLE_WAY, Way, way_of
 from taskodec.tuning.phases import steps_of
+from taskodec.tuning.run import Share, Tuned
 from taskodec.tuning.task_calls import on_device
 from taskodec.tuning.ttft import Tuner
 
 __all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
+
+Outcome = Tuned | Exception
+"""What becomes of one image."""
 
 
 class Compressor:
@@ -149,7 +155,10 @@ class Compressor:
         found: list[Result | Exception] = []
         phases = steps_of(self.phases, way.steps)
         with named(f"codec {self.codec.name!r}, or its adapter, raised", PluginError, Exception):
-            tuned = tuner.tune_many(xs, phases, time_budget=budget, progress=progress)
+            if self.settings.target.kind is None:
+                tuned = tuner.tune_many(xs, phases, time_budget=budget, progress=progress)
+            else:
+                tuned = [self._aimed(tuner, x, phases, progress) for x in xs]  # each at a quality of its own
         for one, x, image in zip(tuned, xs, images, strict=True):
             if isinstance(one, Exception):
                 found.append(one)
@@ -158,8 +167,18 @@ class Compressor:
             why = why_untuned(one, sum(phase.steps for phase in phases))
             said = [way.note, *one.notes, *needed, "" if one.notes else why]
             notes = (*self.notes, *image.notes, *(note for note in said if note))
-            found.append(Result(one.best.coded.stream, x, self.task, one, self.settings, notes))
+            settings = self.settings.model_copy(update={"quality": one.best.quality})
+            found.append(Result(one.best.coded.stream, x, self.task, one, settings, notes))
         return found
+
+    def _aimed(self, tuner: Tuner, x: Tensor, phases: Sequence[PhaseSettings], told: Progress | None) -> Outcome:
+        """The file of one image that keeps to the target of the settings."""
+        share = Share(self.settings.ttft.time_budget, told, sum(phase.steps for phase in phases), 1)
+        try:
+            goal = goal_of(self.settings.target, self.task, x)
+            return aimed(tuner, x, phases, goal, self.settings.task.weight, share)
+        except TaskodecError as error:
+            return error
 
     def _tuner(self, way: Way) -> Tuner:
         """What tunes images in this way."""
@@ -265,21 +284,30 @@ def compress(
     quality: float | None = None,
     codec: str | None = None,
     steps: int | None = None,
+    target_bytes: int | str | None = None,
+    target_bpp: float | None = None,
+    target_loss: float | None = None,
+    target_metric: str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress one image for a task; returns the bytes of a `.tkd` file.
 
     `image` is a path, encoded bytes, a PIL image, an array or a tensor; `task` a registered name,
-    `FILE.py:OBJ`, a `Task`, or any differentiable function `loss(x_hat, x)`. What is not given comes from
-    `settings`, or from the defaults. For the figures as well, use `Compressor`.
+    `FILE.py:OBJ`, a `Task`, or any differentiable function `loss(x_hat, x)`. One of the targets has the quality
+    found: at most so many bytes (`"20kB"`) or bits per pixel, or the smallest file with a loss or a metric
+    (`"psnr>=34"`); TargetError says what the least is that can be. What is not given comes from `settings`, or from the
+    defaults. For the figures as well, use `Compressor`.
     """
+    targets = {"bytes": target_bytes, "bpp": target_bpp, "loss": target_loss, "metric": target_metric}
+    flags = {"quality": quality, "codec.name": codec, "ttft.steps": steps}
+    flags |= {f"target.{name}": value for name, value in targets.items()}
+    given = {key: value for key, value in flags.items() if value is not None}
     if settings is None:
-        flags = {"quality": quality, "codec.name": codec, "ttft.steps": steps}
-        flags |= {"task.name": task} if isinstance(task, str) else {}
-        settings = load_settings(flags={key: value for key, value in flags.items() if value is not None})
-    elif (quality, codec, steps) != (None, None, None):
-        raise SettingsError("give quality, codec and steps in the settings, or no settings at all, not both")
+        named = {"task.name": task} if isinstance(task, str) else {}
+        settings = load_settings(flags={**given, **named})
+    elif given:
+        raise SettingsError(f"give {', '.join(given)} in the settings, or no settings at all, not both")
     return Compressor(settings, task=task).compress(image, progress).stream
 
 

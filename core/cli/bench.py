@@ -137,7 +137,8 @@ def _resolver(
     """Settings for a task, "" for that of the settings, with further texts for `--set`."""
 
     def resolve(task: str, more: Sequence[str]) -> Settings:
-        return common.resolve_settings(config, [*(overrides or ()), *more], {**flags, "task.name": task or None})
+        given = {**flags, "task.name": task or None}
+        return common.without_target(common.resolve_settings(config, [*(overrides or ()), *more], given))
 
     return resolve
 

@@ -42,6 +42,10 @@ def compress(
     output: common.OutputChoice = None,
     codec: common.CodecChoice = None,
     quality: common.QualityChoice = None,
+    target_bytes: common.TargetBytes = None,
+    target_bpp: common.TargetBpp = None,
+    target_loss: common.TargetLoss = None,
+    target: common.TargetMetric = None,
     task: common.TaskChoice = None,
     steps: common.StepsChoice = None,
     preset: common.PresetChoice = None,
@@ -67,6 +71,10 @@ def compress(
     flags = common.tuning_flags(
         codec=codec,
         quality=quality,
+        target_bytes=target_bytes,
+        target_bpp=target_bpp,
+        target_loss=target_loss,
+        target=target,
         task=task,
         steps=steps,
         preset=preset,
@@ -238,6 +246,10 @@ def _compressed(report: Mapping[str, Any]) -> str:
         f"cost {r['cost_before']:.5g} -> {r['cost_after']:.5g}, PSNR {r['psnr']:.2f} dB",
         f"  sent: {chosen}; {r['steps']} steps, {r['seconds']:.1f} s",
     ]
+    if target := r.get("target"):
+        used = f", {target['used']:.2%} of it" if "used" in target else ""
+        chosen = f"quality {r['quality']:g}, lmbda {r['lmbda']:.4g}"
+        lines.append(f"  target {target['limit']}: {target['reached']:.6g}{used}; {chosen}")
     lines += [f"  note: {note}" for note in r.get("notes", ())]
     return "\n".join(lines)
 

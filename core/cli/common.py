@@ -51,6 +51,10 @@ __all__ = [
     "SkipExisting",
     "StepsChoice",
     "Streams",
+    "TargetBpp",
+    "TargetBytes",
+    "TargetLoss",
+    "TargetMetric",
     "TaskChoice",
     "TimeBudget",
     "TrainingData",
@@ -69,6 +73,7 @@ __all__ = [
     "settle",
     "stopped_run",
     "tuning_flags",
+    "without_target",
 ]
 
 Images = Annotated[
@@ -90,6 +95,15 @@ TrainingSeed = Annotated[int | None, typer.Option("--seed", help="Seed of the tr
 AdapterChoice = Annotated[
     str | None,
     typer.Option("--adapter", metavar="NAME|FILE.safetensors", help="Adapter, instead of the one for codec and task."),
+]
+TargetBytes = Annotated[
+    str | None, typer.Option("--target-bytes", metavar="SIZE", help="Best file of at most so many: 20000, 20kB, 20KiB.")
+]
+TargetBpp = Annotated[float | None, typer.Option("--target-bpp", help="Best file of at most so many bits per pixel.")]
+TargetLoss = Annotated[float | None, typer.Option("--target-loss", help="Smallest file with at most this task loss.")]
+TargetMetric = Annotated[
+    str | None,
+    typer.Option("--target", metavar="METRIC>=X", help="Smallest file with this figure, such as psnr>=34; <= too."),
 ]
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -131,6 +145,10 @@ KEYS = {
     "preset": "ttft.preset",
     "seed": "ttft.seed",
     "time_budget": "ttft.time_budget",
+    "target_bytes": "target.bytes",
+    "target_bpp": "target.bpp",
+    "target_loss": "target.loss",
+    "target": "target.metric",
 }
 """The settings that options of these names stand for."""
 
@@ -150,6 +168,14 @@ def resolve_settings(
     given = {key: value for key, value in flags.items() if value is not None}
     settings = load_settings(config or (), overrides or (), given)
     DownloadOptions(**settings.downloads.model_dump()).to_environment()
+    return settings
+
+
+def without_target(settings: Settings) -> Settings:
+    """The settings, for a command of its own qualities; SettingsError where they have a target."""
+    from taskodec.settings.target import check_no_target
+
+    check_no_target(settings.target, "only `taskodec compress` makes files for a target")
     return settings
 
 

@@ -116,7 +116,7 @@ def _plan(
     """What the options ask for, and the registry with the user's plugins."""
 
     def resolve(more: Sequence[str]) -> Settings:
-        return common.resolve_settings(config, [*(overrides or ()), *more], flags)
+        return common.without_target(common.resolve_settings(config, [*(overrides or ()), *more], flags))
 
     settings = resolve(())
     registry = common.load_registry(plugin)

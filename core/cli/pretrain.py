@@ -50,7 +50,8 @@ def pretrain(
     RUNDIR/adapter.safetensors is the result, for `taskodec compress --adapter`.
     """
     flags = common.tuning_flags(task=task, codec=codec, quality=quality, adapter=adapter)
-    settings = common.resolve_settings(config, overrides, {**flags, "pretrain.steps": steps, "pretrain.seed": seed})
+    flags = {**flags, "pretrain.steps": steps, "pretrain.seed": seed}
+    settings = common.without_target(common.resolve_settings(config, overrides, flags))
     registry = common.load_registry(plugin)
     from taskodec.images.sets import list_images
     from taskodec.training.parallel import process_group, rank, training_device

@@ -40,7 +40,7 @@ def train(
     """Train a codec on images; a run that was stopped goes on with --resume."""
     flags = common.tuning_flags(codec=codec, quality=quality)
     flags |= {"codec.checkpoint": init, "train.steps": steps, "train.seed": seed}
-    settings = common.resolve_settings(config, overrides, flags)
+    settings = common.without_target(common.resolve_settings(config, overrides, flags))
     registry = common.load_registry(plugin)
     import torch
 

@@ -19,6 +19,7 @@ from taskodec.hooks.names import nearest
 from taskodec.settings.base import Count, Model, Number, Options, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.serve import ServeSettings
+from taskodec.settings.target import TargetSettings
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -35,6 +36,7 @@ __all__ = [
     "Settings",
     "StageSettings",
     "TTFTSettings",
+    "TargetSettings",
     "TaskSettings",
     "TrainSettings",
     "load_settings",
@@ -216,6 +218,7 @@ class Settings(Model):
     adapter: AdapterSettings = AdapterSettings()
     task: TaskSettings = TaskSettings()
     quality: Number = 3
+    target: TargetSettings = TargetSettings()
     ttft: TTFTSettings = TTFTSettings()
     limits: LimitSettings = LimitSettings()
     downloads: DownloadSettings = DownloadSettings()

@@ -41,6 +41,7 @@ class Candidate:
     loss: float
     bpp: float
     cost: float
+    quality: float
 
 
 class Candidates:
@@ -66,14 +67,17 @@ class Candidates:
         codec, adapter = subject.codec, subject.adapter
         self.writer = StreamWriter(codec, adapter, subject.quality, subject.size, metadata, fingerprint)
 
-    @torch.no_grad()
     def one(self, name: str, latents: Latents, delta: Travelling | None = None) -> Candidate:
         """Write the stream, decode its picture, and say what it costs."""
         with self.budget.timed("stream"):
-            coded = self.writer.write(latents, delta)
-            x_hat, loss = self._decoded(coded.y_hat, coded.delta)
+            return self.judged(name, self.writer.write(latents, delta))
+
+    @torch.no_grad()
+    def judged(self, name: str, coded: Coded) -> Candidate:
+        """Decode the picture of a stream, and say what it costs."""
+        x_hat, loss = self._decoded(coded.y_hat, coded.delta)
         bpp = 8 * len(coded.stream) / self.subject.pixels
-        return Candidate(name, coded, x_hat, loss, bpp, self.subject.lmbda * loss + bpp)
+        return Candidate(name, coded, x_hat, loss, bpp, self.subject.lmbda * loss + bpp, self.subject.quality)
 
     def cheapest(self, name: str, point: Point) -> Candidate:
         """The cheapest stream that a tuned state can become, with its singular values or, unless told so, without."""

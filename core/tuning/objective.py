@@ -47,10 +47,10 @@ class Estimate:
 
 
 class Objective:
-    """What the file of one image, or a patch of it, costs before it is written."""
+    """What the file of one image, or a patch of it, costs before it is written; `lmbda` may change between steps."""
 
     def __init__(self, subject: Subject, travel: Travel | None = None, networks: TuningNetworks | None = None) -> None:
-        self.subject = subject
+        self.subject, self.lmbda = subject, subject.lmbda
         self.travel = travel or Travel(subject.adapter)
         self.networks = networks or TuningNetworks(subject.codec, subject.task)
         self._connected = False  # whether the loss was once seen to depend on the picture
@@ -92,7 +92,7 @@ def estimate(objectives: Sequence[Objective], points: Sequence[Point], rounding:
         bits = coded.bits.unbind()
         for i, loss in zip(sound, losses, strict=True):
             bpp = (bits[i] + shared.share * travelling[i][1]) / shared.pixels
-            found[i] = Estimate(loss, bpp, subjects[i].lmbda * loss + bpp)
+            found[i] = Estimate(loss, bpp, objectives[i].lmbda * loss + bpp)
     return found
 
 

@@ -91,10 +91,10 @@ def test_phases_share_a_time_budget(tiny_codec, photo, clock, monkeypatch):
         return synthesis(*args)
 
     monkeypatch.setattr(tiny_codec, "synthesis", slow)
-    monkeypatch.setattr("taskodec.tuning.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
+    monkeypatch.setattr("taskodec.tuning.run.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
     found = []
     tuner = Tuner(tiny_codec, build_svd_lora(tiny_codec), mse, 2.0)
-    cheapest = "taskodec.tuning.ttft.Candidates.cheapest"
+    cheapest = "taskodec.tuning.run.Candidates.cheapest"
     original = Candidates.cheapest
     monkeypatch.setattr(cheapest, lambda self, name, point: found.append(name) or original(self, name, point))
     tuner.tune(photo, [phase(900), phase(100, "decoder")], time_budget=100)

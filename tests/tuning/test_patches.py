@@ -264,7 +264,7 @@ def test_a_time_budget_counts_all_patches_of_a_step(tiny_codec, photo, clock, mo
         return synthesis(*args)
 
     monkeypatch.setattr(tiny_codec, "synthesis", slow)
-    monkeypatch.setattr("taskodec.tuning.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
+    monkeypatch.setattr("taskodec.tuning.run.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
     tuner = Tuner(tiny_codec, None, mse, 2.0, switches=PATCHES)
     tuned = tuner.tune(photo, [phase("latents", steps=1000, lr=0.1)], time_budget=100)
     assert 60 < tuned.seconds <= 100

@@ -294,7 +294,7 @@ def test_a_time_budget_leaves_time_for_writing(tiny_codec, trained, photo, clock
         return synthesis(*args)
 
     monkeypatch.setattr(tiny_codec, "synthesis", slow)
-    monkeypatch.setattr("taskodec.tuning.ttft.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
+    monkeypatch.setattr("taskodec.tuning.run.Budget", lambda seconds, images: Budget(seconds, clock, images=images))
     phases = [phase(*parts, steps=1000, lr=0.1, lr_latents=0.1)]
     tuned = Tuner(tiny_codec, trained, mse, 2.0).tune(photo, phases, time_budget=seconds)
     assert tuned.seconds == clock.now - 100

@@ -1,0 +1,185 @@
+"""Tuning of one image: through its phases, each from the best state of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from taskodec.console.progress import Progress
+from taskodec.contracts import Latents
+from taskodec.images.tensors import pad_to
+from taskodec.tuning.budget import Budget
+from taskodec.tuning.calibration import calibrate_lmbda
+from taskodec.tuning.candidates import Candidate, Candidates
+from taskodec.tuning.objective import Estimate, Objective
+from taskodec.tuning.pace import STREAMS, Pace
+from taskodec.tuning.patches import at_once
+from taskodec.tuning.phases import Point, Variables, rounding_at
+from taskodec.tuning.slopes import no_slope
+from taskodec.tuning.subject import Subject
+from taskodec.tuning.task_calls import prepared, seen_by, weight_of
+from taskodec.tuning.together import Look, Slope, Tuning
+from taskodec.tuning.travel import Travel
+
+if TYPE_CHECKING:
+    from taskodec.settings.ttft import PhaseSettings
+    from taskodec.tuning.ttft import Tuner
+
+__all__ = ["Run", "Share", "Tuned"]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The outcome of tuning one image.
+
+    `diverged` if a step left the finite numbers; `reached` is what the file has of what it was to keep to: bytes, the
+    loss, or the figure.
+    """
+
+    best: Candidate
+    untuned: Candidate
+    lmbda: float
+    steps: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+    diverged: bool = False
+    reached: float | None = None
+
+
+class Share:
+    """What the images of a pass have in common: their time, and the count of their steps."""
+
+    def __init__(self, time_budget: float | None, progress: Progress | None, steps: int, images: int) -> None:
+        self.budget = Budget(time_budget, images=images)
+        self.steps, self.images, self.progress, self.done = steps, images, progress, 0
+
+    def report(self, estimate: Estimate | None) -> None:
+        """An image has made a step; None where it came to nothing."""
+        self.done += 1
+        if self.progress is not None:
+            figures = {name: float(value.detach()) for name, value in vars(estimate).items()} if estimate else {}
+            self.progress(self.done, self.steps * self.images, figures)
+
+
+class Run:
+    """Tuning of one image."""
+
+    def __init__(self, tuner: Tuner, x: Tensor, share: Share, reference: Any = None) -> None:
+        self.budget, self.switches = share.budget, tuner.switches
+        self.codec, self.adapter, self.task = tuner.codec, tuner.adapter, tuner.task
+        self.quality = tuner.quality
+        size = (x.shape[2], x.shape[3])
+        self.padded = pad_to(x, self.codec.stride)
+        reference = prepared(tuner.task, x) if reference is None else reference
+        shown = seen_by(tuner.task, x) if share.steps and tuner.switches.start == "seen" else None
+        self.shown = None if shown is None else pad_to(shown, self.codec.stride)
+        lmbda = tuner.lmbda if tuner.lmbda is not None else weight_of(tuner.task, self.codec, self.quality)
+        if lmbda is None:
+            lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
+        self.lmbda = lmbda * tuner.lmbda_scale
+        full = (self.padded.shape[2], self.padded.shape[3])
+        self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
+        subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda)
+        patches = subject.in_patches(x, self.switches.patch if share.steps else None)
+        pixels = at_once(full, self.switches.patch) * share.images
+        self.networks = tuner.networks.sized(pixels, self.switches)
+        travel = Travel.by(self.switches, self.adapter)
+        self.objective = Objective(subject, travel, self.networks)
+        self.objectives = [Objective(patch, travel, self.networks) for patch in patches]
+        known = tuner.fingerprint
+        write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
+        self.candidates = write(subject, patches, metadata=tuner.metadata)
+        self.without = write(replace(subject, adapter=None))
+        self.share, self.done, self.planned, self.diverged = share, 0, 0, False
+
+    def plain(self) -> Candidate:
+        """The codec's own stream, for an adapter that does not suit the image; before the adapter is applied."""
+        return self.without.one("plain", self.analysis())
+
+    @torch.no_grad()
+    def analysis(self) -> Latents:
+        return self.tiles.analysis(self.codec, self.padded, self.quality)
+
+    def through(self, phases: Sequence[PhaseSettings], others: Sequence[Candidate] = ()) -> Tuning[Tuned]:
+        """All phases; the cheapest stream of all that came up, the others included."""
+        groups = self.adapter.delta_groups if self.adapter is not None else ()
+        point = Point(self.analysis(), self.padded.new_zeros(sum(groups)))
+        untuned = self.candidates.one("untuned", point.latents)
+        best = min([untuned, *others], key=_cost)
+        if self.shown is not None and any(phase.steps for phase in phases) and self.budget.allows(stream=1):
+            latents = self.tiles.analysis(self.codec, self.shown, self.quality)
+            seen, self.shown = self.candidates.one("seen", latents), None
+            if seen.cost < untuned.cost:
+                point, best = replace(point, latents=latents), min([best, seen], key=_cost)
+        for phase in phases:
+            if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
+                point = yield from self.phase(phase, point)
+                tuned = self.candidates.cheapest("+".join(phase.train), point)
+                best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
+        note = no_slope(self.task.name, [one.slope for one in self.objectives], untuned.loss)
+        seconds = self.budget.spent / self.share.images
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, (note,) if note else (), self.diverged)
+
+    def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
+        """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
+        variables = Variables(phase, start, self.networks, self.adapter, self.padded, self.quality)
+        last = self.switches.keep == "last"
+        best, best_look = start, (yield from self.rounded(start))
+        self.planned += phase.steps
+        pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
+        pace.reached(self.price(best_look))
+        # Then a step's cost is already that of the file at the point where it begins.
+        known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
+        known = known and len(self.objectives) == 1
+        while not pace.over:
+            try:
+                with self.budget.timed("step"):
+                    estimate = yield Slope(self.objectives, variables, rounding_at(phase, pace.progress), self.done)
+            except FloatingPointError:  # too high a learning rate; what was found before stays
+                self.diverged = True
+                if not variables.back(afresh=True):
+                    break
+                self.stepped(pace, None)
+                continue
+            if known and not last and self.price(estimate) < self.price(best_look):
+                best, best_look = variables.kept(), estimate
+            variables.step(pace.progress)
+            self.stepped(pace, estimate)
+            if pace.over or (pace.at_check and not last and not known):
+                point = variables.kept()
+                look = yield from self.rounded(point)
+                if self.price(look) < self.price(best_look) or (last and look is not None):
+                    best, best_look = point, look
+                    variables.mark()
+                elif not last:
+                    variables.back(afresh=look is None)
+            if pace.at_check and not last:
+                pace.reached(self.price(best_look))
+        return best
+
+    def stepped(self, pace: Pace, estimate: Estimate | None) -> None:
+        """A step has been made, or, without an estimate, come to nothing."""
+        pace.stepped()
+        self.done += 1
+        self.share.report(estimate)
+
+    def rounded(self, point: Point) -> Tuning[Estimate | None]:
+        """What a state would be as it would be sent; None where tuning has diverged."""
+        try:
+            with self.budget.timed("check"):
+                return (yield Look(self.objective, point))
+        except FloatingPointError:
+            return None
+
+    def price(self, look: Estimate | None) -> float:
+        """What states are compared by: the lower, the better."""
+        return float("inf") if look is None else float(look.cost)
+
+
+def _cost(candidate: Candidate) -> float:
+    return candidate.cost

@@ -1,0 +1,83 @@
+"""Files that are tried for a goal: written for real, and decoded where somebody asks for their picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from taskodec.coding.singular_values import Travelling
+from taskodec.coding.streams import Coded
+from taskodec.contracts import Codec, Latents
+from taskodec.tuning.candidates import Candidate, Candidates
+
+__all__ = ["Thinned", "Trial", "mixed"]
+
+
+class Trial:
+    """One file of an image, of these latents."""
+
+    def __init__(self, candidates: Candidates, name: str, latents: Latents, coded: Coded) -> None:
+        self.candidates, self.name, self.latents, self.coded = candidates, name, latents, coded
+        self._figures: dict[Callable[[Tensor], float], float] = {}
+
+    @classmethod
+    def of(cls, candidates: Candidates, name: str, latents: Latents, delta: Travelling | None = None) -> Trial:
+        """The file of these latents and changes of singular values, written."""
+        with candidates.budget.timed("stream"):
+            return cls(candidates, name, latents, candidates.writer.write(latents, delta))
+
+    def of_latents(self, latents: Latents) -> Trial:
+        """The file of other latents, all else the same."""
+        return self.of(self.candidates, self.name, latents, self.coded.delta)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.coded.stream)
+
+    @property
+    def quality(self) -> float:
+        """Of the codec."""
+        return self.candidates.subject.quality
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        """The file as it is judged, decoded once."""
+        with self.candidates.budget.timed("decoding"):
+            return self.candidates.judged(self.name, self.coded)
+
+    def figure(self, value: Callable[[Tensor], float]) -> float:
+        """A figure of the decoded picture, computed once."""
+        if value not in self._figures:
+            self._figures[value] = value(self.candidate.x_hat)
+        return self._figures[value]
+
+
+class Thinned:
+    """Latents with fewer and fewer bits: each moves down the slope of the bits, by one step of its own at most.
+
+    So what is given up first is what saves the most bits for its change, which is what rate-distortion-optimised
+    quantisation does where a square error counts the same everywhere.
+    """
+
+    def __init__(self, codec: Codec, latents: Latents, quality: float) -> None:
+        self.latents = latents
+        with torch.enable_grad():
+            y = latents.y.detach().clone().requires_grad_()
+            z = None if latents.z is None else latents.z.detach()
+            bits = codec.entropy(Latents(y, z), quality, "ste").bits.sum()
+            (self.slope,) = torch.autograd.grad(bits, y)
+
+    def at(self, share: float) -> Latents:
+        """What is left at a share from 0, where it is all there."""
+        change = (share * self.slope).clamp(-1, 1)
+        return Latents(self.latents.y - change, self.latents.z)
+
+
+def mixed(first: Latents, last: Latents, share: float) -> Latents:
+    """Latents at this share of the way from the first ones to the last."""
+    z = None if first.z is None or last.z is None else torch.lerp(first.z, last.z, share)
+    return Latents(torch.lerp(first.y, last.y, share), z)

@@ -1,0 +1,111 @@
+"""How closely files keep to sizes, and what the search for them costs.
+
+    python scripts/targets.py PHOTO... --bpp 0.2,0.4,0.8 --task cls --steps 10 --crop 256
+
+For each photograph and budget one line of JSON: the share of the budget that the file uses, and the seconds of the
+processor against those of the same tuning at the quality that was found (`--no-cost` leaves this out). The last line is
+the summary. Decoded files are compared with what the compressor says of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from taskodec import Compressor, Decompressor, Result, load_settings
+
+SHOWN = ("quality", "lmbda", "chosen", "task_loss_before", "task_loss_after", "psnr")
+
+
+def middle(path: Path, crop: int | None) -> Image.Image:
+    """The middle square of a photograph, of `crop` pixels a side; all of it without."""
+    image = Image.open(path).convert("RGB")
+    if crop is None:
+        return image
+    left, top = (image.width - crop) // 2, (image.height - crop) // 2
+    return image.crop((left, top, left + crop, top + crop))
+
+
+def seconds(work: Callable[[], Result]) -> tuple[Result, float]:
+    """What work gives, and how long the processor worked at it."""
+    started = time.process_time()
+    return work(), time.process_time() - started
+
+
+class Trial:
+    """Compressors of one task and number of steps, and rows of what they do."""
+
+    def __init__(self, task: str, steps: int, overrides: list[str], *, cost: bool) -> None:
+        self.task, self.steps, self.overrides, self.cost = task, steps, overrides, cost
+        self.decompressor = Decompressor()
+
+    def compressor(self, *more: str) -> Compressor:
+        """With further settings."""
+        flags = {"task.name": self.task, "ttft.steps": self.steps}
+        return Compressor(load_settings(overrides=[*self.overrides, *more], flags=flags))
+
+    def row(self, image: Image.Image, bpp: float) -> dict[str, Any]:
+        """One photograph at one budget."""
+        budget = int(bpp * image.width * image.height / 8)
+        result, own = seconds(lambda: self.compressor(f"target.bytes={budget}").compress(image))
+        report = result.report()
+        same = np.array_equal(np.asarray(self.decompressor.decompress(result.stream)), np.asarray(result.image))
+        row = {
+            "budget": budget,
+            "bytes": report["bytes"],
+            "used": report["bytes"] / budget,
+            "decodes": same,
+            **{
+                name: report[name]
+                for name in ("quality", "lmbda", "chosen", "task_loss_before", "task_loss_after", "psnr")
+            },
+            "worse_than_untuned": report["task_loss_after"] > report["task_loss_before"],
+            "notes": report.get("notes", []),
+        }
+        if self.cost:
+            plain = self.compressor(f"quality={report['quality']}")
+            row["cost"] = own / seconds(lambda: plain.compress(image))[1]
+        return row
+
+
+def main() -> None:
+    """Measure, as the module's docstring says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--bpp", default="0.2,0.4,0.8")
+    parser.add_argument("--task", default="human")
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--crop", type=int)
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--no-cost", action="store_true")
+    given = parser.parse_args()
+    trial, rows = Trial(given.task, given.steps, given.overrides, cost=not given.no_cost), []
+    for photo in given.photos:
+        image = middle(photo, given.crop)
+        for bpp in map(float, given.bpp.split(",")):
+            rows.append({"photo": photo.name, **trial.row(image, bpp)})
+            print(json.dumps(rows[-1]), flush=True)
+    used = [row["used"] for row in rows]
+    costs = [row["cost"] for row in rows if "cost" in row]
+    summary = {
+        "files": len(rows),
+        "within": sum(value <= 1 for value in used),
+        "decode": sum(row["decodes"] for row in rows),
+        "worse_than_untuned": sum(row["worse_than_untuned"] for row in rows),
+        "used_mean": fmean(used),
+        "used_least": min(used),
+        **({"cost_mean": fmean(costs), "cost_median": median(costs), "cost_most": max(costs)} if costs else {}),
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()
