@@ -2,7 +2,7 @@
 
     python scripts/serve_overhead.py docs/images/kodim23.png --size 192 --rounds 40
 
-Prints medians over the rounds, in each of which both have a turn, first one, then the other; the server has one worker with
+Prints medians over the rounds, in each of which both have a turn, in random order; the server has one worker with
 one thread, as many as there are here. Run it on a quiet machine.
 """
 
