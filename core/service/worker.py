@@ -113,7 +113,7 @@ class Coders:
 
 def figures(result: Result) -> dict[str, object]:
     """What a client is told of its stream: names as in `Result.report`, without what takes the task's metrics."""
-    best, untuned = result.tuned.best, result.tuned.untuned
+    best, untuned, target = result.tuned.best, result.tuned.untuned, result.settings.target
     return {
         "codec": result.settings.codec.name,
         "task": result.task.name,
@@ -130,6 +130,7 @@ def figures(result: Result) -> dict[str, object]:
         "steps": result.tuned.steps,
         "seconds": round(result.tuned.seconds, 3),
         "chosen": best.name,
+        **({"target": str(target), "reached": result.tuned.reached} if target.kind else {}),
         "notes": list(result.notes),
     }
 

@@ -37,7 +37,7 @@ def test_requests_set_theirs_on_top_of_the_servers(settings_of, tmp_path):
 
 
 def test_presets_of_the_package_are_files_too(settings_of):
-    assert settings_of(["taskodec:ttft/quick"], [], steps=1).ttft.steps == 1
+    assert settings_of(["taskodec:paper/cls-closed"], [], steps=1).ttft.preset == "paper"
 
 
 def test_later_changes_of_a_file_mix_with_nothing(tmp_path, tiny_registry):
