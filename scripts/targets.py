@@ -2,9 +2,10 @@
 
     python scripts/targets.py PHOTO... --sizes 0.5,1,1.7 --task cls --steps 10 --crop 256
 
-Budgets are shares of the untuned file at quality 3. For each photograph and budget one line of JSON: the share of the budget that the file uses, and the seconds of the
-processor against those of the same tuning at the quality that was found (`--no-cost` leaves this out). The last line is
-the summary. Decoded files are compared with what the compressor says of them.
+Budgets are shares of the untuned file at quality 3. For each photograph and budget one line of JSON: the share of the
+budget that the file uses, and the seconds of the processor against those of the same tuning at the quality that was
+found (`--no-cost` leaves this out). The last line is the summary. Decoded files are compared with what the compressor
+says of them.
 """
 
 from __future__ import annotations
