@@ -72,11 +72,13 @@ def collect_wheels(to: Path, python: str, platforms: Sequence[str], present: Seq
         copy_sources(Path(folder))
         build = ["wheel", "--no-deps", "--no-build-isolation", "-w", str(to.resolve()), folder]
         subprocess.run([*pip, *build], check=True)
-    for name in needed(present):
-        places = [f"--platform={platform}" for platform in platforms]
-        chosen = [f"--python-version={python}", "--only-binary=:all:", "--no-deps", *places, "-d", str(to)]
-        if subprocess.run([*pip, "download", *chosen, name], check=False).returncode:
-            subprocess.run([*pip, "wheel", "--no-deps", "-w", str(to), name], check=True)  # pure Python, source only
+    places = [f"--platform={platform}" for platform in platforms]
+    chosen = ["download", f"--python-version={python}", "--only-binary=:all:", "--no-deps", *places, "-d", str(to)]
+    names = needed(present)
+    if subprocess.run([*pip, *chosen, *names], check=False).returncode:  # some have no wheel
+        for name in names:
+            if subprocess.run([*pip, *chosen, name], check=False).returncode:
+                subprocess.run([*pip, "wheel", "--no-deps", "-w", str(to), name], check=True)
 
 
 def copy_sources(to: Path) -> None:
