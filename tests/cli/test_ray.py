@@ -29,7 +29,7 @@ def call(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture
 def tree(tmp_path, photo):
-    for name, x in (("a", photo[..., :32, :32]), ("s/b", photo[..., 32:, :48]), ("s/c", photo[..., 32:, 48:])):
+    for name, x in (("a", photo), ("s/b", photo[..., :64]), ("s/c", photo[..., 32:])):
         path = tmp_path / "in" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         to_pil(x).save(path)
@@ -68,7 +68,7 @@ def test_rows_are_those_of_this_machine(call, tree):
     options = ("--data", "in", "--task", "human", "--methods", "original,plain", "--quality", 3, "--resamples", 0)
     rows = []
     for out, engine in (("one", ("--jobs", 1)), ("two", RAY)):
-        assert call("eval", *options, "-o", out, *engine, "--quiet") == (0, "", "")
+        assert call("eval", *options, "-o", out, *engine, "--quiet")[0] == 0
         found = [json.loads(line) for line in (tree / out / "rows.jsonl").read_text().splitlines()]
         for row in found:
             for timed in ("seconds", "cpu_seconds", "step_seconds"):
