@@ -20,10 +20,10 @@ EXTRAS = {
     "encode": ("PIL",),
     "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
-    "gs": ("gcsfs",),
+    "gs": ("aiohttp", "fsspec", "gcsfs"),
     "ray": ("ray",),
     "remote": ("aiohttp", "fsspec"),
-    "s3": ("s3fs",),
+    "s3": ("aiohttp", "fsspec", "s3fs"),
 }
 """What each extra brings, by the names that are imported; `encode` is one of taskodec-runtime."""
 

@@ -14,7 +14,7 @@ import typer
 
 from taskodec.console.interrupt import exit_code
 from taskodec.files.atomic import IMAGE_SUFFIXES
-from taskodec.files.plans import expand
+from taskodec.files.plans import Job, expand, make_folder
 
 if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
@@ -27,6 +27,7 @@ __all__ = [
     "ConfigFiles",
     "Force",
     "HeldOut",
+    "Job",
     "JsonFlag",
     "OnlyThese",
     "OutputChoice",
@@ -48,6 +49,7 @@ __all__ = [
     "expand",
     "finite",
     "load_registry",
+    "make_folder",
     "print_json",
     "resolve_settings",
     "resumable",
