@@ -4,7 +4,8 @@
     python scripts/page_check.py report.html --axe /tmp/axe/node_modules/axe-core/axe.min.js
 
 Prints a line for each page and way to look at it. Exit code 1 if axe finds a violation, if a page is wider than its
-window, larger than it may be, asks for anything that is not in it, or if its script raises an error.
+window, larger than it may be, asks for anything that is not in it, does not answer to being used, or if its script
+raises an error.
 """
 
 from __future__ import annotations
@@ -35,12 +36,43 @@ POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 ERRORS = "<script>window.problems = []; addEventListener('error', (e) => problems.push(String(e.message)));</script>"
 
+NO_AXE = b"window.axe = { run: async () => ({ violations: [] }) };"
+
 FRAME = '<!doctype html><title>frame</title><iframe src="/page" style="width:{}px;height:900px;border:0"></iframe>'
 """Browsers without a head have windows of 500 pixels at least."""
 
 RUNNER = """
 <script src="/axe.js"></script>
 <script>
+const unused = () => {
+  // what does not answer to being used: the slider, the theme, tables that sort
+  const wrong = [];
+  for (const compare of document.querySelectorAll('.compare')) {
+    const [stage, range] = [compare.querySelector('.stage'), compare.querySelector('input')];
+    const before = stage.style.getPropertyValue('--cut');
+    range.value = '20';
+    range.dispatchEvent(new Event('input'));
+    if (range.hidden || stage.style.getPropertyValue('--cut') === before) wrong.push('a slider moves nothing');
+    if (!range.getAttribute('aria-valuetext').includes('20')) wrong.push('a slider does not say where it is');
+    const [left] = compare.querySelectorAll('select');
+    left.value = 'original';
+    left.dispatchEvent(new Event('change'));
+    if (!compare.querySelector('use').getAttribute('href').endsWith('original')) wrong.push('a choice shows nothing');
+  }
+  const theme = document.documentElement.dataset.theme;
+  document.getElementById('theme').click();
+  if (document.documentElement.dataset.theme === theme) wrong.push('the theme does not change');
+  for (const table of document.querySelectorAll('table.sortable')) {
+    const press = table.tHead.rows[0].cells[0].querySelector('button');
+    press.click();
+    press.click();
+    const cells = [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
+    const falling = [...cells].sort((a, b) => a.localeCompare(b)).reverse();
+    const words = cells.every((cell) => Number.isNaN(Number.parseFloat(cell)));
+    if (words && cells.join() !== falling.join()) wrong.push('a table does not sort');
+  }
+  return wrong;
+};
 (async () => {
   const say = (found) => fetch('/found', { method: 'POST', body: JSON.stringify(found) });
   try {
@@ -52,8 +84,9 @@ RUNNER = """
     await say({
       violations: violations.map((v) => `${v.id}: ${v.help} (${v.nodes.length}, first ${v.nodes[0].html.slice(0, 160)})`),
       wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-      width: document.documentElement.clientWidth,
-      outside, problems,
+      width: innerWidth,
+      outside,
+      problems: [...problems, ...unused()],
     });
   } catch (error) {
     await say({ violations: [], wider: 0, width: 0, outside: [], problems: [String(error)] });
@@ -149,12 +182,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check all pages; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="+", type=Path)
-    parser.add_argument("--axe", type=Path, required=True, help="axe.min.js of the npm package axe-core")
+    parser.add_argument("--axe", type=Path, help="axe.min.js of the npm package axe-core; without it, all but that")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     call = parser.parse_args(arguments)
     if call.chromium is None:
         parser.error("there is no Chromium: give its path with --chromium")
-    axe, bad = call.axe.read_bytes(), 0
+    axe, bad = NO_AXE if call.axe is None else call.axe.read_bytes(), 0
     for path in call.pages:
         page = path.read_text(encoding="utf-8")
         for name, width in WIDTHS.items():

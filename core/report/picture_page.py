@@ -83,7 +83,7 @@ def _picture(one: Study, number: int, budget: int) -> dict[str, Any]:
         "bits": _bits(one),
         "parts": _parts(one.takes[1:]),
         "changes": _changes(one.takes),
-        "charts": [chart for chart in map(drawn, tuning_charts(given.tuned, width * height)) if chart is not None],
+        "charts": [chart for chart in map(drawn, tuning_charts(given.tuned)) if chart is not None],
         "steps": tuning_table(given.tuned),
         "chosen": given.tuned.best.name,
         "seconds": given.tuned.seconds,
