@@ -1,4 +1,4 @@
-"""Open pages in headless Chromium, at the width of a phone and of a desk, light and dark, and ask axe-core what is wrong.
+"""Open pages in headless Chromium, as wide as a phone and a desk, light and dark, and ask axe-core what is wrong.
 
     npm install --prefix /tmp/axe axe-core
     python scripts/page_check.py report.html --axe /tmp/axe/node_modules/axe-core/axe.min.js
@@ -54,10 +54,13 @@ const unused = () => {
     range.dispatchEvent(new Event('input'));
     if (range.hidden || stage.style.getPropertyValue('--cut') === before) wrong.push('a slider moves nothing');
     if (!range.getAttribute('aria-valuetext').includes('20')) wrong.push('a slider does not say where it is');
-    const [left] = compare.querySelectorAll('select');
-    left.value = 'original';
-    left.dispatchEvent(new Event('change'));
-    if (!compare.querySelector('use').getAttribute('href').endsWith('original')) wrong.push('a choice shows nothing');
+    const [left, zoom, right] = compare.querySelectorAll('select');
+    [left.value, right.value, zoom.value] = ['original', 'plain', '2'];
+    for (const choice of [left, right, zoom]) choice.dispatchEvent(new Event('change'));
+    const shown = [...compare.querySelectorAll('use')].map((use) => use.getAttribute('href').split('-').at(-1));
+    if (shown.join() !== 'original,plain') wrong.push(`choices show ${shown}`);
+    if (!range.getAttribute('aria-valuetext').includes('Plain')) wrong.push('a slider does not say what it shows');
+    if (stage.scrollWidth < 1.9 * Number(compare.dataset.width) / devicePixelRatio) wrong.push('no zoom');
   }
   const theme = document.documentElement.dataset.theme;
   document.getElementById('theme').click();
@@ -82,7 +85,7 @@ const unused = () => {
       .filter((name) => !name.startsWith('data:') && !name.endsWith('/axe.js'));
     const { violations } = await axe.run();
     await say({
-      violations: violations.map((v) => `${v.id}: ${v.help} (${v.nodes.length}, first ${v.nodes[0].html.slice(0, 160)})`),
+      violations: violations.map((v) => `${v.id}: ${v.help} (${v.nodes.length}: ${v.nodes[0].html.slice(0, 160)})`),
       wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
       width: innerWidth,
       outside,
@@ -155,7 +158,13 @@ def checked(page: str, axe: bytes, width: int, theme: str, chromium: str) -> dic
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, tempfile.TemporaryDirectory() as profile:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/frame"
-        call = [chromium, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width + 100},1000", "--remote-debugging-port=0"]
+        call = [
+            chromium,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            f"--window-size={width + 100},1000",
+            "--remote-debugging-port=0",
+        ]
         browser = subprocess.Popen([*call, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             if not look.done.wait(LIMIT):

@@ -109,7 +109,11 @@ class Compressor:
     def _about(self) -> dict[str, str]:
         """What it is made of, in a few words each."""
         steps = sum(phase.steps for phase in self.phases)
-        adapter = "none" if self.adapter is None else str(self.settings.adapter.options.get("path", self.settings.adapter.name))
+        adapter = (
+            "none"
+            if self.adapter is None
+            else str(self.settings.adapter.options.get("path", self.settings.adapter.name))
+        )
         return {
             "codec": self.codec.name,
             "quality": f"{self.quality:g}",

@@ -76,8 +76,8 @@ def _measured(
 
 def _report(summary: SuiteSummary, suite: Suite, call: BenchCall) -> None:
     """Write the files, and print what is wanted."""
-    from taskodec.evaluation import suite_report
     from taskodec.cli.run_pages import write_run_page
+    from taskodec.evaluation import suite_report
     from taskodec.files.atomic import write_atomic
 
     values = common.finite(suite_report.as_json(summary))

@@ -150,8 +150,8 @@ def _summaries(cases: Sequence[Case], variants: Variants, call: BenchCall, own: 
 
 def _report(summaries: Sequence[CaseSummary], call: BenchCall) -> None:
     """Write the files, and print what is wanted."""
-    from taskodec.evaluation import ablation_report
     from taskodec.cli.run_pages import write_run_page
+    from taskodec.evaluation import ablation_report
     from taskodec.files.atomic import write_atomic
 
     values = common.finite(ablation_report.as_json(summaries))

@@ -172,7 +172,9 @@ def _read(kind: type[SummaryT], values: Any, path: Path) -> SummaryT:
         found = TypeAdapter(kind).validate_python(_with_nan(values))
     except ValueError as error:
         first = str(error).partition("\n")[0]
-        raise UsageError(f"{path} is no summary that taskodec has written here ({first}): run the command anew") from error
+        raise UsageError(
+            f"{path} is no summary that taskodec has written here ({first}): run the command anew"
+        ) from error
     if not found:
         raise UsageError(f"{path} sums up nothing: run the command anew")
     return found
@@ -182,5 +184,7 @@ def _with_nan(value: Any) -> Any:
     """Values with NaN where the ends of a delta's range are null: JSON has no NaN, and was written without."""
     if isinstance(value, Mapping):
         delta = value.keys() >= {"value", "low", "high", "problem"}
-        return {k: float("nan") if delta and v is None and k in ("low", "high") else _with_nan(v) for k, v in value.items()}
+        return {
+            k: float("nan") if delta and v is None and k in ("low", "high") else _with_nan(v) for k, v in value.items()
+        }
     return [_with_nan(one) for one in value] if isinstance(value, list | tuple) else value

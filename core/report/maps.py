@@ -72,7 +72,7 @@ def _colormap(name: str) -> object:
 
 
 def factor_of(differences: Sequence[Tensor]) -> int:
-    """How much differences of pictures are amplified: as much as leaves all but a hundredth of them within the scale."""
+    """How much differences of pictures are amplified: so that all but a hundredth of them stay within the scale."""
     usual = max(float(torch.quantile(_some(one.abs()), 0.99)) for one in differences)
     return max([f for f in FACTORS if f * usual <= 0.5], default=1)
 

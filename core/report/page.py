@@ -61,7 +61,7 @@ def _inlined(name: str) -> Any:
     """A style sheet or script of this room, as it is."""
     from markupsafe import Markup
 
-    return Markup(_text(name))  # noqa: S704 - ours, with no value in it
+    return Markup(_text(name))
 
 
 @cache

@@ -27,10 +27,12 @@ OVERHEAD = 120_000
 TITLES = {ORIGINAL: "Original", PLAIN: "Plain", TUNED: "Tuned"}
 
 
-def pictures_page(studies: Sequence[Study], title: str = "", left_out: Sequence[str] = ()) -> str:
+def pictures_page(
+    studies: Sequence[Study], title: str = "", *, left_out: Sequence[str] = (), said: Sequence[str] = ()
+) -> str:
     """The page of these studies, with an index if there are several; at most `MOST_BYTES`. UsageError for too many.
 
-    `left_out` says what there is no study of, and why.
+    `left_out` says what there is no study of, and why, `said` what holds for all, such as warnings.
     """
     if not 0 < len(studies) <= MOST_PICTURES:
         raise UsageError(f"a page takes 1 to {MOST_PICTURES} pictures, found {len(studies)}: make several pages")
@@ -47,6 +49,7 @@ def pictures_page(studies: Sequence[Study], title: str = "", left_out: Sequence[
             titles=TITLES,
             hues=HUES,
             left_out=list(left_out),
+            said=list(said),
         )
         excess = len(page.encode()) - MOST_BYTES
         if excess <= 0 or budget < 20_000:
@@ -99,7 +102,9 @@ def _equality(one: Study) -> str:
         return "exactly the same size"
     difference = f"{plain - tuned:+,} bytes ({(plain - tuned) / tuned:+.1%})"
     if one.plain.bounded:
-        return f"{difference}: it is the {one.plain.bounded} file that the codec, as it is loaded, makes of this picture"
+        return (
+            f"{difference}: it is the {one.plain.bounded} file that the codec, as it is loaded, makes of this picture"
+        )
     return difference
 
 
@@ -184,5 +189,3 @@ def _changes(takes: Sequence[Take]) -> dict[str, Any]:
     factor = factor_of(list(differences.values()))
     pictures = {key: one_embedded(amplified(d, factor), 80) for key, d in differences.items()}
     return {"factor": factor, "pictures": pictures}
-
-

@@ -66,4 +66,3 @@ def _call(run: Mapping[str, Any]) -> dict[str, Any]:
         "environment": environment,
         "settings": settings,
     }
-

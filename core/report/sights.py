@@ -56,9 +56,7 @@ class Sight:
     def says(self) -> str:
         """All of it in a sentence, for those who cannot see it."""
         if self.items:
-            named = ", ".join(
-                i.label + (f" {i.score:.0%}" if i.score is not None else "") for i in self.items[:LISTED]
-            )
+            named = ", ".join(i.label + (f" {i.score:.0%}" if i.score is not None else "") for i in self.items[:LISTED])
             return named + (f" and {len(self.items) + self.more - LISTED} more" if len(self.items) > LISTED else "")
         if self.shares:
             return ", ".join(f"{s.label} {s.share:.0%}" for s in self.shares)

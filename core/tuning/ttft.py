@@ -239,7 +239,9 @@ class _Run:
         note = no_slope(self.task.name, [one.slope for one in self.objectives], untuned.loss)
         seconds = self.budget.spent / self.share.images
         notes, steps = (note,) if note else (), self.history.steps()
-        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, steps, tuple(self.history.checks))
+        return Tuned(
+            best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, steps, tuple(self.history.checks)
+        )
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""

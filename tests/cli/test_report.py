@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 
@@ -120,7 +119,7 @@ def test_a_task_that_fails_leaves_nothing(run, picture, task, tmp_path):
 
 def test_a_name_that_is_markup(run, picture, tmp_path):
     nasty = picture.with_name("<script>alert(1)<&script>.png")
-    os.rename(picture, nasty)
+    picture.rename(nasty)
     page = tmp_path / "page.html"
     assert run("report", nasty, "--task", "human", *QUICK, "-o", page)[0] == 0
     text = page.read_text(encoding="utf-8")
@@ -138,11 +137,13 @@ def test_without_the_extra(run, picture, without):
 def test_a_folder_of_a_run(run, pictures, task, tmp_path):
     folder = tmp_path / "run"
     methods = ["--methods", "original,plain", "--qualities", "1,2", "--jobs", "1", "--resamples", "20"]
-    code, _, err = run("eval", "--task", f"{task}:Sees", "--set", "codec=tiny", "--data", pictures, "-o", folder, *methods)
+    code, _, err = run(
+        "eval", "--task", f"{task}:Sees", "--set", "codec=tiny", "--data", pictures, "-o", folder, *methods
+    )
     assert code == 0, err
     at_once = (folder / "report.html").read_text(encoding="utf-8")
     page = tmp_path / "later.html"
-    code, out, err = run("report", folder, "-o", page)
+    code, _, err = run("report", folder, "-o", page)
     assert (code, err) == (0, "")
     assert page.read_text(encoding="utf-8") == at_once
     assert "All 6 rows" in at_once

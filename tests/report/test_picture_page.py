@@ -9,7 +9,7 @@ from taskodec.errors import UsageError
 from taskodec.report.page import MOST_BYTES
 from taskodec.report.picture_page import MOST_PICTURES, pictures_page
 
-NASTY = "\"><script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.\udcff"
+NASTY = '"><script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.\udcff'
 
 
 class Seen(HTMLParser):
