@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from taskodec.api.loading import FILE_ADAPTER, unsent_options
-from taskodec.settings.model import AdapterSettings, Settings
+from collections.abc import Sequence
 
-__all__ = ["notes_on_adapter", "notes_on_quality"]
+from taskodec.api.loading import FILE_ADAPTER, unsent_options
+from taskodec.contracts import Adapter, Codec, Task
+from taskodec.settings.model import AdapterSettings, PhaseSettings, Settings
+
+__all__ = ["facts_of", "notes_on_adapter", "notes_on_quality"]
 
 
 def notes_on_quality(settings: Settings, quality: float) -> list[str]:
@@ -23,3 +26,16 @@ def notes_on_adapter(chosen: AdapterSettings) -> list[str]:
         named = ", ".join(f"adapter.options.{name}" for name in unsent)
         return [f"streams do not carry {named}: decoding may need adapter.name and these set to the same"]
     return []
+
+
+def facts_of(
+    codec: Codec, task: Task, settings: Settings, phases: Sequence[PhaseSettings], adapter: Adapter | None
+) -> dict[str, str]:
+    """What compresses, in a few words each."""
+    return {
+        "codec": codec.name,
+        "quality": f"{settings.quality:g}",
+        "task": task.name,
+        "adapter": "none" if adapter is None else str(settings.adapter.options.get("path", settings.adapter.name)),
+        "steps": str(sum(phase.steps for phase in phases)),
+    }

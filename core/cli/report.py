@@ -66,9 +66,9 @@ def report(
     """Make a page that shows what became of pictures, or what a run of eval or bench has measured.
 
     Pictures are compressed as by `compress`, and again without adapter and tuning into as many bytes; the page, one
-    file of HTML that needs no network, has both beside the original, what the task and every --judge see in each, where the
-    bits went, what changed, and how tuning went. Several pictures share a page. A folder of `taskodec eval` or
-    `taskodec bench` becomes a page of curves and tables; nothing is measured anew.
+    file of HTML that needs no network, has both beside the original, what the task and every --judge see in each,
+    where the bits went, what changed, and how tuning went. Several pictures share a page. A folder of `taskodec eval`
+    or `taskodec bench` becomes a page of curves and tables; nothing is measured anew.
     """
     require("report", "`taskodec report`")
     target = common.Job(inputs[0], argument(output or PAGE))

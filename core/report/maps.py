@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,11 +65,12 @@ def coloured(values: Floats, scale: Scale, name: str = "inferno") -> Image.Image
     return _smaller(Image.fromarray(rgb))
 
 
-def _colormap(name: str) -> object:
+def _colormap(name: str) -> Callable[[Any], Any]:
     require("report", "maps", only=["matplotlib"])
     from matplotlib import colormaps
 
-    return colormaps[name]
+    found: Callable[[Any], Any] = colormaps[name]
+    return found
 
 
 def factor_of(differences: Sequence[Tensor]) -> int:

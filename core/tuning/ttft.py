@@ -238,10 +238,8 @@ class _Run:
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
         note = no_slope(self.task.name, [one.slope for one in self.objectives], untuned.loss)
         seconds = self.budget.spent / self.share.images
-        notes, steps = (note,) if note else (), self.history.steps()
-        return Tuned(
-            best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, steps, tuple(self.history.checks)
-        )
+        notes = (note,) if note else ()
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, *self.history.told())
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
