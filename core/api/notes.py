@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskodec.api.loading import AUTO_ADAPTER, DEFAULT_ADAPTER, FILE_ADAPTER, unsent_options
-from taskodec.settings.model import AdapterSettings, Settings
+from taskodec.contracts import Adapter, Codec, Task
+from taskodec.settings.model import AdapterSettings, PhaseSettings, Settings
 
-__all__ = ["notes_on_adapter", "notes_on_quality", "notes_on_tasks"]
+__all__ = ["facts_of", "notes_on_adapter", "notes_on_quality", "notes_on_tasks"]
 
 
 def notes_on_quality(settings: Settings, quality: float) -> list[str]:
@@ -36,3 +37,16 @@ def notes_on_tasks(task: str, chosen: AdapterSettings, adapter: AdapterSettings,
         f"no adapter was trained for {task} together, an untrained one is taken; --adapter {named} begins with that of "
         f"a part, and `taskodec pretrain --task {task}` trains one"
     ]
+
+
+def facts_of(
+    codec: Codec, task: Task, settings: Settings, phases: Sequence[PhaseSettings], adapter: Adapter | None
+) -> dict[str, str]:
+    """What compresses, in a few words each."""
+    return {
+        "codec": codec.name,
+        "quality": f"{settings.quality:g}",
+        "task": task.name,
+        "adapter": "none" if adapter is None else str(settings.adapter.options.get("path", settings.adapter.name)),
+        "steps": str(sum(phase.steps for phase in phases)),
+    }

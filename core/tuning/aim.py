@@ -177,7 +177,7 @@ class Aim:
             slopes = [one.slope for one in run.objectives]
             notes += notes_on_slopes(self.tuner.task, slopes, self.reference, before.x_hat, before.loss)
         steps, diverged = (run.done, run.diverged) if run is not None else (0, False)
-        made = (run.history.steps(), tuple(run.history.checks)) if run is not None else ((), ())
+        made = run.history.told() if run is not None else ((), ())
         said, seconds = tuple(note for note in notes if note), self.share.budget.spent
         before = sent if best is untuned else before
         figure = self.goal.figure(best)
