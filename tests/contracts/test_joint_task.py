@@ -113,8 +113,8 @@ def test_precision_is_that_of_the_least_exact_part():
 def test_views_are_those_that_every_part_bears():
     both = [Part("a", Reduced(16)), Part("b", Reduced(16))]
     both[0].task.views, both[1].task.views = ("flip", "noise"), ("noise",)
-    assert JointTask("both", both).views == {"noise"}
-    assert joint_of(dark, red).views == frozenset()
+    assert set(JointTask("both", both).views) == {"noise"}
+    assert not joint_of(dark, red).views
 
 
 def test_figures_have_the_labels_of_parts(photo):
