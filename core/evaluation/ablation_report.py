@@ -12,7 +12,7 @@ from taskodec.bench.plots import new_figure, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.ablation_summary import CaseSummary, Line
 from taskodec.evaluation.deltas import Estimate
-from taskodec.evaluation.judge_report import judge_notes, judge_tables
+from taskodec.evaluation.matrix_report import judge_notes, judge_tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
