@@ -42,10 +42,9 @@ PLUGINS = {"JXL": ("pillow_jxl", "pillow-jxl-plugin")}
 """Modules that teach Pillow a format once they are imported, and the packages that bring them."""
 
 AT_MOST: Mapping[str, Any] = {"speed": 2, "codec": "aom", "autotiling": False, "advanced": {"tune": "psnr"}}
-"""AVIF at its best: libaom's search at half a minute a megapixel, for PSNR, and no tiles, which cost bits.
+"""AVIF at its best: a slow search, for PSNR, and no tiles, which cost bits.
 
-libavif tunes for other measures unless told, which costs 6 to 10 % by PSNR on photographs; speeds below 2 gain less
-than 1 % in several times the seconds.
+libavif tunes for other measures unless it is told, which costs 3 to 11 % by PSNR on photographs.
 """
 
 

@@ -1,6 +1,6 @@
 """Make a gallery: reports of pictures for several tasks and codecs, and a page that leads to them.
 
-    python scripts/gallery.py PHOTOS --task cls --task docs/examples/edges.py:loss --codec lite --quality 2 -o site/gallery
+    python scripts/gallery.py PHOTOS --task cls --task docs/examples/edges.py:loss --quality 2 -o site/gallery
 
 Each report is a file of its own; `index.html` leads to all. `--set TASK:KEY=VALUE` is a setting for one task, such as
 `--set det:task.options.weights=yolox_nano.onnx`, and `--set KEY=VALUE` one for all. Reports that are there are made

@@ -171,7 +171,19 @@ def test_what_extras_bring_is_what_the_code_asks_for():
         for requirement in map(Requirement, EXTRA_LISTS[extra]):
             assert str(requirement.marker) == f'python_version < "{".".join(map(str, limit))}"'
     (everything, *_) = map(Requirement, EXTRA_LISTS["dev"])
-    wanted = {"anchors", "compressai", "det", "docs", "eval", "export", "notebook", "remote", "report", "serve", "train"}
+    wanted = {
+        "anchors",
+        "compressai",
+        "det",
+        "docs",
+        "eval",
+        "export",
+        "notebook",
+        "remote",
+        "report",
+        "serve",
+        "train",
+    }
     assert everything.extras == wanted
 
 

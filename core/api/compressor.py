@@ -24,7 +24,7 @@ from taskodec.api.loading import (
     has_quality,
     load_codec,
 )
-from taskodec.api.notes import notes_on_adapter, notes_on_quality, notes_on_tasks
+from taskodec.api.notes import facts_of, notes_on_adapter, notes_on_quality, notes_on_tasks
 from taskodec.api.result import Result
 from taskodec.api.targets import goal_of
 from taskodec.api.tasks import is_named, settings_for, task_layer_of
@@ -42,7 +42,6 @@ from taskodec.errors import (
     TaskodecError,
     UsageError,
 )
-from taskodec.extras import missing
 from taskodec.files.inputs import most_bytes, read_input
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.hooks.sending import sent
@@ -52,7 +51,7 @@ from taskodec.isolation.ambient import in_clean_state, trainable
 from taskodec.isolation.faults import named
 from taskodec.isolation.guests import as_guest
 from taskodec.isolation.sharing import InUseError, shared
-from taskodec.report.cards import facts_card
+from taskodec.report.cards import Shown
 from taskodec.settings.model import AdapterSettings, PhaseSettings, Settings, load_settings
 from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
 from taskodec.tuning.aim import aimed
@@ -69,7 +68,7 @@ Outcome = Tuned | Exception
 """What becomes of one image."""
 
 
-class Compressor:
+class Compressor(Shown):
     """Compresses images with one codec, adapter and task, each loaded once. Any number of threads may share it.
 
     `task` overrides the settings' task with an instance or a function `loss(x_hat, x)`; `codec` is that of the
@@ -110,28 +109,8 @@ class Compressor:
     def __reduce__(self) -> tuple[Any, ...]:
         return sent(type(self), self._made_of)
 
-    def __repr__(self) -> str:
-        return f"<Compressor: {', '.join(f'{name} {value}' for name, value in self._about().items())}>"
-
-    def _repr_html_(self) -> str | None:
-        return None if missing("report") else facts_card("Compressor", self._about())
-
-    def _about(self) -> dict[str, str]:
-        """What it is made of, in a few words each."""
-        steps = sum(phase.steps for phase in self.phases)
-        adapter = (
-            "none"
-            if self.adapter is None
-            else str(self.settings.adapter.options.get("path", self.settings.adapter.name))
-        )
-        return {
-            "codec": self.codec.name,
-            "quality": f"{self.quality:g}",
-            "task": self.task.name,
-            "adapter": adapter,
-            "steps": str(steps),
-            "device": str(self.device),
-        }
+    def facts(self) -> dict[str, str]:
+        return facts_of(self.codec, self.task, self.settings, self.phases, self.adapter)
 
     def compress(self, image: ImageInput, progress: Progress | None = None) -> Result:
         """Compress one image: a path, bytes, a PIL image, an array or a tensor.

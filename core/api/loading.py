@@ -14,11 +14,11 @@ from taskodec.adapters.files import at_quality
 from taskodec.contracts import Adapter, Codec
 from taskodec.errors import MismatchError, PluginError, SettingsError, TaskodecError, UsageError, WeightsError
 from taskodec.files.inputs import expand_home
+from taskodec.hooks.names import members
 from taskodec.hooks.objects import check_adapter, check_codec, try_codec
 from taskodec.hooks.registry import BUILTINS, Registry
 from taskodec.isolation.faults import named
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
-from taskodec.settings.tasks import members
 from taskodec.stream.bitstream import Header
 
 __all__ = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskodec.api.loading import AUTO_ADAPTER, DEFAULT_ADAPTER, FILE_ADAPTER, unsent_options
-from taskodec.settings.model import AdapterSettings, Settings
+from taskodec.contracts import Adapter, Codec, Task
+from taskodec.settings.model import AdapterSettings, PhaseSettings, Settings
 
-__all__ = ["notes_on_adapter", "notes_on_quality", "notes_on_tasks"]
+__all__ = ["facts_of", "notes_on_adapter", "notes_on_quality", "notes_on_tasks"]
 
 
 def notes_on_quality(settings: Settings, quality: float) -> list[str]:
@@ -31,8 +32,21 @@ def notes_on_tasks(task: str, chosen: AdapterSettings, adapter: AdapterSettings,
     """What became of `auto` where the file is for several tasks, some of which have adapters of their own."""
     if chosen.name != AUTO_ADAPTER or adapter.name != DEFAULT_ADAPTER or not of_parts:
         return []
-    named = " or ".join(f"--adapter {name}" for name in of_parts)
+    named = " or ".join(of_parts)
     return [
-        f"no adapter was trained for {task} together, so that this is the codec without one of those that were trained "
-        f"for a part; begin with one with {named}, or train one with `taskodec pretrain --task {task}`"
+        f"no adapter was trained for {task} together, an untrained one is taken; --adapter {named} begins with that of "
+        f"a part, and `taskodec pretrain --task {task}` trains one"
     ]
+
+
+def facts_of(
+    codec: Codec, task: Task, settings: Settings, phases: Sequence[PhaseSettings], adapter: Adapter | None
+) -> dict[str, str]:
+    """What compresses, in a few words each."""
+    return {
+        "codec": codec.name,
+        "quality": f"{settings.quality:g}",
+        "task": task.name,
+        "adapter": "none" if adapter is None else str(settings.adapter.options.get("path", settings.adapter.name)),
+        "steps": str(sum(phase.steps for phase in phases)),
+    }

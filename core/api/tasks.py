@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taskodec.contracts import Task
+from taskodec.contracts import JointTask, Task
 from taskodec.errors import UsageError
+from taskodec.hooks.names import members
 from taskodec.settings.model import Settings, TaskSettings, preset_options
-from taskodec.settings.tasks import members
 
 __all__ = ["is_named", "settings_for", "task_layer_of"]
 
@@ -39,7 +39,7 @@ def settings_for(settings: Settings, task: Any) -> tuple[Settings, Any]:
         task = settings.task.spec if task == settings.task.name else members(task)
     if isinstance(task, list | tuple | Mapping):
         return _several(settings, task)
-    if isinstance(task, Task) or (isinstance(task, str) and len(settings.task.members) == 1):
+    if isinstance(task, JointTask) or (isinstance(task, str | Task) and len(settings.task.members) == 1):
         return settings, task
     options = _options(settings.task, task) if isinstance(task, str) else {}
     return _with(settings, getattr(task, "name", settings.task.name), options, {}), task

@@ -81,6 +81,7 @@ def markdown(summary: Summary, plots: Sequence[Path] = (), published: Sequence[P
 
 
 def tables(summary: Summary) -> list[Table]:
+    """Means by quality, and BD-rates where there are some."""
     rates = Table(
         f"Means over {summary.images} image{'s' * (summary.images != 1)}",
         ("codec", "quality", "bpp", "PSNR dB", "MS-SSIM", "MS-SSIM dB", "LPIPS", "encode s", "decode s"),

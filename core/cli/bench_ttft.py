@@ -40,7 +40,7 @@ __all__ = [
 
 TTFTFlag = Annotated[bool, typer.Option("--ttft", help="Compare variants of tuning: what each ingredient is worth.")]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ", help="With --ttft: task; repeatable.")
+    list[str] | None, typer.Option("--task", metavar="NAME|FILE.py:OBJ[,…]", help="With --ttft: task; repeatable.")
 ]
 Labels = Annotated[
     list[str] | None,
@@ -107,12 +107,23 @@ class TTFTCall:
         variants = read_variants(self.variants)
         return variants if self.only is None else variants.only([name.strip() for name in self.only.split(",")])
 
-    def labels_by_task(self) -> dict[str, Path]:
-        """Files by task; one without a name is for the only task."""
+    def labels_by_task(self) -> dict[str, Path | dict[str, Path]]:
+        """Files by task, and by part of one that is several; one without a name is for the only task."""
+        from taskodec.hooks.names import members
+
         tasks = self.tasks or ("",)
-        found: dict[str, Path] = {}
+        found: dict[str, Path | dict[str, Path]] = {}
         for text in self.labels:
             name, equals, path = text.partition("=")
+            joint = next(
+                (task for task in tasks if name in members(task)[1:] or name == members(task)[0] != task), None
+            )
+            if equals and joint is not None:
+                parts = found.setdefault(joint, {})
+                if isinstance(parts, Path) or name in parts:
+                    raise UsageError(f"--labels {text}: there are others for the same part; give one")
+                parts[name] = Path(path)
+                continue
             if not equals or name not in tasks:
                 name, path = tasks[0], text
                 if len(tasks) > 1:

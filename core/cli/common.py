@@ -69,7 +69,7 @@ CodecChoice = Annotated[
 TaskChoice = Annotated[
     str | None,
     typer.Option(
-        "--task", metavar="NAME|FILE.py:OBJ", help="What the images are for.", autocompletion=completion.tasks
+        "--task", metavar="NAME|FILE.py:OBJ[,…]", help="What the images are for.", autocompletion=completion.tasks
     ),
 ]
 QualityChoice = Annotated[float | None, typer.Option("--quality", "-q", help="Low is a small file.")]

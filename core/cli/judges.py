@@ -107,8 +107,8 @@ def _instead(task: TaskSettings, judges: Sequence[str], options: Sequence[str]) 
 
 def _with_usual(one: _Given) -> dict[str, Any]:
     """The options of a judge, on top of those that its task has where nobody sets any."""
+    from taskodec.hooks.names import members
     from taskodec.settings.model import preset_options
-    from taskodec.settings.tasks import members
 
     names = members(one.task)
     if len(names) == 1:

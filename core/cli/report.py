@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,10 +66,10 @@ def report(
 ) -> None:
     """Make a page that shows what became of pictures, or what a run of eval or bench has measured.
 
-    Pictures are compressed as by `compress`, and again without adapter and tuning into as many bytes; the page, one file
-    of HTML that needs no network, has both beside the original, what the task and every --judge see in each, where the
-    bits went, what changed, and how tuning went. Several pictures share a page. A folder of `taskodec eval` or
-    `taskodec bench` becomes a page of curves and tables; nothing is measured anew.
+    Pictures are compressed as by `compress`, and again without adapter and tuning into as many bytes; the page, one
+    file of HTML that needs no network, has both beside the original, what the task and every --judge see in each,
+    where the bits went, what changed, and how tuning went. Several pictures share a page. A folder of `taskodec eval`
+    or `taskodec bench` becomes a page of curves and tables; nothing is measured anew.
     """
     require("report", "`taskodec report`")
     target = Job(inputs[0], argument(output or PAGE))
@@ -91,8 +92,11 @@ def report(
     registry = common.load_registry(plugin)
     from taskodec.api.compressor import Compressor
 
-    compressor = Compressor(settings, registry)
-    judges = _judges(settings.task.name, judge or (), judge_set or (), registry, compressor)
+    with warnings.catch_warnings(record=True) as heard:
+        compressor = Compressor(settings, registry)
+        judges = _judges(settings.task.name, judge or (), judge_set or (), registry, compressor)
+    for one in heard:  # such as that of random weights, without which a page would mislead
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     with results_to([target.target]) as write:
         make_folder(target)
         studies, failed = _studies(sources, compressor, judges, quiet)
@@ -100,7 +104,7 @@ def report(
             from taskodec.report.picture_page import pictures_page
 
             left_out = [f"{source}: {error}" for source, error in failed]
-            page = pictures_page(studies, left_out=left_out).encode()
+            page = pictures_page(studies, left_out=left_out, said=[str(one.message) for one in heard]).encode()
             write(target.target, page)
             _say(target.target, len(page), len(studies), quiet=quiet, as_json=as_json)
     if failed:

@@ -203,7 +203,7 @@ def _in_common(views: Sequence[Collection[str]]) -> Collection[str]:
     for own in views:
         if isinstance(own, str) or not isinstance(own, Collection):
             return own
-    return [view for view in views[0] if all(view in own for own in views)]
+    return frozenset(views[0]).intersection(*views[1:])
 
 
 def _taken_apart(part: Part) -> list[Part]:

@@ -94,10 +94,11 @@ def grouped(steps: Iterable[Step], size: int) -> Iterator[Step]:
         if step.element is not None or step.subjects[0].entry.copied:
             yield step
             continue
-        kind = _size(step.subjects[0].entry) or id(step)
+        size_of = _size(step.subjects[0].entry)
+        kind: object = size_of or id(step)
         waiting.setdefault(kind, []).append(step)
         count += 1
-        full = kind if len(waiting[kind]) == size or isinstance(kind, int) else None
+        full = kind if len(waiting[kind]) == size or size_of is None else None
         if full is None and count > WAITING:
             full = next(iter(waiting))
         if full is not None:

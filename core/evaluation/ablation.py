@@ -39,7 +39,7 @@ class AblationPlan:
         codecs: as `NAME` or `NAME=CHECKPOINT`; empty for that of the settings.
         tasks: as in the settings; empty for the one set there.
         qualities: None for that of the settings.
-        labels: files by task, as it was given.
+        labels: files by task, as it was given; of several tasks in one by part.
         plugins: files for the registry.
         judges: who looks at the pictures besides.
     """
@@ -48,7 +48,7 @@ class AblationPlan:
     codecs: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     qualities: tuple[float, ...] | None = None
-    labels: Mapping[str, Path] | None = None
+    labels: Mapping[str, Path | Mapping[str, Path]] | None = None
     plugins: tuple[Path, ...] = ()
     judges: tuple[Judge, ...] = ()
 

@@ -65,6 +65,7 @@ def plot(summaries: Sequence[CaseSummary], folder: Path) -> list[Path]:
 
 
 def tables(summaries: Sequence[CaseSummary]) -> list[Table]:
+    """The overview, then those of each case."""
     found = [_overview(summaries)]
     for summary in summaries:
         found += [_costs(summary), _figures(summary), _rates(summary)]

@@ -64,11 +64,15 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class Unseen:
-    """Of a method the mean BD-rate over the judges that its files were not made for, and which these are."""
+    """Of a method the mean BD-rate over the judges that its files were not made for.
+
+    `judges` are those with a BD-rate, over which the mean is, `left_out` the others.
+    """
 
     method: str
     by: str
     judges: tuple[str, ...]
+    left_out: tuple[str, ...]
     estimate: Estimate | None
 
 
@@ -133,7 +137,7 @@ def judge_matrix(
         judges={judge.name: sorted(judge.made_for) for judge in judges},
         baseline=anchor or "",
         cells=tuple(cells),
-        means=tuple(mean for mean in means if mean.judges),
+        means=tuple(mean for mean in means if mean.judges or mean.left_out),
         satisfied=tuple(_satisfied(group, judges, choices) for group in groups if group.method.kind != "original"),
     )
 
@@ -193,11 +197,12 @@ def _unseen(method: str, by: str, row: Sequence[tuple[_View, Delta, Sequence[flo
     unseen = [(view, delta, drawn) for view, delta, drawn in row if method not in view.judge.made_for]
     found = [(view, delta.value, drawn) for view, delta, drawn in unseen if delta.value is not None]
     names = tuple(view.judge.name for view, _, _ in found)
+    left_out = tuple(view.judge.name for view, delta, _ in unseen if delta.value is None)
     if not found:
-        return Unseen(method, by, tuple(view.judge.name for view, _, _ in unseen), None)
+        return Unseen(method, by, (), left_out, None)
     draws = zip(*(drawn for _, _, drawn in found), strict=True)
     means = [fmean(known) for draw in draws if (known := [value for value in draw if value is not None])]
-    return Unseen(method, by, names, estimate(fmean(value for _, value, _ in found), means))
+    return Unseen(method, by, names, left_out, estimate(fmean(value for _, value, _ in found), means))
 
 
 def _satisfied(group: Group, judges: Sequence[Judged], choices: Sequence[Sequence[int]]) -> Satisfied:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from taskodec.bench.tables import Table
 from taskodec.evaluation.deltas import Estimate
-from taskodec.evaluation.matrix import JudgeMatrix, MatrixCell, Satisfied
+from taskodec.evaluation.matrix import JudgeMatrix, MatrixCell, Satisfied, Unseen
 
 __all__ = ["judge_notes", "judge_tables"]
 
@@ -71,8 +71,15 @@ def _rows(matrix: JudgeMatrix, cells: Sequence[MatrixCell], by: str) -> list[tup
             rows.append((name, *(f"{_percent(cell.estimate)}{SEEN * cell.seen}" for cell in own)))
     means = {mean.method: mean for mean in matrix.means if mean.by == by}
     if means:
-        rows.append(("mean of unseen", *(_percent(means[m].estimate) if m in means else "-" for m in methods)))
+        rows.append(("mean of unseen", *(_mean(means.get(method)) for method in methods)))
     return rows
+
+
+def _mean(found: Unseen | None) -> str:
+    if found is None or not found.judges:
+        return "-"
+    some = f" ({len(found.judges)} of {len(found.judges) + len(found.left_out)})" if found.left_out else ""
+    return _percent(found.estimate) + some
 
 
 def _satisfied(one: Satisfied) -> tuple[str, ...]:

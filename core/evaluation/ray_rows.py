@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -56,13 +55,12 @@ def rows_on_ray(
     most = most_bytes(plan.settings.limits.max_pixels)
     with cluster(address, settings):
         engine = RayEngine(partial(_measuring, plan), settings, most, say)
-        with contextlib.closing(engine.results(steps(), ordered=False)) as results:
-            for step in results:
-                (outcome,) = step.outcomes or ()
-                if outcome.error:
-                    failed.append(getattr(errors, outcome.kind, TaskodecError)(outcome.error))
-                else:
-                    keep(outcome.report["row"])
+        for step in engine.results(steps(), ordered=False):
+            (outcome,) = step.outcomes or ()
+            if outcome.error:
+                failed.append(getattr(errors, outcome.kind, TaskodecError)(outcome.error))
+            else:
+                keep(outcome.report["row"])
     if failed:
         raise failed[0]
 

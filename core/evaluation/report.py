@@ -63,6 +63,7 @@ def plot(summary: EvaluationSummary, folder: Path) -> list[Path]:
 
 
 def tables(summary: EvaluationSummary) -> list[Table]:
+    """Figures by method and quality, deltas, and curves that were made monotone."""
     metrics = [f"{metric}{'' if better else ' (low is good)'}" for metric, better in summary.metrics.items()]
     rates = Table(
         f"{summary.task} over {summary.images} image{'s' * (summary.images != 1)}",

@@ -45,6 +45,7 @@ def markdown(summary: SuiteSummary, suite: Suite) -> str:
 
 
 def table(summary: SuiteSummary) -> Table:
+    """A row for each loss, and one for all."""
     rows = [_row(result) for result in summary.results]
     missed, worse = (str(sum(getattr(r, name) for r in summary.results)) for name in ("missed", "worse"))
     total = (f"{summary.of_untuned:.3f}", "", f"{summary.of_grid:.3f}, worst {summary.worst:.3f}")

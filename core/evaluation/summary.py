@@ -117,7 +117,7 @@ def summarise(
         points=tuple(_point(i, group, metrics, whole, draws) for i, group in enumerate(groups)),
         changes=tuple(comparing.changes()),
         comparisons=tuple(comparing.comparisons()),
-        judged=judge_matrix(groups, judges, choices, _draw, made_for or {}, baseline) if judges else None,
+        judged=judge_matrix(groups, judges, choices, _draw, made_for or {}, baseline, progress) if judges else None,
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from taskodec.console.terminal import shown
 from taskodec.errors import PluginError
 
-__all__ = ["check_name", "nearest"]
+__all__ = ["check_name", "members", "nearest"]
 
 _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -22,6 +23,13 @@ def check_name(kind: str, name: object, owner: str) -> None:
         )
     if kind == "codec" and name != name.lower():
         raise PluginError(f"{owner}: codec name {name!r} is not valid; streams carry it, use lower-case letters")
+
+
+def members(name: str) -> list[str]:
+    """The tasks that `cls,det` names, one of a `FILE.py:OBJ` whose path has a comma."""
+    if ".py:" in name and Path(name.rpartition(":")[0]).is_file():
+        return [name]
+    return [part.strip() for part in name.split(",")]
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

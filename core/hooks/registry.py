@@ -22,6 +22,7 @@ import pluggy
 from taskodec.errors import PluginError, UsageError
 from taskodec.hooks import specs as hookspecs
 from taskodec.hooks.handover import check_task, joint_task, load_module, make_task, object_from
+from taskodec.hooks.names import members
 from taskodec.hooks.sending import Call, Given, as_sent, registry_of
 from taskodec.hooks.shelf import BUILTINS, Shelf
 from taskodec.hooks.specs import AdapterSpec, AnchorSpec, CodecSpec, TaskSpec, WeightsFile
@@ -112,9 +113,9 @@ class Registry:
     def task_from(self, spec: TaskSpecs, **options: Any) -> Task:
         """The task that a name, a `FILE.py:OBJ`, a function `loss(x_hat, x)` or an instance stands for.
 
-        A list of them is a `JointTask`, in which each counts the same; a mapping has the share of each. `options` go to
-        the task's loader, those of several by name. UsageError for what does not exist or options that it does not
-        take.
+        A list of them, or names with commas between, is a `JointTask`, in which each counts the same; a mapping has the
+        share of each. `options` go to the task's loader, those of several by name. UsageError for what does not exist
+        or options that it does not take.
         """
         if isinstance(spec, Mapping):
             return joint_task(self.task_from, list(spec), list(spec.values()), options)
@@ -122,6 +123,8 @@ class Registry:
             return joint_task(self.task_from, spec, [1.0] * len(spec), options)
         if not isinstance(spec, str):
             return make_task(getattr(spec, "__name__", "loss"), spec, options)
+        if len(names := members(spec)) > 1:
+            return self.task_from(names, **options)
         if ".py:" in spec:
             return make_task(spec.rpartition(":")[2], object_from(spec), options)
         if spec.endswith(".py"):

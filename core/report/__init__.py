@@ -1,1 +1,1 @@
-"""Pages for people: what became of a picture, and what a run has measured, each one file of HTML that needs no network."""
+"""Pages for people: what became of a picture, and what a run has measured, each in one file of HTML."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from taskodec.extras import missing
 from taskodec.images.tensors import to_pil
 from taskodec.report.page import rendered, size_text
 from taskodec.report.pictures import embedded
@@ -12,15 +12,27 @@ from taskodec.report.pictures import embedded
 if TYPE_CHECKING:
     from taskodec.report.study import Compressed
 
-__all__ = ["facts_card", "result_card"]
+__all__ = ["Shown", "result_card"]
 
 BYTES = 60_000
 """Of a picture in a card."""
 
 
-def facts_card(title: str, facts: Mapping[str, str]) -> str:
-    """A heading, and names with values."""
-    return rendered("card.html", title=title, facts=facts, pictures={}, width=0)
+class Shown:
+    """An object that shows itself by a few facts, in a line and in a notebook."""
+
+    def facts(self) -> dict[str, str]:
+        """What there is to say of it, by name."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name} {value}" for name, value in self.facts().items())
+        return f"<{type(self).__name__}: {said}>"
+
+    def _repr_html_(self) -> str | None:
+        if missing("report"):
+            return None
+        return rendered("card.html", title=type(self).__name__, facts=self.facts(), pictures={}, width=0)
 
 
 def result_card(given: Compressed) -> str:

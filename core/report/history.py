@@ -15,7 +15,7 @@ ROWS = 24
 """Of the table, at most; steps in between are left out."""
 
 
-def tuning_charts(tuned: Tuned, pixels: int) -> list[Chart]:
+def tuning_charts(tuned: Tuned) -> list[Chart]:
     """Loss, rate, cost and, where they were tuned, singular values over the steps; none of a picture without any."""
     if not tuned.history:
         return []
@@ -30,7 +30,7 @@ def tuning_charts(tuned: Tuned, pixels: int) -> list[Chart]:
         bits = _points(tuned.history, lambda s: s.bits_adapter)
         changed = _points(tuned.history, lambda s: s.changed)
         sent = 8 * tuned.best.coded.adapter_bytes
-        note = f"In the file that was sent they take {sent:.0f} bits, {sent / pixels:.5f} a pixel."
+        note = f"In the file that was sent, they and the adapter's fingerprint take {sent:.0f} bits."
         series = [Series("bits that they would take", bits, dots=False), Series("values changed", changed, dots=False)]
         charts.append(Chart("Singular values", "step", "bits; number", series, (), marks, note=note))
     return charts

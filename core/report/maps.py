@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,15 +65,16 @@ def coloured(values: Floats, scale: Scale, name: str = "inferno") -> Image.Image
     return _smaller(Image.fromarray(rgb))
 
 
-def _colormap(name: str) -> object:
+def _colormap(name: str) -> Callable[[Any], Any]:
     require("report", "maps", only=["matplotlib"])
     from matplotlib import colormaps
 
-    return colormaps[name]
+    found: Callable[[Any], Any] = colormaps[name]
+    return found
 
 
 def factor_of(differences: Sequence[Tensor]) -> int:
-    """How much differences of pictures are amplified: as much as leaves all but a hundredth of them within the scale."""
+    """How much differences of pictures are amplified: so that all but a hundredth of them stay within the scale."""
     usual = max(float(torch.quantile(_some(one.abs()), 0.99)) for one in differences)
     return max([f for f in FACTORS if f * usual <= 0.5], default=1)
 

@@ -27,10 +27,12 @@ OVERHEAD = 120_000
 TITLES = {ORIGINAL: "Original", PLAIN: "Plain", TUNED: "Tuned"}
 
 
-def pictures_page(studies: Sequence[Study], title: str = "", left_out: Sequence[str] = ()) -> str:
+def pictures_page(
+    studies: Sequence[Study], title: str = "", *, left_out: Sequence[str] = (), said: Sequence[str] = ()
+) -> str:
     """The page of these studies, with an index if there are several; at most `MOST_BYTES`. UsageError for too many.
 
-    `left_out` says what there is no study of, and why.
+    `left_out` says what there is no study of, and why, `said` what holds for all, such as warnings.
     """
     if not 0 < len(studies) <= MOST_PICTURES:
         raise UsageError(f"a page takes 1 to {MOST_PICTURES} pictures, found {len(studies)}: make several pages")
@@ -47,6 +49,7 @@ def pictures_page(studies: Sequence[Study], title: str = "", left_out: Sequence[
             titles=TITLES,
             hues=HUES,
             left_out=list(left_out),
+            said=list(said),
         )
         excess = len(page.encode()) - MOST_BYTES
         if excess <= 0 or budget < 20_000:
@@ -83,7 +86,7 @@ def _picture(one: Study, number: int, budget: int) -> dict[str, Any]:
         "bits": _bits(one),
         "parts": _parts(one.takes[1:]),
         "changes": _changes(one.takes),
-        "charts": [chart for chart in map(drawn, tuning_charts(given.tuned, width * height)) if chart is not None],
+        "charts": [chart for chart in map(drawn, tuning_charts(given.tuned)) if chart is not None],
         "steps": tuning_table(given.tuned),
         "chosen": given.tuned.best.name,
         "seconds": given.tuned.seconds,

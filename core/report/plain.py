@@ -28,9 +28,10 @@ FINEST = 16
 
 @dataclass(frozen=True)
 class Plain:
-    """A file without adapter and tuning, and its quality. `bounded` says where the codec has no smaller or larger one.
+    """A file without adapter and tuning, and its quality.
 
-    It is "smallest" or "largest" where the wanted size lies beyond what the codec can do, and empty otherwise.
+    `bounded` is "smallest" or "largest" where the wanted size lies beyond what the codec can do, "only" where it has
+    one quality, and empty otherwise.
     """
 
     quality: float
@@ -98,6 +99,8 @@ def _levels(codec: Codec) -> list[float]:
 
 def _bounded(sizes: dict[float, int], quality: float, wanted: int) -> str:
     found = sizes[quality]
+    if len(sizes) == 1:
+        return "only"
     if found > wanted and found == min(sizes.values()):
         return "smallest"
     return "largest" if found < wanted and found == max(sizes.values()) else ""

@@ -85,7 +85,7 @@ def make_app(service: Service, token: str = "") -> ASGIApp:
 def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        kinds = {"/v1/compress": CompressOptions, "/v1/decompress": DecompressOptions}
+        kinds: dict[str, type[BaseModel]] = {"/v1/compress": CompressOptions, "/v1/decompress": DecompressOptions}
         said = explained(error.errors(), kinds.get(request.url.path))
         return error_answer(request.scope, "UsageError", 400, said)
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from taskodec.service.errors import BodyError, BodyTimeoutError, BodyTooLargeError, BusyError
@@ -100,8 +101,8 @@ async def _form(request: Request, target: Path) -> dict[str, str]:
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise BodyError(f"the form holds {', '.join(twice)} more than once; give each option once")
             return {name: value for name, value in form.multi_items() if isinstance(value, str)}
-    except HTTPException as error:  # of the parser
-        raise BodyError(f"not a form that can be read: {error.detail}") from error
+    except (HTTPException, MultiPartException) as error:  # of the parser, in an application or alone
+        raise BodyError(f"not a form that can be read: {getattr(error, 'detail', error)}") from error
 
 
 def _copy(source: BinaryIO, target: Path) -> None:

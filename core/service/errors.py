@@ -111,6 +111,7 @@ STATUS: Mapping[str, int] = {
     "SettingsError": 400,
     "NotAllowedError": 403,
     "ImageError": 422,
+    "TargetError": 422,
     "StreamError": 422,
     "DamagedStreamError": 422,
     "UnsupportedStreamError": 422,

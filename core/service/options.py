@@ -49,6 +49,10 @@ class CompressOptions(_Options):
     preset: Name | None = Field(None, description="Tuning preset, such as quick.")
     seed: int | None = Field(None, ge=0, lt=2**63, description="Seed of the tuning.")
     time_budget: float | None = Field(None, gt=0, description="Seconds of tuning.")
+    target_bytes: Name | None = Field(None, description="Best file of at most so many: 20000, 20kB, 20KiB.")
+    target_bpp: float | None = Field(None, gt=0, description="Best file of at most so many bits per pixel.")
+    target_loss: float | None = Field(None, description="Smallest file with at most this loss of the task.")
+    target: Name | None = Field(None, description="Smallest file with this figure, such as psnr>=34; <= too.")
 
 
 class DecompressOptions(_Options):
@@ -65,6 +69,10 @@ KEYS = {
     "preset": "ttft.preset",
     "seed": "ttft.seed",
     "time_budget": "ttft.time_budget",
+    "target_bytes": "target.bytes",
+    "target_bpp": "target.bpp",
+    "target_loss": "target.loss",
+    "target": "target.metric",
 }
 """The settings that these options stand for."""
 
@@ -120,7 +128,8 @@ class RequestSettings:
     def _of(self, options: CompressOptions) -> Settings:
         """UsageError for values that are not valid, NotAllowedError for names that are not allowed."""
         self.codecs.check(options.codec)
-        self.tasks.check(options.task)
+        for name in options.task.split(",") if options.task is not None else ():  # a request may name several
+            self.tasks.check(name.strip())
         given = options.model_dump(exclude_none=True)
         try:
             settings = load_settings(self.files, (), {KEYS[name]: value for name, value in given.items()})

@@ -117,7 +117,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=_family(host), backlog=2048)
     except (OSError, UnicodeError) as error:
-        said = getattr(error, "strerror", None) or error
+        plain = isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno
+        said = os.strerror(plain) if plain else getattr(error, "strerror", None) or error
         raise TaskodecError(f"cannot listen on {host}, port {port}: {said}; choose another --port or --host") from error
     with listener:
         yield listener

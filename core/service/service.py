@@ -99,7 +99,8 @@ class Service:
     async def key(self, options: CompressOptions, settings: Settings, picture: Path) -> tuple[Hashable, int]:
         """What pictures must have in common to be tuned together, and the pixels of this one; None if it is alone."""
         alone = (None, 1)
-        if self.settings.serve.batch == 1 or settings.ttft.time_budget is not None or not self.pool.busy:
+        budget = settings.ttft.time_budget is not None or settings.target.kind is not None
+        if budget or self.settings.serve.batch == 1 or not self.pool.busy:
             return alone
         size = await asyncio.to_thread(_size, picture)
         return alone if size is None else ((options, size), size[0] * size[1])

@@ -76,10 +76,10 @@ class Coders:
         return codec if codec is not None and has_quality(codec, quantize_quality(settings.quality)) else None
 
     def _task(self, settings: Settings) -> Task:
-        key = settings.task.model_dump_json(include={"name", "options"})
+        key = settings.task.model_dump_json(include={"name", "options", "shares"})
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = self.registry.task_from(settings.task.name, **settings.task.options)
+            task = self._tasks[key] = self.registry.task_from(settings.task.spec, **settings.task.options)
         return task
 
     def _compressed(self, work: Work) -> list[Answer]:
@@ -113,7 +113,7 @@ class Coders:
 
 def figures(result: Result) -> dict[str, object]:
     """What a client is told of its stream: names as in `Result.report`, without what takes the task's metrics."""
-    best, untuned = result.tuned.best, result.tuned.untuned
+    best, untuned, target = result.tuned.best, result.tuned.untuned, result.settings.target
     return {
         "codec": result.settings.codec.name,
         "task": result.task.name,
@@ -130,6 +130,7 @@ def figures(result: Result) -> dict[str, object]:
         "steps": result.tuned.steps,
         "seconds": round(result.tuned.seconds, 3),
         "chosen": best.name,
+        **({"target": str(target), "reached": result.tuned.reached} if target.kind else {}),
         "notes": list(result.notes),
     }
 

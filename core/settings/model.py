@@ -15,13 +15,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError
 from taskodec.files.downloads import LONGEST, DownloadOptions
-from taskodec.hooks.names import nearest
+from taskodec.hooks.names import members, nearest
 from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.ray import RaySettings
 from taskodec.settings.serve import ServeSettings
 from taskodec.settings.target import TargetSettings
-from taskodec.settings.tasks import Named, TaskSettings, members
+from taskodec.settings.tasks import Named, TaskSettings
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
 from taskodec.stream.bitstream import MAX_PIXELS

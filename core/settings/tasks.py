@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from taskodec.console.terminal import shown
-from taskodec.hooks.names import nearest
+from taskodec.hooks.names import members, nearest
 from taskodec.settings.base import Model, Options, Positive
 
-__all__ = ["Named", "TaskSettings", "members", "task_layer"]
+__all__ = ["Named", "TaskSettings", "task_layer"]
 
 ENTRY = ("name", "share", "options")
-
-
-def members(name: str) -> list[str]:
-    """The tasks that `cls,det` names, one of a `FILE.py:OBJ` whose path has a comma."""
-    if ".py:" in name and Path(name.rpartition(":")[0]).is_file():
-        return [name]
-    return [part.strip() for part in name.split(",")]
 
 
 def task_layer(value: Any) -> Any:

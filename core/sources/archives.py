@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from lzma import LZMAError
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO, Self
 
 from taskodec.errors import TaskodecError
 from taskodec.files.inputs import open_input
@@ -52,7 +52,7 @@ def members(name: str, wanted: Callable[[str], bool], most: int) -> Stream:
     try:
         with _opened(name, most) as (archive, about):
             for member in archive:
-                archive.members = []  # tarfile keeps them all otherwise
+                _forget(archive)
                 count += 1
                 if not member.isdir():
                     yield _member(archive, member, name, wanted, most)
@@ -103,7 +103,7 @@ def _opened(name: str, most: int) -> Iterator[tuple[tarfile.TarFile, _About]]:
         """Remembers an end that is not marked, which tarfile takes for one."""
 
         @classmethod
-        def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
             try:
                 return super().fromtarfile(archive)
             except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -117,6 +117,11 @@ def _opened(name: str, most: int) -> Iterator[tuple[tarfile.TarFile, _About]]:
         yield stack.enter_context(tarfile.open(fileobj=file, mode="r|*", tarinfo=Header)), about
 
 
+def _forget(archive: Any) -> None:
+    """What an archive keeps of its members, which is all of them."""
+    archive.members = []
+
+
 class ArchiveWriter:
     """Writes members one after the other; the same members are the same bytes, whenever and by whom."""
 
@@ -128,7 +133,7 @@ class ArchiveWriter:
         about = tarfile.TarInfo(key)
         about.size = len(data)
         self._archive.addfile(about, io.BytesIO(data))
-        self._archive.members = []
+        _forget(self._archive)
 
     def close(self) -> None:
         """Write the end."""

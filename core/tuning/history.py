@@ -64,9 +64,9 @@ class History:
         self.checks.append(Check(len(self._noted), loss, bpp, cost))
         return cost
 
-    def steps(self) -> tuple[Step, ...]:
-        """All of them, in order."""
-        return tuple(_step(phase, figures) for phase, figures in self._noted)
+    def told(self) -> tuple[tuple[Step, ...], tuple[Check, ...]]:
+        """All steps, and all looks at rounded states, in order."""
+        return tuple(_step(phase, figures) for phase, figures in self._noted), tuple(self.checks)
 
 
 def _step(phase: str, figures: Tensor | None) -> Step:

@@ -133,8 +133,7 @@ class Run:
         slopes, whole = [one.slope for one in self.objectives], self.objective.subject.reference
         notes = notes_on_slopes(self.task, slopes, whole, untuned.x_hat, untuned.loss)
         seconds = self.budget.spent / self.share.images
-        made = self.history.steps(), tuple(self.history.checks)
-        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, tried, *made)
+        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, tried, *self.history.told())
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""

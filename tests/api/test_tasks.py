@@ -32,6 +32,9 @@ def test_each_has_the_options_of_the_settings_or_its_usual_ones():
     settings, spec = settings_for(load_settings(overrides=[OTHER]), dark)
     assert (settings.task.options, settings.task.shares, spec) == ({}, {}, dark)
     assert settings_for(load_settings(overrides=[OTHER]), [dark])[1] is dark
+    task = FunctionTask("dark", dark)
+    settings, spec = settings_for(load_settings(overrides=[OTHER]), task)
+    assert (settings.task.name, settings.task.options, settings.task.shares, spec) == ("dark", {}, {}, task)
 
 
 def test_functions_and_names_in_one_file(tiny_registry, photo):
@@ -62,6 +65,12 @@ def test_files_of_one_name_are_told_apart(tiny_registry, tmp_path):
     task = tiny_registry.task_from(specs)
     assert [part.label for part in task.parts] == specs
     assert tiny_registry.task_from(specs[:1]).name == "loss"
+
+
+def test_names_with_commas(tiny_registry):
+    task = tiny_registry.task_from("human, cls", human={"metric": "ms-ssim"})
+    assert [(part.label, part.share) for part in task.parts] == [("human", 0.5), ("cls", 0.5)]
+    assert task.parts[0].task.metric == "ms-ssim"
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ def test_random_weights_are_named_in_the_report(run, picture, variants, tasks, t
         (["--ttft", "--codec", "tiny", "--codec", "tiny"], "tiny, human would be measured twice"),
         (["--ttft", "--codec", "tiny", "--qualities", "9"], "quality 9 does not exist"),
         (["--ttft", "--task", "cls", "--task", "det", "--labels", "x.tsv"], "say of which task, as in cls=x.tsv"),
+        (["--ttft", "--task", "human,cls", "--labels", "x.tsv"], "say whose labels these are, human=x.tsv"),
+        (
+            ["--ttft", "--task", "cls,det", "--labels", "cls=x.tsv", "--labels", "cls=y.tsv"],
+            "for the same part; give one",
+        ),
         (["--ttft", "--set", "ttft.keep=best"], "variant 'paper': ttft.keep of the settings would take the place"),
         (["--ttft", "--labels", "x.tsv", "--labels", "y.tsv"], "give one"),
         (["--ttft", "--only", "paper,defualt"], "did you mean 'default'"),

@@ -1,5 +1,8 @@
 import io
+import re
 import sys
+
+import pytest
 
 from taskodec.cli.progress import progress_bar
 from taskodec.console.terminal import guarded
@@ -38,3 +41,25 @@ def test_names_are_drawn_as_they_are(monkeypatch):
     assert r"c\x1b[3Jd 1.5" in drawn
     assert "\x1b[2Jb" not in drawn
     assert "\x1b[3Jd" not in drawn
+
+
+LONG = "photographs/of/my/phone/from_the_summer_of_last_year.png"
+FIGURES = {"loss": 1234.5, "bpp": 0.12345, "psnr": 31.234, "norm": 123.45, "lr": 0.000123}
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_bar_takes_one_line_of_any_terminal(monkeypatch, columns):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with progress_bar(LONG, quiet=False) as update:
+        for step in (501, 502):
+            update(step, 100_000, FIGURES)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sys.stderr.getvalue())
+    lines = re.split(r"[\r\n]", drawn)
+    assert max(map(len, lines)) <= columns
+    (line,) = {line for line in lines if "502/100000" in line}
+    for whole in ("last_year.png", "502/100000", "━", ":"):
+        assert whole in line
+    shown = [name for name in FIGURES if f"{name} {FIGURES[name]:.4g}" in line]
+    assert shown == list(FIGURES)[: len(shown)]  # figures that have no room are left out, and none is cut
+    assert len(shown) >= {60: 0, 80: 2, 120: 5}[columns]

@@ -36,9 +36,9 @@ def stream(codec, adapter, x, quality, values=None, step_index=7):
     ("quality", "size", "kind"),
     [(1, (37, 50), "tuned"), (3.5, (37, 50), "untuned"), (5.25, (16, 33), "far"), (7, (1, 1), "adapter")],
 )
-def test_latents_and_pictures_are_taskodecs_own(lite, adapter, lite_onnx, photo, quality, size, kind):
+def test_latents_and_pictures_are_taskodecs_own(small_lite, small_adapter, exported, photo, quality, size, kind):
     rng = np.random.default_rng(0)
-    count = sum(adapter.delta_groups)
+    count = sum(small_adapter.delta_groups)
     values = rng.integers(-3, 4, count) * (rng.random(count) < 0.4)
     values[-1] = 1
     if kind == "far":
@@ -47,8 +47,10 @@ def test_latents_and_pictures_are_taskodecs_own(lite, adapter, lite_onnx, photo,
     x = photo[:, :, : size[0], : size[1]]
     if kind == "untuned":
         x = (3 * torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) - 1).clamp(0, 1)  # symbols escape
-    data = stream(lite, None if kind == "untuned" else adapter, x, quality, tuned, 20 if kind == "far" else 7)
-    ours, theirs = Decoder(lite_onnx), page_decoder.PageDecoder(lite_onnx, GAUSSIAN)
+    data = stream(
+        small_lite, None if kind == "untuned" else small_adapter, x, quality, tuned, 20 if kind == "far" else 7
+    )
+    ours, theirs = Decoder(exported), page_decoder.PageDecoder(exported, GAUSSIAN)
     expected = ours.latents(data)
     y_hat, singular_values, picture = theirs.decode(data)
     np.testing.assert_array_equal(y_hat, expected.y_hat)
@@ -63,11 +65,11 @@ def test_the_decoder_imports_nothing_of_taskodec():
     assert not any(name.startswith("taskodec") for name in names)
 
 
-def test_every_key_and_array_is_on_the_page(lite_onnx):
-    keys = json.loads((lite_onnx / "manifest.json").read_text(encoding="utf-8"))
+def test_every_key_and_array_is_on_the_page(exported):
+    keys = json.loads((exported / "manifest.json").read_text(encoding="utf-8"))
     cells = "\n".join(line.split("|")[1] for line in PAGE.splitlines() if line.startswith("|"))
     named = set(re.findall(r"`([^`]+)`", cells))
     assert set(keys) == {*Manifest.__dataclass_fields__, "format"}
     assert set(keys) <= named
-    with np.load(lite_onnx / "tables.npz") as arrays:
+    with np.load(exported / "tables.npz") as arrays:
         assert set(arrays) <= named

@@ -32,16 +32,13 @@ def url(tmp_path_factory):
     call = [sys.executable, "-m", "taskodec", "serve", "--port", "0", "--workers", "1"]
     for name in ("queue_timeout", "timeout", "start_timeout"):
         call += ["--set", f"serve.{name}=300"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(call, stderr=subprocess.PIPE, cwd=folder)
+    with subprocess.Popen(call, stderr=subprocess.PIPE, cwd=folder) as server:
         try:
-            first = json.loads(server.stderr.readline())
-            yield first["url"]
+            yield json.loads(server.stderr.readline())["url"]
         finally:
             server.send_signal(signal.SIGTERM)
-            log.write(server.stderr.read())
-            assert server.wait() == 0
-    lines = [json.loads(line) for line in (folder / "log").read_text(encoding="utf-8").splitlines()]
+            lines = [json.loads(line) for line in server.stderr]
+    assert server.returncode == 0
     assert [line["event"] for line in lines if line["event"] != "request"] == ["stop", "stopped"]
 
 
@@ -77,7 +74,7 @@ def test_the_client(url, photo_png):
     assert stream == compress(photo_png, quality=3, steps=0)
     assert (report["bytes"], report["quality"]) == (len(stream), 3)
     with Image.open(io.BytesIO(client.decompress(stream, "ppm"))) as opened:
-        assert list(opened.getdata()) == list(decompress(stream).getdata())
+        assert opened.tobytes() == decompress(stream).tobytes()
     with pytest.raises(names["ServiceError"], match="valid: ") as caught:
         client.compress(photo_png.read_bytes(), task="evil.py:loss")
     assert (caught.value.kind, caught.value.status) == ("NotAllowedError", 403)

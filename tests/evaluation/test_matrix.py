@@ -120,7 +120,8 @@ def test_a_judge_without_a_delta_is_left_out_of_the_mean():
     judges = [Judged(name, Score(), frozenset(), judge=name) for name in ("near", "far")]
     matrix = summary_of({"own": 0.3, "near": 0.5, "far": 1e-4}, judges)  # far's curves do not overlap
     (mean,) = [mean for mean in matrix.means if mean.by == "loss"]
-    assert mean.judges == ("near",)
+    assert (mean.judges, mean.left_out) == (("near",), ("far",))
+    assert judge_tables(matrix)[0].rows[-1][1].endswith("] (1 of 2)")
     far = next(cell for cell in matrix.cells if cell.judge == "far" and cell.metric == "task_loss")
     assert far.estimate is None
     assert any("do not overlap" in note and "ttft by far's task_loss" in note for note in judge_notes(matrix))

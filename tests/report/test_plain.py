@@ -38,7 +38,8 @@ def test_a_codec_of_one_quality(tiny_codec, photo, monkeypatch):
     monkeypatch.setattr(tiny_codec, "qualities", (2.0,))
     monkeypatch.setattr(tiny_codec, "continuous", False)
     task = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean())
-    assert plain_near(tiny_codec, task, photo, 100.0, 500).quality == 2.0
+    plain = plain_near(tiny_codec, task, photo, 100.0, 500)
+    assert (plain.quality, plain.bounded) == (2.0, "only")
 
 
 @pytest.mark.parametrize("wanted", [5, 50])

@@ -1,5 +1,6 @@
 import io
 import json
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -89,6 +90,10 @@ def test_info_says_what_the_command_says(serving, photo, alone):
         ("quality=9", 400, "UsageError", "valid: any value from 1 to 4"),
         ("steps=-1", 400, "UsageError", "steps = '-1'"),
         ("steps=1001", 400, "UsageError", "this server allows 1000 at most"),
+        ("target_bytes=lots", 400, "UsageError", "20kB"),
+        ("target_bpp=1&target_bytes=9", 400, "UsageError", "a file has one target"),
+        ("target=pretty", 400, "UsageError", "such as psnr>=34"),
+        ("target_bytes=5", 422, "TargetError", "5"),
         ("preset=slow", 400, "UsageError", "valid: default,"),
         ("task=loss.py:loss", 403, "NotAllowedError", "valid: cls, "),
         ("task=/etc/passwd", 403, "NotAllowedError", "valid: cls, "),
@@ -100,8 +105,15 @@ def test_info_says_what_the_command_says(serving, photo, alone):
 def test_wrong_options_say_what_is_valid(serving, photo, query, status, kind, said):
     client = serving()
     assert said in error_of(client.post(f"/v1/compress?{query}", content=png(photo)), status, kind)
-    name, _, value = query.partition("=")
-    assert said in error_of(client.post("/v1/compress", files={"f": png(photo)}, data={name: value}), status, kind)
+    fields = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    assert said in error_of(client.post("/v1/compress", files={"f": png(photo)}, data=fields), status, kind)
+
+
+def test_a_target_is_kept(serving, photo):
+    answer = serving().post("/v1/compress?target_bytes=1kB&steps=2", content=png(photo))
+    report = json.loads(answer.headers["X-Taskodec-Report"])
+    assert len(answer.content) <= 1000
+    assert (report["target"], report["bytes"]) == ("bytes<=1000", len(answer.content))
 
 
 def test_what_is_no_picture_or_no_stream(serving, photo):
@@ -244,7 +256,8 @@ def test_the_description_names_all_addresses_and_needs_no_network(serving):
         found["paths"]
     )
     names = {one["name"] for one in found["paths"]["/v1/compress"]["post"]["parameters"]}
-    assert names == {"codec", "task", "quality", "steps", "preset", "seed", "time_budget"}
+    targets = {"target_bytes", "target_bpp", "target_loss", "target"}
+    assert names == {"codec", "task", "quality", "steps", "preset", "seed", "time_budget", *targets}
     page = client.get("/docs").text
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200

@@ -37,7 +37,7 @@ def test_requests_set_theirs_on_top_of_the_servers(settings_of, tmp_path):
 
 
 def test_presets_of_the_package_are_files_too(settings_of):
-    assert settings_of(["taskodec:ttft/quick"], [], steps=1).ttft.steps == 1
+    assert settings_of(["taskodec:paper/cls-closed"], [], steps=1).ttft.preset == "paper"
 
 
 def test_later_changes_of_a_file_mix_with_nothing(tmp_path, tiny_registry):
@@ -63,3 +63,12 @@ def test_names_that_may_be_used_must_exist(tiny_registry):
         with pytest.raises(NotAllowedError, match="valid: human") as caught:
             allowed.check(other)
         assert "\x1b" not in str(caught.value)
+
+
+def test_a_request_may_name_several_tasks_that_are_allowed(settings_of):
+    found = settings_of([], [], task="cls, human").task
+    assert found.spec == {"cls": 1.0, "human": 1.0}
+    with pytest.raises(NotAllowedError, match="task 'humna' is not allowed here, did you mean 'human'"):
+        settings_of([], [], task="cls,humna")
+    with pytest.raises(UsageError, match="cls is there twice"):
+        settings_of([], [], task="cls,cls")

@@ -3,8 +3,8 @@
 import pytest
 
 from taskodec.errors import SettingsError
+from taskodec.hooks.names import members
 from taskodec.settings.model import TaskSettings, load_settings
-from taskodec.settings.tasks import members
 
 
 def task_of(*overrides, **flags):

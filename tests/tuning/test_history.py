@@ -34,7 +34,7 @@ def test_images_together_have_their_own(make_compressor, photo):
 def test_a_step_that_came_to_nothing():
     history = History(Travel(None))
     history.note("latents", None, None)
-    assert history.steps() == (Step("latents", None, None, None, None, None),)
+    assert history.told() == ((Step("latents", None, None, None, None, None),), ())
 
 
 def test_nothing_tuned(make_compressor, photo):

@@ -30,7 +30,7 @@
     const stage = compare.querySelector('.stage');
     const layers = compare.querySelector('.layers');
     const range = compare.querySelector('input[type=range]');
-    const [left, right, zoom] = compare.querySelectorAll('select');
+    const [left, zoom, right] = compare.querySelectorAll('select');
     const uses = compare.querySelectorAll('use');
     const title = (select) => select.selectedOptions[0].textContent;
     const cut = () => {
