@@ -127,8 +127,8 @@ class Aim:
             starts = [levels.trial(name, levels.near(name, place, self.saved())) for name in levels.pictures]
             return min(starts, key=lambda one: one.candidate.loss)
         places = {name: levels.place(name, levels.inside(place)) for name in levels.pictures}
-        starts = {name: levels.trial(name, i) for name, i in places.items() if i <= levels.top}
-        name = min(starts, key=lambda name: starts[name].size, default="untuned")
+        inside = [name for name, i in places.items() if i <= levels.top]
+        name = min(inside, key=lambda name: levels.trial(name, places[name]).size, default="untuned")
         low = places[name] - round(self.saved() / levels.slope(name, levels.inside(places[name])))
         return levels.trial(name, levels.inside(low))
 
@@ -172,7 +172,7 @@ class Aim:
         run, untuned = self.run, self.untuned or best
         lmbda = run.lmbda if run is not None else self.lmbda(best.quality)
         sent, before = (replace(c, cost=lmbda * c.loss + c.bpp) for c in (best.candidate, untuned.candidate))
-        notes = [self.room_left()]
+        notes: list[str | None] = [self.room_left()]
         if run is not None:
             slopes = [one.slope for one in run.objectives]
             notes += notes_on_slopes(self.tuner.task, slopes, self.reference, before.x_hat, before.loss)
