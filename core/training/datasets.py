@@ -129,7 +129,7 @@ class StepDataset(Dataset[Batch | TaskodecError]):
         part: tuple[int, int] = (0, 1),
     ) -> None:
         self.crops, self.settings, self.part = crops, settings, part
-        self.seconds = torch.zeros((), dtype=torch.float64).share_memory_()
+        self.seconds: Tensor = torch.zeros((), dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
         self.first, self.last = qualities[0], qualities[-1]
 
     def __getitem__(self, step: int) -> Batch | TaskodecError:

@@ -159,7 +159,7 @@ class TrainingState(Generic[TrainedT]):
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         now = self.model.state_dict()
         names = [name for name in now if name in self.ema]
-        towards = get_ema_multi_avg_fn(decay)
+        towards = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         towards([self.ema[name] for name in names], [now[name] for name in names], self.step)
 
 
