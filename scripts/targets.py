@@ -1,10 +1,11 @@
 """How closely files keep to sizes, and what the search for them costs.
 
-    python scripts/targets.py PHOTO... --bpp 0.2,0.4,0.8 --task cls --steps 10 --crop 256
+    python scripts/targets.py PHOTO... --sizes 0.5,1,1.7 --task cls --steps 10 --crop 256
 
-For each photograph and budget one line of JSON: the share of the budget that the file uses, and the seconds of the
-processor against those of the same tuning at the quality that was found (`--no-cost` leaves this out). The last line is
-the summary. Decoded files are compared with what the compressor says of them.
+Budgets are shares of the untuned file at quality 3. For each photograph and budget one line of JSON: the share of the
+budget that the file uses, and the seconds of the processor against those of the same tuning at the quality that was
+found (`--no-cost` leaves this out). The last line is the summary. Decoded files are compared with what the compressor
+says of them.
 """
 
 from __future__ import annotations
@@ -52,9 +53,12 @@ class Trial:
         flags = {"task.name": self.task, "ttft.steps": self.steps}
         return Compressor(load_settings(overrides=[*self.overrides, *more], flags=flags))
 
-    def row(self, image: Image.Image, bpp: float) -> dict[str, Any]:
+    def usual(self, image: Image.Image) -> int:
+        """Bytes of the untuned file at quality 3."""
+        return len(self.compressor("quality=3", "ttft.steps=0").compress(image).stream)
+
+    def row(self, image: Image.Image, budget: int) -> dict[str, Any]:
         """One photograph at one budget."""
-        budget = int(bpp * image.width * image.height / 8)
         result, own = seconds(lambda: self.compressor(f"target.bytes={budget}").compress(image))
         report = result.report()
         same = np.array_equal(np.asarray(self.decompressor.decompress(result.stream)), np.asarray(result.image))
@@ -80,7 +84,7 @@ def main() -> None:
     """Measure, as the module's docstring says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--bpp", default="0.2,0.4,0.8")
+    parser.add_argument("--sizes", default="0.5,1,1.7")
     parser.add_argument("--task", default="human")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--crop", type=int)
@@ -90,8 +94,9 @@ def main() -> None:
     trial, rows = Trial(given.task, given.steps, given.overrides, cost=not given.no_cost), []
     for photo in given.photos:
         image = middle(photo, given.crop)
-        for bpp in map(float, given.bpp.split(",")):
-            rows.append({"photo": photo.name, **trial.row(image, bpp)})
+        usual = trial.usual(image)
+        for share in map(float, given.sizes.split(",")):
+            rows.append({"photo": photo.name, **trial.row(image, int(share * usual))})
             print(json.dumps(rows[-1]), flush=True)
     used = [row["used"] for row in rows]
     costs = [row["cost"] for row in rows if "cost" in row]

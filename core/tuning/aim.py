@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Aim", "aimed"]
 
-SAVED, MOST_SAVED = 0.01, 0.5
+SAVED, MOST_SAVED = 0.005, 0.3
 """What a step saves of a file, about, and all of them together; tuning begins that much above a size."""
 
 ROUGH = 0.02
@@ -127,8 +127,10 @@ class Aim:
             starts = [levels.trial(name, levels.near(name, place, self.saved())) for name in levels.pictures]
             return min(starts, key=lambda one: one.candidate.loss)
         places = {name: levels.place(name, levels.inside(place)) for name in levels.pictures}
-        starts = [levels.trial(name, i) for name, i in places.items() if i <= levels.top]
-        return min(starts, key=lambda one: one.size, default=levels.trial("untuned", levels.top))
+        starts = {name: levels.trial(name, i) for name, i in places.items() if i <= levels.top}
+        name = min(starts, key=lambda name: starts[name].size, default="untuned")
+        low = places[name] - round(self.saved() / levels.slope(name, levels.inside(places[name])))
+        return levels.trial(name, levels.inside(low))
 
     def saved(self) -> float:
         """What steps will save of a file, about, as a logarithm of its size."""

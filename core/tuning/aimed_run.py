@@ -11,7 +11,7 @@ from torch import Tensor
 
 from taskodec.tuning.goals import Goal
 from taskodec.tuning.objective import Estimate
-from taskodec.tuning.pace import STREAMS, Pace
+from taskodec.tuning.pace import CHECK_EVERY, STREAMS
 from taskodec.tuning.phases import Point
 from taskodec.tuning.run import Run, Share
 from taskodec.tuning.together import Tuning
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["AimedRun"]
 
-GAIN, MOST = 4.0, 0.7
-"""How much of what is missing a step adds to the weight's logarithm, and at most."""
+STEER, MOST = 10.0, 1.2
+"""By how much a wish changes the weight's logarithm: for the change of a rate from look to look, and at most."""
+
+LOSS_STEER = 0.5
+"""The same for a loss that is too high or lower than it need be."""
+
+AIM = 0.03
+"""How far below a size tuning aims: a state between the last two that fits is better than one that is thinned out."""
 
 
 class AimedRun(Run):
@@ -35,14 +41,8 @@ class AimedRun(Run):
         self.goal, self.start = goal, start
         self.overhead = 0.0
         """Bits per pixel of the file that no estimate has."""
-        self.noise = 1.0
-        """Rate of a state as it is sent, of what a step says of it."""
         self.looks: list[tuple[Point, Estimate]] = []
         """States that were looked at as they would be sent."""
-        self.began = 0.0
-        """What the loss should have weighed more at the start."""
-        self._sent: Estimate | None = None
-        self._begins = True
 
     def aimed(self, phases: Sequence[PhaseSettings]) -> Tuning[list[Trial]]:
         """All phases from `start` on: its file, perhaps that of a state on the way, and the last one's."""
@@ -52,7 +52,6 @@ class AimedRun(Run):
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
                 names = [*names, "+".join(phase.train)]
-                self._sent, self._begins = None, True
                 point = yield from self.phase(phase, point)
         if not names:
             return [self.start]
@@ -65,30 +64,26 @@ class AimedRun(Run):
 
     def rounded(self, point: Point) -> Tuning[Estimate | None]:
         look = yield from super().rounded(point)
-        if look is not None:
-            if not self.looks:  # of the file that tuning begins with
-                self.overhead = 8 * self.start.size / self.objective.subject.pixels - float(look.bpp)
-                self.began = self._wish(look)
-            self.looks.append((point, look))
-        if self._begins:
-            self._sent, self._begins = look, False
+        if look is None:
+            return None
+        if not self.looks:  # of the file that tuning begins with
+            self.overhead = 8 * self.start.size / self.objective.subject.pixels - float(look.bpp)
+        self.looks.append((point, look))
+        if len(self.looks) > 1 and self.done < self.share.steps:
+            self.weigh(self.lmbda * math.exp(min(max(self._steer(), -MOST), MOST)))
         return look
 
-    def stepped(self, pace: Pace, estimate: Estimate | None) -> None:
-        if estimate is not None:
-            if self._sent is not None:
-                self.noise, self._sent = float(self._sent.bpp) / float(estimate.bpp), None
-            left = 1 - (self.done + 1) / self.share.steps
-            wish = self._wish(replace(estimate, bpp=estimate.bpp * self.noise)) - left * self.began
-            self.weigh(self.lmbda * math.exp(min(max(GAIN * wish, -MOST), MOST)))
-        super().stepped(pace, estimate)
+    def _steer(self) -> float:
+        """What the weight's logarithm needs more, so that the last state comes to the goal."""
+        before, now = (self.goal.wish(*self._figures(look)) for _, look in self.looks[-2:])
+        if not self.goal.by_size:
+            return LOSS_STEER * now
+        left = max(1.0, (self.share.steps - self.done) / CHECK_EVERY)
+        return STEER * ((now - AIM) / left - (before - now))
 
     def _figures(self, look: Estimate) -> tuple[float, float]:
         """The loss, and bits per pixel of the file."""
         return float(look.loss), float(look.bpp) + self.overhead
-
-    def _wish(self, look: Estimate) -> float:
-        return self.goal.wish(*self._figures(look))
 
     def weigh(self, lmbda: float) -> None:
         """What the loss weighs from here on."""

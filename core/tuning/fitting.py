@@ -18,7 +18,7 @@ NEAR = 0.002
 LOOKS = 6
 """How many files are written at most once the limit is between two of them."""
 
-FIRST, GROWTH, WIDEST = 0.002, 3.0, 2.0
+FIRST, GROWTH, WIDEST = 0.005, 4.0, 2.0
 """The first share of a thinning, by what the next ones are larger, and where that ends."""
 
 Made = Callable[[float], Trial]

@@ -57,24 +57,28 @@ class Trial:
 
 
 class Thinned:
-    """Latents with fewer and fewer bits: each moves down the slope of the bits, by one step of its own at most.
+    """Latents with fewer and fewer bits: each moves one step at most, towards where it costs less.
 
-    So what is given up first is what saves the most bits for its change, which is what rate-distortion-optimised
-    quantisation does where a square error counts the same everywhere.
+    One moves the sooner the more bits its step saves, which is what rate-distortion-optimised quantisation does where a
+    square error counts the same everywhere.
     """
 
     def __init__(self, codec: Codec, latents: Latents, quality: float) -> None:
         self.latents = latents
         with torch.enable_grad():
             y = latents.y.detach().clone().requires_grad_()
-            z = None if latents.z is None else latents.z.detach()
-            bits = codec.entropy(Latents(y, z), quality, "ste").bits.sum()
-            (self.slope,) = torch.autograd.grad(bits, y)
+            bits = codec.entropy(Latents(y, latents.z), quality, "ste").bits.sum()
+            (slope,) = torch.autograd.grad(bits, y)
+        with torch.no_grad():
+            now = codec.entropy(latents, quality, "hard")
+            moved = codec.entropy(Latents(now.y_hat - slope.sign(), latents.z), quality, "hard")
+        before, after = (one.likelihoods.get("y", one.y_hat.new_ones(())) for one in (now, moved))
+        saved = (after.log2() - before.log2()).clamp_min(0) if before.shape == y.shape else slope.abs()
+        self.change = slope.sign() * saved
 
     def at(self, share: float) -> Latents:
         """What is left at a share from 0, where it is all there."""
-        change = (share * self.slope).clamp(-1, 1)
-        return Latents(self.latents.y - change, self.latents.z)
+        return Latents(self.latents.y - (share * self.change).clamp(-1, 1), self.latents.z)
 
 
 def mixed(first: Latents, last: Latents, share: float) -> Latents:
