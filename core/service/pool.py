@@ -91,7 +91,7 @@ class Pool:
         """BusyError if there is no place for another job, StoppingError if none is taken any more."""
         if self.stopping:
             raise errors.StoppingError("the server is being stopped; send it again")
-        if self.busy and self.waiting >= max(1, self.serve.queue):
+        if self.busy and self.waiting >= self.serve.queue:
             raise errors.BusyError(
                 f"{self.waiting} requests wait, as many as may; send it again later", self.seconds_to_wait
             )
