@@ -8,6 +8,8 @@ from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import CodecSpec, hookimpl
 
+PAGE = ("report.html", "run.json")
+
 
 @pytest.fixture
 def plugins(tiny_codec):
@@ -48,7 +50,7 @@ def test_the_command(run, pictures, tmp_path):
     assert "BD-rates" in out
     assert "the codec's curve has 2 points" in " ".join(out.split())
     plots = {"rd_psnr.png", "rd_psnr.svg", "rd_ms_ssim.png", "rd_ms_ssim.svg"}
-    assert {p.name for p in out_dir.iterdir()} == {"points.jsonl", "summary.md", *plots}
+    assert {p.name for p in out_dir.iterdir()} == {"points.jsonl", "rates.json", "summary.md", *PAGE, *plots}
     assert "not measured here: VTM (other.json)" in (out_dir / "summary.md").read_text()
 
     lines = (out_dir / "points.jsonl").read_bytes()

@@ -6,6 +6,8 @@ from taskodec.cli.bench_speed import SPEED_ANCHORS
 from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
 
+PAGE = ("report.html", "run.json")
+
 
 @pytest.fixture
 def speed(run):
@@ -17,7 +19,7 @@ def test_codecs_are_timed_against_compressai(speed, picture, tmp_path):
     out_dir = tmp_path / "new" / "out"
     code, out, err = speed("--data", picture, "--codec", "tiny", "-o", out_dir, "--rounds", 2, "--threads", 1)
     assert (code, err) == (0, "")
-    assert {path.name for path in out_dir.iterdir()} == {"speed.md", "speed.json"}
+    assert {path.name for path in out_dir.iterdir()} == {"speed.md", "speed.json", *PAGE}
     report = json.loads((out_dir / "speed.json").read_text())
     assert (report["threads"], report["rounds"]) == (1, 2)
     assert [(c["codec"], c["quality"]) for c in report["codecs"]] == [

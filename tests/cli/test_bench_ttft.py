@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+PAGE = ("report.html", "run.json")
+
+
 VARIANTS = """
 baseline: paper
 ours: ours
@@ -45,7 +48,7 @@ def test_the_command(run, pictures, variants, tasks, tmp_path):
     for words in ("ours, as a multiple of paper", "tiny, one, 2 images, quality 3", "tiny, two, 2 images, quality 3"):
         assert words in out
     plots = {f"cost_seconds_tiny_{name}.{kind}" for name in ("one", "two") for kind in ("png", "svg")}
-    assert {p.name for p in out_dir.iterdir()} == {"rows.jsonl", "ablation.json", "ablation.md", *plots}
+    assert {p.name for p in out_dir.iterdir()} == {"rows.jsonl", "ablation.json", "ablation.md", *PAGE, *plots}
     assert "- `ours-1`: in one step" in (out_dir / "ablation.md").read_text()
 
     lines = (out_dir / "rows.jsonl").read_bytes()

@@ -65,7 +65,14 @@ def test_the_command(run, pictures, task, tmp_path):
     for words in ("sharp over 2 images", "closeness", "task_loss (low is good)", "Against anchors", "original"):
         assert words in out
     plots = {f"rate_{metric}.{kind}" for metric in ("closeness", "task_loss") for kind in ("png", "svg")}
-    assert {p.name for p in out_dir.iterdir()} == {"rows.jsonl", "summary.json", "report.md", *plots}
+    assert {p.name for p in out_dir.iterdir()} == {
+        "rows.jsonl",
+        "summary.json",
+        "report.md",
+        "report.html",
+        "run.json",
+        *plots,
+    }
     assert "# Evaluation of sharp" in (out_dir / "report.md").read_text()
 
     lines = (out_dir / "rows.jsonl").read_bytes()

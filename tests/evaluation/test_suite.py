@@ -85,7 +85,7 @@ def test_the_command(run, picture, file, tmp_path):
     code, out, err = run(*call)
     assert (code, err) == (0, "")
     assert "Cost of the default for each loss" in out
-    assert {p.name for p in out_dir.iterdir()} == {"rows.jsonl", "suite.json", "suite.md"}
+    assert {p.name for p in out_dir.iterdir()} == {"rows.jsonl", "suite.json", "suite.md", "report.html", "run.json"}
     rows = (out_dir / "rows.jsonl").read_bytes()
     report = json.loads(run(*call, "--json", "--report-only")[1])
     assert (out_dir / "rows.jsonl").read_bytes() == rows
