@@ -162,7 +162,7 @@ def test_what_extras_bring_is_what_the_code_asks_for():
         for requirement in map(Requirement, EXTRA_LISTS[extra]):
             assert str(requirement.marker) == f'python_version < "{".".join(map(str, limit))}"'
     (everything, *_) = map(Requirement, EXTRA_LISTS["dev"])
-    assert everything.extras == {"compressai", "det", "eval", "export", "train"}
+    assert everything.extras == {"compressai", "det", "eval", "export", "remote", "train"}
 
 
 def installed_for(requirements, without=frozenset()):
