@@ -120,14 +120,14 @@ def test_streams_that_are_none_fail_with_1(run, tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_a_wrong_call(run, picture, monkeypatch):
-    iterdir = type(picture).iterdir
+    scandir = os.scandir
 
     def refuse(path):
         if path == picture.parent:
             raise PermissionError(13, "Permission denied")
-        return iterdir(path)
+        return scandir(path)
 
-    monkeypatch.setattr(type(picture), "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     code, _, err = compress(run, picture.parent)
     assert code == 2
     assert f"cannot read folder {picture.parent}: Permission denied" in " ".join(err.split())
