@@ -22,7 +22,7 @@ from taskodec.files.outputs import results_to
 from taskodec.files.plans import check_choice, check_standard, how_to_go_on
 from taskodec.sources.archives import is_archive
 from taskodec.sources.remote import is_url
-from taskodec.sources.sinks import ArchiveSink, FileSink, Sink
+from taskodec.sources.sinks import ArchiveSink, FileSink, Sink, real
 from taskodec.sources.walking import LIST, Inputs
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ class Places:
         if out.is_file() and (folder or not alone):
             why = "its name ends in a slash" if alone else "there are several inputs"
             raise UsageError(f"output {out} is a file, and {why}: give a folder")
+        if alone and out != STANDARD and real(self.output) == real(self.inputs.given[0]):
+            raise UsageError(f"{self.output} is an input and would be overwritten: choose another output")
         return alone and (out == STANDARD or not (out.is_dir() or folder))
 
     @contextmanager
