@@ -19,14 +19,20 @@ PAGE = "report.html"
 
 
 def write_run_page(folder: Path, settings: Settings) -> None:
-    """Note the call in the folder, and make its page; without the extra `report`, a note says why there is none."""
+    """Note the call in the folder, and make its page; a note says why there is none: what was measured is kept."""
+    from taskodec.errors import TaskodecError
     from taskodec.files.atomic import write_atomic
 
     note_call(folder, settings.model_dump(mode="json", exclude={"train", "pretrain"}))
     if problem := missing("report"):
         print(f"note: no {PAGE}: {problem}", file=sys.stderr)
         return
-    write_atomic(folder / PAGE, page_of_run(folder).encode())
+    try:
+        page = page_of_run(folder)
+    except TaskodecError as error:  # of another file in the folder, perhaps
+        print(f"note: no {PAGE}: {error}", file=sys.stderr)
+        return
+    write_atomic(folder / PAGE, page.encode())
 
 
 def page_of_run(folder: Path) -> str:

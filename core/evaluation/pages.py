@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -166,11 +167,19 @@ def read_suite_summary(values: Any, path: Path) -> SuiteSummary:
 
 
 def _read(kind: type[SummaryT], values: Any, path: Path) -> SummaryT:
-    from pydantic import TypeAdapter
+    """The values as what they were written from: JSON has no NaN, and has null in its place."""
+    from pydantic import TypeAdapter, ValidationError
 
+    adapter: TypeAdapter[SummaryT] = TypeAdapter(kind)
     try:
-        found = TypeAdapter(kind).validate_python(_with_nan(values))
-    except ValueError as error:
+        try:
+            found = adapter.validate_python(values)
+        except ValidationError as error:
+            for one in error.errors():
+                if one["input"] is None and one["type"] == "float_type":
+                    _set(values, one["loc"], math.nan)
+            found = adapter.validate_python(values)
+    except (ValueError, LookupError, TypeError) as error:
         first = str(error).partition("\n")[0]
         raise UsageError(
             f"{path} is no summary that taskodec has written here ({first}): run the command anew"
@@ -180,11 +189,8 @@ def _read(kind: type[SummaryT], values: Any, path: Path) -> SummaryT:
     return found
 
 
-def _with_nan(value: Any) -> Any:
-    """Values with NaN where the ends of a delta's range are null: JSON has no NaN, and was written without."""
-    if isinstance(value, Mapping):
-        delta = value.keys() >= {"value", "low", "high", "problem"}
-        return {
-            k: float("nan") if delta and v is None and k in ("low", "high") else _with_nan(v) for k, v in value.items()
-        }
-    return [_with_nan(one) for one in value] if isinstance(value, list | tuple) else value
+def _set(values: Any, place: Sequence[int | str], value: float) -> None:
+    """Put a value where pydantic says that it is missing."""
+    for key in place[:-1]:
+        values = values[key]
+    values[place[-1]] = value

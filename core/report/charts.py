@@ -109,8 +109,9 @@ def drawn(chart: Chart) -> Drawn | None:
     series = [one for one in series if one.points]
     if not series:
         return None
+    levels = [level for level in chart.levels if math.isfinite(level.y)]
     xs = [x for one in series for x, _ in one.points] + [mark.x for mark in chart.marks]
-    ys = [y for one in series for _, y in one.points] + [level.y for level in chart.levels]
+    ys = [y for one in series for _, y in one.points] + [level.y for level in levels]
     ys += [v for one in series for v in (*one.low, *one.high) if v is not None]
     start = 0.0 if min(xs) >= 0 else min(xs)
     across = _Axis(start, chart.x_end or max(xs) + 0.04 * (max(xs) - start), LEFT, CANVAS[0] - RIGHT)
@@ -121,7 +122,7 @@ def drawn(chart: Chart) -> Drawn | None:
         across.ticks(6),
         down.ticks(5),
         [_drawn_series(one, n, across, down) for n, one in enumerate(series)],
-        [Tick(down.at(level.y), level.name) for level in chart.levels],
+        [Tick(down.at(level.y), level.name) for level in levels],
         [Tick(across.at(mark.x), mark.name) for mark in chart.marks],
     )
 
@@ -167,7 +168,8 @@ def _finite(one: Series, end: float | None) -> Series:
         fine = [i for i in fine if one.points[i][0] <= end]
 
     def kept(values: Sequence[float | None]) -> list[float | None]:
-        return [values[i] for i in fine] if len(values) == len(one.points) else []
+        found = [values[i] for i in fine] if len(values) == len(one.points) else []
+        return [None if v is None or not math.isfinite(v) else v for v in found]
 
     tips = [one.tips[i] for i in fine] if len(one.tips) == len(one.points) else []
     return Series(

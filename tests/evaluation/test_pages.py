@@ -69,6 +69,17 @@ def test_a_summary_is_read_back_as_it_was(summary):
     )
 
 
+def test_figures_that_do_not_exist_are_read_back(summary):
+    nothing = Estimate(math.nan)
+    points = tuple(replace(point, figures={"task_loss": nothing}) for point in summary.points)
+    again = read_evaluation(through_json(asdict(replace(summary, points=points, changes=()))), PATH)
+    assert all(math.isnan(point.figures["task_loss"].value) for point in again.points)
+    page = run_page([evaluation_part(again)])
+    assert "<polyline" not in page
+    mixed = replace(summary, points=(points[0], *summary.points[1:]))
+    assert "<polyline" in run_page([evaluation_part(read_evaluation(through_json(asdict(mixed)), PATH))])
+
+
 def test_curves_have_bands_levels_and_what_was_used_instead(summary):
     (chart,) = evaluation_part(summary).charts
     names = [series.name for series in chart.series]

@@ -61,3 +61,11 @@ def test_levels_and_marks():
     assert found.levels[0].at < min(y for _, y in places(found.series[0].line))
     xs = [x for x, _ in places(found.series[0].line)]
     assert xs[0] < found.marks[0].at < xs[1]
+
+
+def test_levels_and_bands_that_are_not_finite_are_left_out():
+    series = Series("a", [(0, 1), (1, 2), (2, 3)], low=[math.nan, 1, 2], high=[2, 3, math.inf])
+    found = drawn(Chart("t", "x", "y", [series], [Level("none", math.nan), Level("one", 1.0)]))
+    assert [level.text for level in found.levels] == ["one"]
+    assert found.series[0].band == ""
+    assert all(math.isfinite(y) for _, y in places(found.series[0].line))
