@@ -34,7 +34,7 @@ from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.datasets import CropDataset, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, share_of, sum_over_ranks, wait_for_all, world_size
-from taskodec.training.schedule import check_batch, crops_of, largest_crop
+from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance, rate_and_loss
 from taskodec.tuning.checks import checked_loss
@@ -215,6 +215,7 @@ def pretrain(
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
     check_batch(settings, world_size())
+    check_crops(settings, codec.name, codec.stride)
     data, validation = list_images(data), list_images(validation) if validation else ()
     make_folder(out, resume)
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -42,7 +42,7 @@ from taskodec.training.parallel import (
     wait_for_all,
     world_size,
 )
-from taskodec.training.schedule import check_batch, crops_of, largest_crop
+from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
 from taskodec.training.state import TrainedT, TrainingState
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def train(
     if not codec.continuous and len(codec.qualities) > 1:
         raise UsageError(f"codec {codec.name!r} has levels and nothing between them; training takes one, or a range")
     check_batch(settings, world_size())
+    check_crops(settings, codec.name, codec.stride)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
     cache = settings.cache_mb * 10**6 // max(1, workers)

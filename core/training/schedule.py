@@ -14,7 +14,7 @@ from taskodec.errors import UsageError
 if TYPE_CHECKING:
     from taskodec.settings.model import StageSettings, TrainSettings
 
-__all__ = ["check_batch", "crops_of", "largest_crop", "learning_rate", "position", "stage_at"]
+__all__ = ["check_batch", "check_crops", "crops_of", "largest_crop", "learning_rate", "position", "stage_at"]
 
 
 def position(step: int, seconds: float, settings: TrainSettings) -> float:
@@ -48,6 +48,16 @@ def check_batch(settings: TrainSettings, processes: int) -> None:
             raise UsageError(
                 f"stage {number} of the run has {crops} crops a step, fewer than the {processes} processes: raise "
                 "the batch, make its crop smaller, or start fewer processes"
+            )
+
+
+def check_crops(settings: TrainSettings, codec: str, stride: int) -> None:
+    """A UsageError when crops of some stage have a side that the codec does not take."""
+    for number, stage in enumerate(settings.stages, 1):
+        if stage.crop % stride:
+            raise UsageError(
+                f"stage {number} of the run has crops of {stage.crop} pixels a side, codec {codec!r} takes multiples "
+                f"of {stride}: try {max(stride, stage.crop // stride * stride)}"
             )
 
 

@@ -2,7 +2,15 @@ import pytest
 
 from taskodec.errors import UsageError
 from taskodec.settings.model import TrainSettings, load_settings
-from taskodec.training.schedule import check_batch, crops_of, largest_crop, learning_rate, position, stage_at
+from taskodec.training.schedule import (
+    check_batch,
+    check_crops,
+    crops_of,
+    largest_crop,
+    learning_rate,
+    position,
+    stage_at,
+)
 
 
 @pytest.fixture
@@ -57,3 +65,9 @@ def test_rates_between_steps_lie_between_their_rates():
     for step in (0, 5, 9, 300, 999):
         low, high = sorted(learning_rate(s, settings) for s in (step, step + 1))
         assert low <= learning_rate(step + 0.5, settings) <= high
+
+
+def test_crops_that_a_codec_does_not_take_are_refused(settings):
+    check_crops(settings, "some", 32)
+    with pytest.raises(UsageError, match=r"stage 1 .* 32 pixels a side, codec 'some' takes multiples of 64: try 64"):
+        check_crops(settings, "some", 64)
