@@ -59,7 +59,8 @@ class Trial:
 
     def row(self, image: Image.Image, budget: int) -> dict[str, Any]:
         """One photograph at one budget."""
-        result, own = seconds(lambda: self.compressor(f"target.bytes={budget}").compress(image))
+        aimed = self.compressor(f"target.bytes={budget}")
+        result, own = seconds(lambda: aimed.compress(image))
         report = result.report()
         same = np.array_equal(np.asarray(self.decompressor.decompress(result.stream)), np.asarray(result.image))
         row = {
