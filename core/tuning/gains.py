@@ -25,7 +25,7 @@ def why_untuned(tuned: Tuned, wanted: int) -> str | None:
 
 def _margin(tuned: Tuned) -> str:
     """How much dearer the best tuned file was, if there was one."""
-    if not 0 < tuned.best.cost < tuned.tried < float("inf"):  # as dear: no step has led anywhere
+    if not 0 < tuned.best.cost < tuned.tried < float("inf"):  # equal if the start itself was the best state
         return ""
     return f" (the cheapest by {tuned.tried / tuned.best.cost - 1:.1%} dearer)"
 
