@@ -120,7 +120,8 @@ class Batch:
         if error:
             self._fail(name, error, kind)
         else:
-            self._did({"input": name, "output": subject.target, **outcome.report})
+            written = {"output": subject.target} if subject.target else {}
+            self._did({"input": name, **written, **outcome.report})
 
     def _take_element(self, element: Broken | End) -> None:
         """What cannot be read, or the end of an archive."""

@@ -82,7 +82,7 @@ class RayEngine:
         self.settings, self.most, self._say = settings, most, say
         self._queue: deque[_Pending] = deque()
         self._refs: dict[Any, _Worker] = {}
-        made = cloudpickle.dumps(make)  # type: ignore[no-untyped-call]
+        made = cloudpickle.dumps(make)  # type: ignore[no-untyped-call, unused-ignore]
         kind = ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=-1)(Actor)
         self._workers = [_Worker(kind.remote(made)) for _ in range(_count(settings))]
         for worker in self._workers:
@@ -217,7 +217,7 @@ def _count(settings: RaySettings) -> int:
     if settings.workers:
         return settings.workers
     room = 0
-    for node in ray.nodes():  # type: ignore[no-untyped-call]
+    for node in ray.nodes():  # type: ignore[no-untyped-call, unused-ignore]
         if node["Alive"]:
             has = node["Resources"]
             fit = has.get("CPU", 0) / settings.cpus

@@ -66,10 +66,10 @@ class Sink:
 
 
 class NoSink(Sink):
-    """Of commands that only look at their inputs."""
+    """Of commands that only look at their inputs, and have no outputs."""
 
     def target(self, entry: Entry) -> str:
-        return entry.name
+        return ""
 
     def flaw(self, target: str) -> str | None:
         return None

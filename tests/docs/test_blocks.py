@@ -60,6 +60,12 @@ NOT_RUN = {
     ("docs/plugins.md", "python"): "tests/docs/test_plugins.py runs each",
     ("docs/plugins.md", "toml"): "tests/docs/test_plugins.py installs it",
     ("docs/results.md", "sh"): DATA,
+    ("docs/scale.md", "sh"): "it takes buckets, and a cluster of many machines; its options are checked",
+    ("docs/scale.md", "yaml"): "it is a file of Ray's, for machines that are rented",
+    ("docs/serve.md", "sh"): "it takes a server; tests/docs/test_serve.py runs each",
+    ("docs/serve.md", "python"): "it takes a server; tests/docs/test_serve.py runs each",
+    ("docs/serve.md", "json"): "it is an answer",
+    ("docs/serve.md", "ini"): "it is a file of systemd's",
     ("docs/tasks.md", "sh"): TRAINS,
     ("docs/training.md", "sh"): TRAINS,
     ("docs/ttft.md", "sh"): DATA,
@@ -67,10 +73,11 @@ NOT_RUN = {
 """By page and language."""
 
 LINES_NOT_RUN = {
-    ("docs/notebook.md", "sh"): INSTALLS,
+    "docs/report.md": ("taskodec report runs/cls", "python scripts/gallery.py"),
+    "docs/targets.md": ("python scripts/targets.py",),
     "docs/quickstart.md": ("python3 -m venv", "pip install", "taskodec doctor"),
 }
-"""Beginnings of single lines: they install, or have a test of their own (tests/cli/test_doctor.py)."""
+"""Beginnings of single lines: they install, measure, or have a test of their own (tests/cli/test_doctor.py)."""
 
 BEFORE = {
     "docs/adapters.md": "import torch\nfrom taskodec.codecs.lite.codec import load_lite\n"
