@@ -11,7 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taskodec.api.compressor import Compressor, Decompressor, Result, compress, decompress
+    from taskodec.api.compressor import Compressor, Result, compress, decompress
+    from taskodec.api.decompressor import Decompressor
     from taskodec.contracts import Adapter, Codec, CodecOutput, Entropy, Latents, Task, Tiling
     from taskodec.errors import (
         DamagedStreamError,
@@ -73,7 +74,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "taskodec.api.compressor": ("Compressor", "Decompressor", "Result", "compress", "decompress"),
+    "taskodec.api.compressor": ("Compressor", "Result", "compress", "decompress"),
+    "taskodec.api.decompressor": ("Decompressor",),
     "taskodec.contracts": ("Adapter", "Codec", "CodecOutput", "Entropy", "Latents", "Task", "Tiling"),
     "taskodec.hooks.specs": ("AdapterSpec", "AnchorSpec", "CodecSpec", "TaskSpec", "WeightsFile", "hookimpl"),
     "taskodec.hooks.registry": ("register_adapter", "register_codec", "register_task"),

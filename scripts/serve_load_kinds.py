@@ -17,7 +17,8 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.settings.model import load_settings
 from taskodec.stream.about import about_stream
 

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.bench.stress import WAYS, Coders, Outcome, Picture, kinds_of_streams, mixed
 from taskodec.settings.model import load_settings
 

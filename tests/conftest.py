@@ -18,7 +18,8 @@ from hypothesis import settings as property_settings
 from tiny_codec import TinyCodec
 
 from taskodec.adapters.lora import build_svd_lora
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.cli.main import main
 from taskodec.codecs.checkpoints import load_state
 from taskodec.codecs.lite.codec import Lite

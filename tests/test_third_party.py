@@ -52,7 +52,8 @@ checked_loss(task, x_hat, task.prepare(x.detach())).backward()
 found["gradient"] = float(x.grad.abs().sum())
 found["weight"] = task.lmbda(codec, 2)
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.settings.model import load_settings
 
 names = {"codec.name": "blocks", "adapter.name": "colour-gain", "task.name": "smooth", "quality": 2, "ttft.steps": 8}

@@ -5,37 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
+from taskodec.api.decompressor import Decompressor
 from taskodec.api.loading import (
     DEFAULT_ADAPTER,
-    adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
     adapters_of_parts,
     choose_adapter,
     choose_device,
-    codec_for_stream,
-    has_quality,
     load_codec,
 )
 from taskodec.api.notes import facts_of, notes_on_adapter, notes_on_quality, notes_on_tasks
 from taskodec.api.result import Result
 from taskodec.api.targets import goal_of
 from taskodec.api.tasks import is_named, settings_for, task_layer_of
-from taskodec.coding.streams import padded, quantize_quality, read_latents
+from taskodec.coding.streams import quantize_quality
 from taskodec.coding.tiles import Tiles
 from taskodec.console.progress import Progress
 from taskodec.contracts import Adapter, Codec, Task
 from taskodec.errors import (
-    DamagedStreamError,
-    ImageError,
-    MismatchError,
     PluginError,
     SettingsError,
     StreamError,
@@ -45,15 +38,13 @@ from taskodec.errors import (
 from taskodec.files.inputs import most_bytes, read_input
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.hooks.sending import sent
-from taskodec.images.tensors import ImageInput, LoadedImage, crop_to, load_image, to_pil
-from taskodec.isolation.activation import inactive
+from taskodec.images.tensors import ImageInput, LoadedImage, load_image
 from taskodec.isolation.ambient import in_clean_state, trainable
 from taskodec.isolation.faults import named
 from taskodec.isolation.guests import as_guest
-from taskodec.isolation.sharing import InUseError, shared
 from taskodec.report.cards import Shown
 from taskodec.settings.model import AdapterSettings, PhaseSettings, Settings, load_settings
-from taskodec.stream.bitstream import MAX_PIXELS, Header, Stream
+from taskodec.stream.bitstream import MAX_PIXELS
 from taskodec.tuning.aim import aimed
 from taskodec.tuning.gains import why_untuned
 from taskodec.tuning.memory import WHOLE_WAY, Way, way_of
@@ -62,7 +53,7 @@ from taskodec.tuning.run import Share, Tuned
 from taskodec.tuning.task_calls import on_device
 from taskodec.tuning.ttft import Tuner
 
-__all__ = ["Compressor", "Decompressor", "Result", "compress", "decompress"]
+__all__ = ["Compressor", "Result", "compress", "decompress"]
 
 Outcome = Tuned | Exception
 """What becomes of one image."""
@@ -218,71 +209,6 @@ class Compressor(Shown):
             self.phases = steps_of(latents, settings.ttft.steps)
             self.notes.append(f"only latents are tuned, codec {self.codec.name!r} cannot have an adapter: {error}")
             return None
-
-
-class Decompressor:
-    """Decompresses streams; codecs and adapters are loaded when a stream first needs them, and kept.
-
-    Any number of threads may share it. For another process it is made anew from settings and registry, there.
-    """
-
-    def __init__(self, settings: Settings | None = None, registry: Registry | None = None) -> None:
-        self.settings = settings or load_settings()
-        self.registry = registry or default_registry()
-        self.device = choose_device(self.settings.device)
-        self._codecs: list[Codec] = []
-        self._loading = Lock()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return sent(type(self), (self.settings, self.registry))
-
-    @property
-    def codecs(self) -> Sequence[Codec]:
-        """Those that streams have needed so far."""
-        return tuple(self._codecs)
-
-    @in_clean_state
-    @torch.no_grad()
-    def decompress(self, data: bytes, progress: Progress | None = None) -> Image.Image:
-        """The picture of a stream; StreamError and its subclasses say why there is none.
-
-        `progress` is told of every tile of a large picture.
-        """
-        stream = Stream.from_bytes(data, max_pixels=self.settings.limits.max_pixels)
-        codec = self._codec(stream.header)
-        try:
-            with named(f"codec {codec.name!r}, or its adapter, raised", PluginError, Exception):
-                return self._picture(stream, codec, as_guest(progress))
-        except (StreamError, InUseError):
-            raise
-        except ImageError as error:
-            raise DamagedStreamError(f"the stream gives no picture: {error}") from error
-        except TaskodecError as error:
-            raise MismatchError(f"codec {codec.name!r}, as it is here, cannot decode the stream: {error}") from error
-
-    def _picture(self, stream: Stream, codec: Codec, progress: Progress | None) -> Image.Image:
-        header = stream.header
-        adapter = None
-        if header.adapter_fingerprint is not None:
-            adapter = adapter_for_stream(self.registry, header, codec, self.settings.adapter)
-        with inactive(), shared(codec) if adapter is None else adapter.applied(codec):
-            y_hat, delta = read_latents(stream, codec, adapter)
-            if adapter is not None:
-                adapter.set_delta(delta.tensor(y_hat) if delta else None)
-            full = (padded(header.height, codec.stride), padded(header.width, codec.stride))
-            tiles = Tiles(self.settings.limits.tile).counted(progress, codec, full, analysis=False)
-            x_hat = tiles.synthesis(codec, y_hat, header.quality, full)
-            return to_pil(crop_to(x_hat, header.height, header.width))
-
-    def _codec(self, header: Header) -> Codec:
-        """The stream's codec, loaded once for all the qualities it has."""
-        with self._loading:
-            for kept in self._codecs:
-                if kept.name == header.codec and has_quality(kept, header.quality):
-                    return kept
-            codec = codec_for_stream(self.registry, header, self.settings.codec).to(self.device).requires_grad_(False)
-            self._codecs.append(codec)
-            return codec
 
 
 def compress(

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 import taskodec
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.api.loading import codec_at
 from taskodec.coding.stages import Stage, Staged
 from taskodec.coding.streams import StreamWriter, codec_fingerprint, quantize_quality

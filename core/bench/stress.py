@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.isolation.faults import described
 from taskodec.stream.bitstream import Stream
 

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import torch
 
-from taskodec.api.compressor import Compressor, Decompressor, Result
+from taskodec.api.compressor import Compressor, Result
+from taskodec.api.decompressor import Decompressor
 from taskodec.console.progress import Progress
 from taskodec.engines.steps import Outcome, Subject, Work, failure
 from taskodec.files.inputs import STANDARD, most_bytes

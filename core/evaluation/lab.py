@@ -12,7 +12,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.api.loading import choose_device, codec_at, has_quality, load_codec, missing_adapter
 from taskodec.bench.coders import AnchorEntry
 from taskodec.bench.fidelity import Source

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 import taskodec
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.bench.coders import Coder
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Adapter

@@ -12,7 +12,8 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from taskodec.api.compressor import Compressor, Decompressor, Result
+from taskodec.api.compressor import Compressor, Result
+from taskodec.api.decompressor import Decompressor
 from taskodec.api.loading import has_quality
 from taskodec.coding.streams import quantize_quality
 from taskodec.console.interrupt import end_with_parent

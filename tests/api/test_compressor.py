@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import taskodec
-from taskodec.api.compressor import Compressor, Decompressor, compress, decompress
+from taskodec.api.compressor import Compressor, compress, decompress
+from taskodec.api.decompressor import Decompressor
 from taskodec.errors import (
     DamagedStreamError,
     ImageError,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taskodec.api.compressor import Decompressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.runtime import cli as runtime_cli
 from taskodec.runtime.cli import png
 

@@ -8,7 +8,8 @@ from PIL import ImageChops
 from torch import nn
 
 from taskodec.adapters.lora import build_svd_lora
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.codecs.lite.codec import load_lite
 from taskodec.codecs.tic.codec import TIC
 from taskodec.coding.streams import StreamWriter, read_latents

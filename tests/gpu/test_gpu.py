@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 import taskodec
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.api.loading import load_codec
 from taskodec.contracts import Codec
 from taskodec.hooks.registry import default_registry

@@ -6,7 +6,8 @@ import pytest
 import torch
 from losses import softer
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.bench.stress import Coders, in_processes
 from taskodec.errors import UsageError
 from taskodec.hooks import registry as registries

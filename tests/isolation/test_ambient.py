@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.codecs.lite.codec import Lite
 from taskodec.errors import TaskError, UsageError
 from taskodec.hooks.registry import Registry

@@ -5,7 +5,8 @@ import torch
 
 from taskodec.adapters.files import load_adapter, save_adapter
 from taskodec.adapters.lora import build_svd_lora
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import MismatchError, WeightsError

@@ -8,7 +8,8 @@ from picture_files import png
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from taskodec.api.compressor import Compressor, Decompressor
+from taskodec.api.compressor import Compressor
+from taskodec.api.decompressor import Decompressor
 from taskodec.service.process import Died, Overdue
 from taskodec.service.work import FORMATS
 from taskodec.settings.model import load_settings
