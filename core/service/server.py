@@ -121,6 +121,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         said = os.strerror(plain) if plain else getattr(error, "strerror", None) or error
         raise TaskodecError(f"cannot listen on {host}, port {port}: {said}; choose another --port or --host") from error
     with listener:
+        # asyncio sets it on connections of its own listeners only; without, the second part of an answer waits 40 ms
+        # for the client's delayed acknowledgement of the first
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 
