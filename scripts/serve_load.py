@@ -154,7 +154,7 @@ async def one(client: Client, goods: list[Good], hostile: float, tally: Tally) -
             tally.lost.append(f"{type(error).__name__}: {error}")
             return
         again = seen.status == 429 or (seen.status == 502 and seen.kind != "task that kills")
-        if not again or seen.problem:
+        if not again or (seen.problem and seen.status != 502):
             tally.add(seen)
             return
         tally.again[seen.status] += 1
