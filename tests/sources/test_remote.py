@@ -177,9 +177,10 @@ def test_http_is_read(server):
     server.faults = [503]
     with pytest.raises(TaskodecError, match="503"):
         read_url(f"{server.url}/a%20b.png", 10)
-    server.faults = ["cut"]
+    server.faults = ["cut"] * 3  # the client asks again where a kept connection was cut before it had an answer
     with pytest.raises(TaskodecError, match="cannot read"):
         read_url(f"{server.url}/a%20b.png", 10)
+    server.faults = []
     with pytest.raises(TaskodecError, match="holds more than 3 bytes"):
         read_url(f"{server.url}/a%20b.png", 3)
 
