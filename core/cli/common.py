@@ -137,26 +137,12 @@ SkipExisting = Annotated[
     typer.Option("--skip-existing", help="Keep whole files that exist, make the rest."),
 ]
 
-KEYS = {
-    "codec": "codec.name",
-    "task": "task.name",
-    "adapter": "adapter.name",
-    "quality": "quality",
-    "steps": "ttft.steps",
-    "preset": "ttft.preset",
-    "seed": "ttft.seed",
-    "time_budget": "ttft.time_budget",
-    "target_bytes": "target.bytes",
-    "target_bpp": "target.bpp",
-    "target_loss": "target.loss",
-    "target": "target.metric",
-}
-"""The settings that options of these names stand for."""
-
 
 def tuning_flags(**given: Any) -> dict[str, Any]:
     """Options by name, such as `steps`, as settings by dotted key."""
-    return {KEYS[name]: value for name, value in given.items()}
+    from taskodec.settings.options import by_key
+
+    return by_key(given)
 
 
 def resolve_settings(

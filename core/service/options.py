@@ -16,6 +16,7 @@ from taskodec.hooks.shelf import Shelf
 from taskodec.service.errors import NotAllowedError
 from taskodec.settings.layers import parse_override
 from taskodec.settings.model import Settings, load_settings
+from taskodec.settings.options import by_key
 from taskodec.settings.yaml_text import dump_yaml
 
 __all__ = [
@@ -59,22 +60,6 @@ class DecompressOptions(_Options):
     """Options of `POST /v1/decompress`."""
 
     format: Form = Field("png", description="Of the picture; all but jpeg keep every pixel.")
-
-
-KEYS = {
-    "codec": "codec.name",
-    "task": "task.name",
-    "quality": "quality",
-    "steps": "ttft.steps",
-    "preset": "ttft.preset",
-    "seed": "ttft.seed",
-    "time_budget": "ttft.time_budget",
-    "target_bytes": "target.bytes",
-    "target_bpp": "target.bpp",
-    "target_loss": "target.loss",
-    "target": "target.metric",
-}
-"""The settings that these options stand for."""
 
 
 def checked(kind: type[OptionsT], given: Mapping[str, str]) -> OptionsT:
@@ -132,7 +117,7 @@ class RequestSettings:
             self.tasks.check(name.strip())
         given = options.model_dump(exclude_none=True)
         try:
-            settings = load_settings(self.files, (), {KEYS[name]: value for name, value in given.items()})
+            settings = load_settings(self.files, (), by_key(given))
         except SettingsError as error:
             raise UsageError(str(error)) from error
         most = settings.serve.max_steps

@@ -1,0 +1,29 @@
+"""Options by the names that they have on the command line and in requests, and the settings they stand for. Light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["by_key"]
+
+KEYS = {
+    "codec": "codec.name",
+    "task": "task.name",
+    "adapter": "adapter.name",
+    "quality": "quality",
+    "steps": "ttft.steps",
+    "preset": "ttft.preset",
+    "seed": "ttft.seed",
+    "time_budget": "ttft.time_budget",
+    "target_bytes": "target.bytes",
+    "target_bpp": "target.bpp",
+    "target_loss": "target.loss",
+    "target": "target.metric",
+}
+"""The settings that options of these names stand for."""
+
+
+def by_key(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name, such as `steps`, as settings by dotted key."""
+    return {KEYS[name]: value for name, value in given.items()}
