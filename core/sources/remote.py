@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import uuid4
@@ -50,6 +51,30 @@ PACKAGES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """The extras of taskodec that bring what fsspec needs for a protocol."""
 
 
+class _Arriving(RawIOBase):
+    """What fsspec has opened, to be buffered: http gives what has arrived, which may be less than was asked for."""
+
+    def __init__(self, file: Any, seekable: bool) -> None:
+        self._file, self._seekable = file, seekable
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._seekable
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def is_url(name: str) -> bool:
     """Whether a name is a URL, and no path."""
     return URL.match(name) is not None
@@ -85,10 +110,8 @@ def open_url(url: str) -> Iterator[BinaryIO]:
         system, place = _found(url)
         streamed = {"block_size": 0, "size": 1} if split_url(url)[0] in READ_ONLY else {}  # one GET, and no HEAD
         opened = system.open(place, "rb", **streamed)
-    try:
-        yield cast(BinaryIO, opened)
-    finally:
-        opened.close()
+    with closing(opened):
+        yield cast(BinaryIO, BufferedReader(_Arriving(opened, seekable=not streamed)))
 
 
 def names_at(url: str, recursive: bool) -> Iterator[Listing] | None:

@@ -14,6 +14,7 @@ from taskodec.sources.remote import (  # noqa: E402
     is_url,
     joined,
     names_at,
+    open_url,
     put_bytes,
     put_file,
     read_url,
@@ -177,12 +178,40 @@ def test_http_is_read(server):
     server.faults = [503]
     with pytest.raises(TaskodecError, match="503"):
         read_url(f"{server.url}/a%20b.png", 10)
-    server.faults = ["cut"] * 3  # the client asks again where a kept connection was cut before it had an answer
+    server.faults = ["cut"]
     with pytest.raises(TaskodecError, match="cannot read"):
         read_url(f"{server.url}/a%20b.png", 10)
     server.faults = []
     with pytest.raises(TaskodecError, match="holds more than 3 bytes"):
         read_url(f"{server.url}/a%20b.png", 3)
+
+
+def test_what_arrives_in_pieces_over_http_is_read_whole(server):
+    """More than a client keeps ready, cut or not."""
+    data = bytes(range(256)) * 4096
+    server.files["/a.png"] = data
+    assert read_url(f"{server.url}/a.png", len(data)) == data
+    with pytest.raises(TaskodecError, match=f"holds more than {len(data) - 1} bytes"):
+        read_url(f"{server.url}/a.png", len(data) - 1)
+    server.faults = ["cut"]
+    with pytest.raises(TaskodecError, match="cannot read"):
+        read_url(f"{server.url}/a.png", len(data))
+
+
+@pytest.mark.parametrize("protocol", ["http", "memory", "file"])
+def test_lines_and_places_in_files_at_urls(server, tmp_path, protocol):
+    server.files["/names.txt"] = text = b"a.png\nb.png\n"
+    (tmp_path / "names.txt").write_bytes(text)
+    put_bytes("memory://lines/names.txt", text)
+    folder = {"http": server.url, "memory": "memory://lines", "file": f"file://{tmp_path}"}[protocol]
+    with open_url(f"{folder}/names.txt") as file:
+        assert [file.readline(100) for _ in range(3)] == [b"a.png\n", b"b.png\n", b""]
+        if protocol == "http":
+            with pytest.raises(OSError, match="not seekable"):
+                file.seek(0)
+        else:
+            assert file.seek(0) == 0
+            assert file.read() == text
 
 
 def test_joining_keeps_one_slash():
