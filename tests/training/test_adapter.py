@@ -13,7 +13,8 @@ from taskodec.contracts import JointTask, Latents, Part
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.settings.model import PretrainSettings, StageSettings
-from taskodec.training.adapter import Pretraining, pretrain, relative_cost, task_cost, validate
+from taskodec.training.adapter import Pretraining, pretrain
+from taskodec.training.costs import relative_cost, task_cost, validate
 from taskodec.tuning.calibration import Balance
 
 

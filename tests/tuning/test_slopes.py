@@ -6,7 +6,7 @@ import torch
 
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.contracts.function_task import FunctionTask
-from taskodec.training.adapter import task_cost
+from taskodec.training.costs import task_cost
 from taskodec.tuning.calibration import Balance
 from taskodec.tuning.slopes import SlopeWatch, no_slope, warn_without_slope, watch
 
