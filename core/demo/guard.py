@@ -68,9 +68,7 @@ def foreign(method: str, path: str, headers: Headers) -> str:
     """Why a request is none of the page's own; empty if it is."""
     host = headers.get("host", "")
     if not is_loopback(_name(host)):
-        return (
-            f"the request is for the host {host[:100]!r}; valid: 127.0.0.1, localhost and [::1], as the page is opened"
-        )
+        return f"the request is for the host {host[:100]!r}; open the page at 127.0.0.1, localhost or [::1]"
     origin = headers.get("origin")
     if origin is not None and origin != f"http://{host}":
         return f"the request comes from {origin[:100]!r}, and only the page itself may send any"

@@ -1,4 +1,4 @@
-"""What runs in the worker process: a picture is compressed step by step, and looked at beside other files of its size."""
+"""What runs in the worker process: a picture is compressed step by step, and compared with other files of its size."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ FORMATS: Mapping[str, str] = {
 class Start:
     """What a worker starts with. `memory` is in bytes.
 
-    `coders` names the class that does the work, a `taskodec.service.worker.Coders`; `tasks`, names or `FILE.py:OBJ`, are
-    made at the start, so that what is wrong with one is said then.
+    `coders` names the class that does the work, a `taskodec.service.worker.Coders`; `tasks`, names or `FILE.py:OBJ`,
+    are made at the start, so that what is wrong with one is said then.
     """
 
     settings: Settings

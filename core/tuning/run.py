@@ -63,7 +63,7 @@ class Share:
         self.steps, self.images, self.progress, self.done = steps, images, progress, 0
 
     def report(self, estimate: Estimate | None, best: float) -> None:
-        """An image has made a step, None where it came to nothing; `best` is its least cost of a rounded state so far."""
+        """An image has made a step, None where it came to nothing; `best` is the least cost of a rounded state."""
         self.done += 1
         if self.progress is not None:
             figures = {name: float(value.detach()) for name, value in vars(estimate).items()} if estimate else {}
