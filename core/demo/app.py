@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path, PurePath
@@ -41,6 +41,15 @@ SHARED = ("style.css", "page.js")
 """Those of reports."""
 
 
+async def _known(number: str, request: Request) -> Run:
+    """The run that an address names."""
+    runs: Runs = request.app.state.runs
+    return runs.get(number)
+
+
+Known = Annotated[Run, Depends(_known)]
+
+
 def make_app(service: Service, chosen: str) -> ASGIApp:
     """The application; `chosen` is the task that the page begins with."""
     runs = Runs(service.pool, service.folder)
@@ -56,6 +65,7 @@ def make_app(service: Service, chosen: str) -> ASGIApp:
             await service.pool.close()
 
     app = FastAPI(title="taskodec demo", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.runs = runs
     app.include_router(_page())
     app.include_router(_about(service, runs, chosen))
     app.include_router(_runs(service, runs))
@@ -125,7 +135,9 @@ def _about(service: Service, runs: Runs, chosen: str) -> APIRouter:
 
 
 def _allowed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"name": e["name"], "description": e["description"]} for e in entries if e["allowed"]]
+    """Those that may be named, without what their options are: the page has none."""
+    told = [(entry["name"], entry["description"].partition(" (options:")[0]) for entry in entries if entry["allowed"]]
+    return [{"name": name, "description": description} for name, description in told]
 
 
 def _runs(service: Service, runs: Runs) -> APIRouter:
@@ -150,8 +162,6 @@ def _runs(service: Service, runs: Runs) -> APIRouter:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-
-    Known = Annotated[Run, Depends(_finder(runs))]
 
     @router.get("/{number}/events")
     async def look_on(run: Known) -> Response:
@@ -178,15 +188,6 @@ def _runs(service: Service, runs: Runs) -> APIRouter:
         return FileResponse(_file(run, PAGE), media_type="text/html", filename=name)
 
     return router
-
-
-def _finder(runs: Runs) -> Callable[[str], Awaitable[Run]]:
-    """A dependency: the run that an address names."""
-
-    async def known(number: str) -> Run:
-        return runs.get(number)
-
-    return known
 
 
 def _file(run: Run, name: str) -> Path:

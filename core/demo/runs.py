@@ -86,7 +86,7 @@ class Runs:
         """BusyError while there is one."""
         if (run := self.current) is not None:
             raise BusyError(
-                f"{run.name} is being compressed already, perhaps in another window: wait until it is done, or cancel it",
+                f"{run.name} is being compressed already, perhaps in another window: wait for it, or cancel it",
                 self.pool.seconds_to_wait,
             )
 
