@@ -18,14 +18,16 @@ AXES = {"cost": "cost", "loss": "loss", "bpp": "bits per pixel"}
 
 
 def live_charts(steps: Sequence[Step]) -> str:
-    """Cost, loss and rate over the steps so far, as a piece of HTML; empty before the first."""
+    """Cost, loss and rate over the steps so far, as a piece of HTML; empty before the second, as no line is."""
     some = _some([step for step in steps if step.figures])
+    if len(some) < 2:
+        return ""
     charts = []
     for title, key, note in SHOWN:
         series = [Series("in steps", _points(some, key), dots=False, strong=key != "cost")]
         if key == "cost":
             series.append(Series("best, rounded as in a file", _points(some, "best"), dots=False))
-        charts.append(drawn(Chart(title, "step", AXES[key], series, note=note)))
+        charts.append(drawn(Chart(title, "step", AXES[key], series, x_end=float(some[-1].total), note=note)))
     return rendered("live.html", charts=[one for one in charts if one is not None]) if any(charts) else ""
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -23,6 +24,15 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
+
+LAUNCH = """
+import fcntl, os, sys
+there, here = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(there, 3)
+os.dup2(here, 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads from 3 and writes to 4, whatever numbers the pipes have here."""
 
 LIMIT = 120.0
 """Seconds for an answer, or for something to become true."""
@@ -50,7 +60,10 @@ class Browser:
         message = {"id": self._count, "method": method, "params": parameters}
         if self._session is not None:
             message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
+        try:
+            os.write(self._to, json.dumps(message).encode() + b"\0")
+        except BrokenPipeError:
+            raise BrowserError("the browser is gone") from None
         while True:
             answer = self._next()
             if answer.get("id") == self._count:
@@ -122,8 +135,7 @@ def browsing():
     """A `Browser`, which ends with the block. BrowserError if it does not start."""
     (there, to), (back, here) = os.pipe(), os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        shell = f'exec "$@" 3<&{there} 4>&{here}'
-        call = ["sh", "-c", shell, "sh", PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        call = [sys.executable, "-c", LAUNCH, str(there), str(here), PROGRAM, *FLAGS, f"--user-data-dir={profile}"]
         browser = subprocess.Popen(call, pass_fds=(there, here), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(there)
         os.close(here)

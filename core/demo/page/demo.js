@@ -161,6 +161,7 @@
       live.hidden = false;
       byId('result').hidden = true;
       byId('charts').replaceChildren();
+      byId('charts').hidden = false;
       live.scrollIntoView({ block: 'nearest' });
     }
     byId('go').disabled = !over;
@@ -199,7 +200,7 @@
     }
     if (seconds != null) rows.push(['time', `${seconds} s`, '']);
     byId('figures').replaceChildren(...rows.map(([name, value, more]) => (
-      element('div', {}, element('dt', { textContent: name }), element('dd', {}, value, more ? element('small', { textContent: ` ${more}` }) : ''))
+      element('div', {}, element('dt', { textContent: name }), element('dd', {}, value, more ? element('small', { textContent: more }) : ''))
     )));
   }
 
@@ -221,12 +222,13 @@
     byId('stream').download = `${stem}.tkd`;
     byId('page').download = `${stem}.html`;
     byId('how').replaceChildren(
-      'It decodes anywhere, without the task: ', element('code', { textContent: `taskodec decompress ${stem}.tkd` }),
+      'It decodes without the task: ', element('code', { textContent: `taskodec decompress ${stem}.tkd` }),
       '. Sent: ', `${report.chosen}.`,
     );
     byId('result').hidden = false;
+    byId('charts').hidden = true; // the result has them, with more
     taskodec.enliven(byId('piece'));
-    status.textContent = `Done: ${bytes(report.bytes)} after ${report.steps} steps and ${report.seconds} s.`;
+    status.textContent = `Done: ${bytes(report.bytes)} after ${report.steps} steps and ${report.seconds} s of tuning.`;
     byId('h-result').focus({ preventScroll: true });
     byId('result').scrollIntoView({ block: 'start' });
   }
