@@ -189,7 +189,7 @@ def _parts(takes: Sequence[Take]) -> dict[str, Any]:
                 segments.append({"name": name, "hue": number, "start": start, "share": size / whole, "bytes": size})
             start += size / whole
         rows.append({"key": take.key, "bytes": take.bytes, "segments": segments})
-    sizes = {name: {t.key: size for t in takes if (size := (t.parts or {}).get(name))} for name in names}
+    sizes = {name: {t.key: own for t in takes if (own := (t.parts or {}).get(name))} for name in names}
     return {"names": names, "rows": rows, "sizes": sizes}
 
 

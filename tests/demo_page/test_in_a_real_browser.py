@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import shutil
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,6 +58,7 @@ def served(service):
             yield url_of(listener)
         finally:
             server.should_exit = True
+            shutil.rmtree(service.folder)  # what a thread is at goes on no longer than to its next step
             thread.join()
 
 
