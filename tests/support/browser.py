@@ -94,7 +94,7 @@ class Browser:
         """The value of an expression once it is true."""
         end = time.monotonic() + limit
         while time.monotonic() < end:
-            if value := self.run(condition):
+            if (value := self.run(condition)) not in (None, False, "", 0):  # an element is {} here
                 return value
             self.run("new Promise((done) => setTimeout(done, 50))")
         raise BrowserError(f"after {limit:g} seconds there was no {condition}")
