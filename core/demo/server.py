@@ -17,6 +17,7 @@ from taskodec.hooks.registry import Registry
 from taskodec.service.access import is_loopback
 from taskodec.service.logs import log
 from taskodec.service.options import settings_files
+from taskodec.service.pool import Pool
 from taskodec.service.process import Process
 from taskodec.service.server import listening, run_app, shares, temporary_folder, url_of
 from taskodec.service.service import Service
@@ -69,7 +70,7 @@ def demo(
         start = Start(settings, paths, shares(settings)[1], memory, coders, tuple(own.values()))
         process = Process(start, serving.start_timeout)
         service = Service(settings, registry, [process], folder, kept, own_tasks=own, frank=True)
-        _log_plainly()
+        _log_plainly(service.pool)
         print("starting …", file=sys.stderr, flush=True)
         app = make_app(service, first_task(settings, tasks, own, service.tasks.names))
         url = url_of(listener)
@@ -105,8 +106,9 @@ def has_desktop() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _log_plainly() -> None:
-    """What goes wrong in the server is said where it was started."""
+def _log_plainly(pool: Pool) -> None:
+    """What goes wrong in the server is said where it was started; of a worker that does not start, the end says it."""
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not pool.problem)
     handler = logging.StreamHandler()
     form = "{levelname}: {message} {problem} {traceback}"
     handler.setFormatter(logging.Formatter(form, style="{", defaults={"problem": "", "traceback": ""}))

@@ -155,4 +155,5 @@ def test_what_goes_wrong_is_said_in_the_page(make_demo, photo, browser):
         set_to(browser, steps=1000)
         press(browser, "go")
         browser.until("document.querySelector('#charts svg.chart')")
-    assert "The server does not answer" in error_of(browser)
+        service.pool.stopping = True  # which a stop does first
+        assert "The server does not answer" in error_of(browser)

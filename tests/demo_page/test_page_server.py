@@ -22,7 +22,7 @@ from taskodec.settings.model import load_settings
         (["--host", "192.168.0.7", "--port", "9"], 2, "ssh -L 9:127.0.0.1:9"),
         (["--task", "none.py:loss"], 2, "there is no file none.py"),
         (["--task", "humna"], 2, "did you mean 'human'"),
-        (["--port", "70000"], 2, "70000"),
+        (["--port", "70000"], 2, "65535"),
         (["--set", "qality=3"], 2, "did you mean 'quality'"),
         (["--set", "serve.tasks=[humna]"], 2, "did you mean 'human'"),
     ],
