@@ -5,7 +5,8 @@
 Budgets are shares of the untuned file at quality 3. For each photograph and budget one line of JSON: the share of the
 budget that the file uses, and the seconds of the processor against those of the same tuning at the quality that was
 found (`--no-cost` leaves this out). The last line is the summary. Decoded files are compared with what the compressor
-says of them. `--out` has the lines as well, and a run that was stopped goes on after those that it has.
+says of them. A budget below the least file of a photograph is `refused`, and no file. `--out` has the lines as well,
+and a run that was stopped goes on after those that it has.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from taskodec import Compressor, Decompressor, Result, load_settings
+from taskodec.errors import TargetError
 
 SHOWN = ("quality", "lmbda", "chosen", "task_loss_before", "task_loss_after", "psnr")
 """What a line has of a report."""
@@ -65,7 +67,10 @@ class Trial:
     def row(self, image: Image.Image, budget: int) -> dict[str, Any]:
         """One photograph at one budget."""
         aimed = self.compressor(f"target.bytes={budget}")
-        result, own = seconds(lambda: aimed.compress(image))
+        try:
+            result, own = seconds(lambda: aimed.compress(image))
+        except TargetError as error:
+            return {"budget": budget, "refused": str(error)}
         report = result.report()
         same = np.array_equal(np.asarray(self.decompressor.decompress(result.stream)), np.asarray(result.image))
         row = {
@@ -85,11 +90,13 @@ class Trial:
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All rows in one."""
+    refused, rows = [row for row in rows if "refused" in row], [row for row in rows if "refused" not in row]
     used = [row["used"] for row in rows]
     costs = [row["cost"] for row in rows if "cost" in row]
     return {
         "files": len(rows),
         "photos": len({row["photo"] for row in rows}),
+        "refused": len(refused),
         "within": sum(value <= 1 for value in used),
         "decode": sum(row["decodes"] for row in rows),
         "worse_than_untuned": sum(row["worse_than_untuned"] for row in rows),
