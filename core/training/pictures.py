@@ -14,6 +14,7 @@ from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import most_bytes
 from taskodec.images.sets import list_images
 from taskodec.pixels.pillow import opened_size, picture_size
+from taskodec.sources.archives import is_archive
 from taskodec.sources.remote import is_url, open_url, read_url
 from taskodec.sources.walking import Inputs
 
@@ -41,13 +42,13 @@ def list_pictures(names: Iterable[Picture], only: Path | None = None) -> list[Pi
 
 
 def _at(url: str) -> list[Picture]:
+    if is_archive(url):
+        raise UsageError(f"{url} is an archive, which is read from its start; training draws pictures: unpack it")
     inputs = Inputs([url], IMAGE_SUFFIXES, recursive=True)
     found: list[Picture] = []
     for element in inputs.elements():
         if (error := getattr(element, "error", None)) is not None:
             raise error
-        if getattr(element, "archive", ""):
-            raise UsageError(f"{url} is an archive, which is read from its start: training draws pictures, unpack it")
         found.append(element.name)  # type: ignore[union-attr]
     return found
 
