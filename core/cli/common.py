@@ -118,12 +118,12 @@ OutputChoice = Annotated[
     typer.Option("--output", "-o", metavar="OUT", help="File, folder for several, or -."),
 ]
 TrainingData = Annotated[
-    list[Path], typer.Option("--data", metavar="DIR|FILE.json", help="Images at any depth, or COCO's JSON; repeatable.")
+    list[str], typer.Option("--data", metavar="DIR|JSON|URL", help="Images at any depth, or COCO's JSON; repeatable.")
 ]
 OnlyThese = Annotated[
     Path | None, typer.Option("--only", metavar="LIST", help="Only the images that a text file or COCO's JSON names.")
 ]
-HeldOut = Annotated[list[Path] | None, typer.Option("--validation", metavar="DIR", help="Images held out; repeatable.")]
+HeldOut = Annotated[list[str] | None, typer.Option("--validation", metavar="DIR", help="Images held out; repeatable.")]
 RunFolder = Annotated[Path, typer.Option("--output", "-o", metavar="RUNDIR", help="Folder of the run.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in RUNDIR.")]
 PluginFiles = Annotated[

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from taskodec.cli import common
+from taskodec.cli import common, places
 from taskodec.cli.progress import progress_bar
 from taskodec.console.interrupt import exit_code
+from taskodec.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from taskodec.hooks.registry import Registry
     from taskodec.settings.model import Settings
     from taskodec.training.adapter import Pretraining
+    from taskodec.training.datasets import Reading
 
 __all__ = ["pretrain"]
 
@@ -41,6 +44,8 @@ def pretrain(
         Path | None, typer.Option(metavar="FILE", help="Adapter to start from, not an untrained one.")
     ] = None,
     resume: common.Resume = False,
+    engine: places.EngineChoice = "local",
+    address: places.Address = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
     plugin: common.PluginFiles = None,
@@ -48,24 +53,24 @@ def pretrain(
 ) -> None:
     """Train a codec's adapter for a task on images; a run that was stopped goes on with --resume.
 
-    RUNDIR/adapter.safetensors is the result, for `taskodec compress --adapter`.
+    RUNDIR/adapter.safetensors is the result, for `taskodec compress --adapter`. With --engine ray, the workers of a
+    cluster open, decode and crop the images.
     """
     flags = common.tuning_flags(task=task, codec=codec, quality=quality, adapter=adapter)
     flags |= {"pretrain.steps": steps, "pretrain.seed": seed, "pretrain.time_budget": time_budget}
     settings = common.without_target(common.resolve_settings(config, overrides, flags))
+    places.check_engine(engine, address)
     registry = common.load_registry(plugin)
-    from taskodec.images.sets import list_images
     from taskodec.training.parallel import process_group, rank, training_device
+    from taskodec.training.pictures import list_pictures
 
     device = training_device(settings.device)
-    if only is not None:
-        data = list_images(data, only)
-    with process_group(device):
+    pictures = list_pictures(data, only)
+    with process_group(device), _reading(engine, address, settings) as reading:
         quiet = quiet or rank() != 0
+        options = {"validation": validation or (), "resume": resume, "reading": reading}
         try:
-            done = _run(
-                registry, settings, device, init, quiet, data, output, validation=validation or (), resume=resume
-            )
+            done = _run(registry, settings, device, init, quiet, pictures, output, **options)
         except KeyboardInterrupt as stop:
             if rank() == 0:
                 print(common.stopped_run(stop, output), file=sys.stderr)
@@ -80,7 +85,7 @@ def _run(
     device: torch.device,
     init: Path | None,
     quiet: bool,
-    data: Sequence[Path],
+    data: Sequence[Path | str],
     output: Path,
     **options: Any,
 ) -> Pretraining:
@@ -99,6 +104,25 @@ def _run(
     options |= {"resolved": settings.model_dump(mode="json"), "max_pixels": settings.limits.max_pixels}
     with progress_bar(f"pretrain {task.name}", quiet) as progress:
         return run(codec, adapter, task, data, output, settings.pretrain, progress=progress, **options)
+
+
+@contextmanager
+def _reading(engine: str, address: str | None, settings: Settings) -> Iterator[Reading | None]:
+    """Who reads the pictures, if it is not this machine; UsageError for settings that rule it out."""
+    if engine == "local":
+        yield None
+        return
+    from taskodec.engines.cluster import cluster
+    from taskodec.training.parallel import world_size
+    from taskodec.training.ray_reading import RayReading
+
+    if settings.pretrain.cache_on_device or settings.pretrain.workers or world_size() > 1:
+        raise UsageError(
+            "--engine ray has workers of the cluster read for one process that trains: leave out torchrun, "
+            "pretrain.workers and pretrain.cache_on_device, or take the local engine"
+        )
+    with cluster(address, settings.ray):
+        yield RayReading(settings.ray, settings.pretrain, places.note)
 
 
 def _adapter(registry: Registry, settings: Settings, codec: Codec, init: Path | None) -> Adapter:

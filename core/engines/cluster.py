@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from taskodec.errors import UsageError
@@ -28,6 +29,8 @@ def cluster(address: str | None, settings: RaySettings) -> Iterator[None]:
     if address is None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's switch for loopback, whatever the system
         os.environ.setdefault("RAY_worker_niceness", "0")  # as the local engine, and not behind all else
+    elif not os.environ.get("RAY_AUTH_MODE") and _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` asks for it where there is one, and joining does not
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical"}
@@ -36,16 +39,27 @@ def cluster(address: str | None, settings: RaySettings) -> Iterator[None]:
         options |= {"num_cpus": max(asked, 1) if asked else None, "include_dashboard": False}
     try:
         ray.init(address=address or "local", **options)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # a bare one where a machine is too busy to start it in time
         said = str(error).strip().partition("\n")[0]
-        where = f"there is no Ray cluster at {address}" if address else "Ray does not start here"
-        raise UsageError(f"{where}: {said}; start one with `ray start --head`, or leave --address out") from error
+        where = (
+            f"there is no Ray cluster at {address}, or none for this token" if address else "Ray does not start here"
+        )
+        raise UsageError(
+            f"{where}: {said}; start one with `ray start --head`, whose token all machines need where it has one "
+            "(RAY_AUTH_TOKEN), or leave --address out"
+        ) from error
     printed: Any = _WithoutRay(sys.stdout)
     try:
         with contextlib.redirect_stdout(printed):
             yield
     finally:
         ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Whether this machine has a token for clusters, where Ray looks for it."""
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(path).is_file()
 
 
 class _WithoutRay:

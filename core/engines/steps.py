@@ -10,10 +10,13 @@ from typing import Any, Protocol
 from taskodec.console.frame import reason
 from taskodec.console.progress import Progress
 from taskodec.errors import TaskodecError
-from taskodec.isolation.faults import described
+from taskodec.isolation.faults import described, lacks_memory
 from taskodec.sources.entries import Broken, End, Entry
 
 __all__ = ["Engine", "Outcome", "Step", "Subject", "Work", "failure"]
+
+
+NO_MEMORY = "it needs more memory than there is: give a smaller picture, fewer workers, or a smaller --batch"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,8 @@ def failure(error: BaseException) -> Outcome:
     if isinstance(error, BrokenPipeError | KeyboardInterrupt):
         raise error
     kind = type(error).__name__
+    if lacks_memory(error):  # whatever it was made into on its way
+        return Outcome(error=NO_MEMORY, kind="OutOfMemoryError")
     if isinstance(error, TaskodecError):
         return Outcome(error=str(error), kind=kind)
     if isinstance(error, OSError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from taskodec.errors import TaskodecError
 
-__all__ = ["callers_own", "described", "named"]
+__all__ = ["callers_own", "described", "lacks_memory", "named"]
 
 
 @contextmanager
@@ -47,3 +47,16 @@ def described(error: BaseException) -> str:
         place = place.tb_next
     where = f" ({Path(place.tb_frame.f_code.co_filename).name}, line {place.tb_lineno})" if place else ""
     return f"{type(error).__name__}: {error}".removesuffix(": ") + where
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it came of, is that there was no memory.
+
+    PyTorch's is an OutOfMemoryError on GPUs, and on the CPU a plain RuntimeError.
+    """
+    while error is not None:
+        name = type(error).__name__
+        if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error):
+            return True
+        error = error.__cause__
+    return False

@@ -7,7 +7,6 @@ import signal
 import traceback
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 import torch
@@ -23,7 +22,7 @@ from taskodec.errors import TaskodecError
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.hooks.specs import resolve
 from taskodec.images.tensors import save_image
-from taskodec.isolation.faults import described
+from taskodec.isolation.faults import described, lacks_memory
 from taskodec.service.work import GIVEN, MADE, Answer, Done, Failed, Start, Work
 from taskodec.settings.model import Settings
 from taskodec.stream.bitstream import Stream
@@ -140,23 +139,12 @@ def figures(result: Result) -> dict[str, object]:
 
 def failed(error: BaseException) -> Failed:
     """What a client is told of an error, and the traceback of one that was not raised on purpose."""
-    if any(_memory(cause) for cause in _causes(error)):
+    if lacks_memory(error):
         return Failed(OUT_OF_MEMORY, "the picture needs more memory than a worker here may have; send a smaller one")
     if isinstance(error, TaskodecError):
         return Failed(type(error).__name__, str(error))
     text = "".join(traceback.format_exception(error))
     return Failed("InternalError", described(error), text)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _memory(error: BaseException) -> bool:
-    """Whether there was no memory: PyTorch's CPU allocator raises a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def watched(work: Work) -> Progress:

@@ -10,7 +10,7 @@ import io
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Self
@@ -138,6 +138,11 @@ class ArchiveWriter:
     def close(self) -> None:
         """Write the end."""
         self._archive.close()
+
+    def give_up(self) -> None:
+        """Nothing more is written: tarfile else does so when it is forgotten, into a file that is closed by then."""
+        with suppress(Exception):
+            self._archive.close()
 
 
 def is_whole(path: Path) -> bool:

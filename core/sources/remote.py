@@ -5,8 +5,9 @@ Which rights and which server: by the environment and the files that s3fs, gcsfs
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from io import BufferedReader, RawIOBase
@@ -49,6 +50,16 @@ FILES = frozenset({"file", "local"})
 
 PACKAGES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """The extras of taskodec that bring what fsspec needs for a protocol."""
+
+
+RIGHTS: Mapping[str | None, str] = {
+    "s3": "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; FSSPEC_S3_ANON=true reads what is public",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth application-default login`; FSSPEC_GS_TOKEN=anon is none",
+}
+"""By these extras, where the rights to a store come from."""
+
+LOGGERS = ("aiobotocore", "fsspec", "gcsfs", "s3fs")
+"""Of packages that log with a traceback what they raise as well."""
 
 
 class _Arriving(RawIOBase):
@@ -186,9 +197,16 @@ def remote_errors(url: str, verb: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise TaskodecError(f"cannot {verb} {url}: there is no such object, bucket or host") from error
     except PermissionError as error:
-        raise TaskodecError(f"cannot {verb} {url}: no right to ({_said(error)})") from error
+        raise TaskodecError(f"cannot {verb} {url}: no right to ({_said(error)}){_rights(url)}") from error
     except Exception as error:  # each of fsspec's file systems has errors of its own
-        raise TaskodecError(f"cannot {verb} {url}: {_said(error)}") from error
+        rights = _rights(url) if "credentials" in str(error).lower() else ""
+        raise TaskodecError(f"cannot {verb} {url}: {_said(error)}{rights}") from error
+
+
+def _rights(url: str) -> str:
+    """Where the rights to a store come from."""
+    where = RIGHTS.get(PACKAGES.get(split_url(url)[0], ""))
+    return f"; rights are those of {where}" if where else ""
 
 
 def _said(error: BaseException) -> str:
@@ -217,6 +235,8 @@ def _system(protocol: str) -> Any:
     """fsspec's file system of a protocol; UsageError with what to install where it is not here."""
     import fsspec
 
+    for name in LOGGERS:
+        logging.getLogger(name).addHandler(logging.NullHandler())  # instead of Python's last resort, standard error
     options = {} if protocol in READ_ONLY else {"use_listings_cache": False}  # which would grow with every folder
     try:
         return fsspec.filesystem(protocol, skip_instance_cache=False, **options)

@@ -274,7 +274,8 @@ class ArchiveSink(Sink):
     def _drop(self, broken: str) -> None:
         """What was written of an archive goes, and no more is written to it."""
         if self._open is not None:
-            place, file, _ = self._open
+            place, file, writer = self._open
+            writer.give_up()
             file.discard()
             if is_url(place):
                 shutil.rmtree(file.path.parent, ignore_errors=True)

@@ -95,6 +95,14 @@ class Inputs:
 
     def _of_url(self, url: str, listed: bool) -> Stream:
         check_url(url)
+        try:
+            yield from self._found_at(url, listed)
+        except UsageError:
+            raise
+        except TaskodecError as error:  # of this one; others are done, as with a file that is not there
+            yield Broken(url, error)
+
+    def _found_at(self, url: str, listed: bool) -> Stream:
         found = names_at(url, self.recursive)
         if found is None:
             yield Entry(url, self._key(split_url(url)[1], listed))

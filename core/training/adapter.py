@@ -28,14 +28,14 @@ from taskodec.contracts import Adapter, Codec, JointTask, Task
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.framing import WHOLE, Framing
-from taskodec.images.sets import list_images
 from taskodec.images.tensors import MAX_PIXELS
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
 from taskodec.training.costs import Figures, Terms, relative_cost, task_cost, validate
-from taskodec.training.datasets import CropDataset, StepDataset
+from taskodec.training.datasets import CropDataset, Reading, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, wait_for_all, world_size
+from taskodec.training.pictures import Picture, list_pictures, opened
 from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance
@@ -126,31 +126,32 @@ def pretrain(
     codec: Codec,
     adapter: Adapter,
     task: Task,
-    data: Sequence[Path],
+    data: Sequence[Picture],
     out: Path,
     settings: PretrainSettings,
     *,
     lmbda: float | Mapping[float, float] | None = None,
     lmbda_scale: float = 1.0,
-    validation: Sequence[Path] = (),
+    validation: Sequence[Picture] = (),
     framing: Framing = WHOLE,
     max_pixels: int = MAX_PIXELS,
     resume: bool = False,
     progress: Progress | None = None,
     resolved: Mapping[str, Any] | None = None,
+    reading: Reading | None = None,
 ) -> Pretraining:
     """Train `adapter` on the images below `data`; returns the run, whose adapter has the weights that were kept.
 
     `framing` is what becomes of every picture first. `max_pixels` is as for `taskodec.training.codec.train`. `out`
     receives `adapter.safetensors`, and what that writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies
     it. With `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and
-    left without the adapter.
+    left without the adapter. `reading` makes the batches in place of `workers`; they are the same.
     """
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
     check_batch(settings, world_size())
     check_crops(settings, codec.name, codec.stride)
-    data, validation = list_images(data), list_images(validation) if validation else ()
+    data, validation = list_pictures(data), list_pictures(validation) if validation else ()
     make_folder(out, resume)
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
@@ -158,7 +159,7 @@ def pretrain(
     workers = worker_count(settings, device)
     kept_on = device if settings.cache_on_device else "cpu"
     crops = CropDataset(data, settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels, kept_on)
-    read = _read(crops, validation, settings)
+    read = _read(crops, validation, settings, reading)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
     with numbers_kept(device):
         if resume:
@@ -171,7 +172,7 @@ def pretrain(
             steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
             check = partial(_validate_average, run, read.held_out) if read.held_out else None
             with run.model.applied(codec):
-                run_steps(run, steps, workers, partial(_advance, run), check, progress)
+                run_steps(run, steps, workers, partial(_advance, run), check, progress, reading)
     if rank() == 0:
         run.save()
     run.model.load_state_dict(run.best or run.ema)
@@ -179,12 +180,17 @@ def pretrain(
     return run
 
 
-def _read(crops: CropDataset, validation: Sequence[Path], settings: PretrainSettings) -> _Data:
+def _read(
+    crops: CropDataset, validation: Sequence[Picture], settings: PretrainSettings, reading: Reading | None
+) -> _Data:
     size = largest_crop(settings)
     if rank() == 0:
-        crops.check(size)
-    spread = validation[:: max(1, len(validation) // settings.validation_images)][: settings.validation_images]
-    return _Data(crops, [_middle(crops.framing.load(path, crops.max_pixels), size) for path in spread])
+        crops.check(size, reading)
+    held_out = []
+    for picture in validation[:: max(1, len(validation) // settings.validation_images)][: settings.validation_images]:
+        with opened(picture, crops.max_pixels) as source:
+            held_out.append(_middle(crops.framing.load(source, crops.max_pixels), size))
+    return _Data(crops, held_out)
 
 
 def _start(

@@ -26,12 +26,11 @@ from taskodec.contracts import Codec, Rounding, total_bits
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.metrics import psnr
-from taskodec.images.sets import list_images
 from taskodec.images.tensors import MAX_PIXELS, crop_to, load_image, pad_to
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.guests import as_guest
 from taskodec.isolation.randomness import numbers_kept
-from taskodec.training.datasets import CropDataset, StepDataset, step_loader
+from taskodec.training.datasets import CropDataset, Reading, StepDataset, step_loader
 from taskodec.training.log import TrainLog
 from taskodec.training.parallel import (
     any_rank,
@@ -42,6 +41,7 @@ from taskodec.training.parallel import (
     wait_for_all,
     world_size,
 )
+from taskodec.training.pictures import Picture, list_pictures, opened
 from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
 from taskodec.training.state import TrainedT, TrainingState
 
@@ -75,13 +75,14 @@ def rd_loss(codec: Codec, x: Tensor, quality: Tensor, rounding: Rounding = "mixe
 
 @torch.no_grad()
 def validate(
-    codec: Codec, paths: Sequence[Path], qualities: Sequence[float], max_pixels: int = MAX_PIXELS
+    codec: Codec, paths: Sequence[Picture], qualities: Sequence[float], max_pixels: int = MAX_PIXELS
 ) -> list[dict[str, float]]:
     """Estimated rate and PSNR of whole images at each quality, means over the images; processes share the work."""
     device = next(codec.parameters()).device
     sums = torch.zeros(len(qualities), 2, device=device)
     for path in (paths[i] for i in share_of(len(paths))):
-        x = load_image(path, max_pixels=max_pixels).x.to(device)
+        with opened(path, max_pixels) as source:
+            x = load_image(source, max_pixels=max_pixels).x.to(device)
         height, width = x.shape[2:]
         for row, quality in enumerate(qualities):
             output = codec(pad_to(x, codec.stride), quality, "hard")
@@ -95,11 +96,11 @@ def validate(
 @in_clean_state
 def train(
     codec: Codec,
-    data: Sequence[Path],
+    data: Sequence[Picture],
     out: Path,
     settings: TrainSettings,
     *,
-    validation: Sequence[Path] = (),
+    validation: Sequence[Picture] = (),
     max_pixels: int = MAX_PIXELS,
     resume: bool = False,
     fresh: bool = True,
@@ -126,8 +127,8 @@ def train(
     workers = worker_count(settings, device)
     cache = settings.cache_mb * 10**6 // max(1, workers)
     kept_on = device if settings.cache_on_device else "cpu"
-    dataset = CropDataset(list_images(data), cache, max_pixels=max_pixels, device=kept_on)
-    held_out = list_images(validation) if validation else []
+    dataset = CropDataset(list_pictures(data), cache, max_pixels=max_pixels, device=kept_on)
+    held_out = list_pictures(validation) if validation else []
     make_folder(out, resume)
     if rank() == 0:
         dataset.check(largest_crop(settings))
@@ -182,6 +183,7 @@ def run_steps(
     advance: Callable[[Tensor, Tensor], dict[str, float]],
     validation: Callable[[], list[dict[str, float]]] | None,
     progress: Progress | None,
+    reading: Reading | None = None,
 ) -> None:
     """The steps of a run from where it stands until it has ended: the log, validation, checkpoints, a clean stop.
 
@@ -189,8 +191,9 @@ def run_steps(
     figures; `validation` gives figures at each quality.
     """
     settings, device, progress = run.settings, next(run.model.parameters()).device, as_guest(progress)
-    batches = step_loader(steps, run.step, workers, pinned=device.type == "cuda" and not settings.cache_on_device)
+    pinned = device.type == "cuda" and not settings.cache_on_device
     steps.seconds.fill_(run.seconds)
+    batches = reading.batches(steps, run.step) if reading else step_loader(steps, run.step, workers, pinned=pinned)
     written = TrainLog(run.out, run.step) if rank() == 0 else nullcontext()
     saved = ticked = time.monotonic()
     with interrupts_kept(twice=world_size() == 1) as interrupted, written as log:
@@ -279,7 +282,7 @@ def _finish(run: TrainingState[Codec], dataset: CropDataset, device: torch.devic
     save_weights(codec, codec.state_dict(), run.out / "weights.safetensors", {"step": str(run.step)})
 
 
-def _validate_average(run: TrainingState[Codec], paths: Sequence[Path], max_pixels: int) -> list[dict[str, float]]:
+def _validate_average(run: TrainingState[Codec], paths: Sequence[Picture], max_pixels: int) -> list[dict[str, float]]:
     """Validate the averaged weights, then put the trained ones back."""
     current = {n: v.detach().clone() for n, v in run.model.state_dict().items()}
     run.model.load_state_dict({**current, **run.ema})

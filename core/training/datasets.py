@@ -9,9 +9,8 @@ from __future__ import annotations
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -21,13 +20,13 @@ from torch.utils.data import DataLoader, Dataset
 from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.tensors import MAX_PIXELS
-from taskodec.pixels.pillow import picture_size
+from taskodec.training.pictures import Picture, opened, size_of
 from taskodec.training.schedule import crops_of, position, stage_at
 
 if TYPE_CHECKING:
     from taskodec.settings.model import TrainSettings
 
-__all__ = ["Batch", "CropDataset", "StepDataset", "step_loader"]
+__all__ = ["Batch", "CropDataset", "Reading", "StepDataset", "step_loader"]
 
 DRAWS = 100
 """How many unsuitable pictures in a row end a run."""
@@ -46,7 +45,7 @@ class CropDataset:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Picture],
         cache_bytes: int,
         framing: Framing = WHOLE,
         max_pixels: int = MAX_PIXELS,
@@ -56,14 +55,15 @@ class CropDataset:
         self.cache: dict[int, Tensor] = {}
         self.room = cache_bytes
 
-    def check(self, size: int) -> None:
-        """Look at up to a thousand headers, spread over the set.
+    def check(self, size: int, reading: Reading | None = None) -> None:
+        """Look at up to a thousand headers, spread over the set; `reading` does, if it is not this process.
 
         A UsageError when no picture there has both sides of `size` pixels, an ImageError for one that cannot be
         read; a warning says how many are smaller.
         """
-        looked = self.paths[:: -(-len(self.paths) // LOOKED_AT)]
-        small = sum(self.framing.shortest(*picture_size(path)) < size for path in looked)
+        looked = range(0, len(self.paths), -(-len(self.paths) // LOOKED_AT))
+        sides = map(self.shortest, looked) if reading is None else reading.shortest(self, looked)
+        small = sum(side < size for side in sides)
         if small == len(looked):
             raise UsageError(f"none of {small} images has both sides of {size} pixels or more, the largest crop")
         if small:
@@ -72,6 +72,10 @@ class CropDataset:
                 "largest crop: where crops are larger than they are, others are taken",
                 stacklevel=2,
             )
+
+    def shortest(self, index: int) -> int:
+        """The shorter side of a picture, from its header."""
+        return self.framing.shortest(*size_of(self.paths[index]))
 
     def crop(self, size: int, generator: np.random.Generator) -> Tensor:
         """One crop, bytes (3, size, size); a UsageError when a hundred pictures drawn in a row cannot serve."""
@@ -98,7 +102,8 @@ class CropDataset:
         """A decoded picture, bytes (3, H, W)."""
         if index in self.cache:
             return self.cache[index]
-        picture = (self.framing.load(self.paths[index], self.max_pixels)[0] * 255).round().byte().to(self.device)
+        with opened(self.paths[index], self.max_pixels) as source:
+            picture = (self.framing.load(source, self.max_pixels)[0] * 255).round().byte().to(self.device)
         if picture.numel() <= self.room:
             self.cache[index] = picture
             self.room -= picture.numel()
@@ -146,6 +151,18 @@ class StepDataset(Dataset[Batch | TaskodecError]):
         except TaskodecError as error:
             return error
         return crops, quality[numbers.start : numbers.stop], self.settings.stages.index(stage)
+
+
+class Reading(Protocol):
+    """Who opens, decodes and crops the pictures of a run in place of this process and its own."""
+
+    def shortest(self, crops: CropDataset, numbers: Sequence[int]) -> Iterable[int]:
+        """`CropDataset.shortest` of pictures, in order."""
+        ...
+
+    def batches(self, steps: StepDataset, start: int) -> Iterable[Batch | TaskodecError]:
+        """The batches from step `start` on, in order: those of the data set."""
+        ...
 
 
 def step_loader(

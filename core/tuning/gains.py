@@ -40,7 +40,7 @@ def _reason(tuned: Tuned) -> tuple[str, str]:
         return "its steps left the finite numbers", "try to add something small inside roots and logarithms of the loss"
     if before.loss == 0:
         return "the loss is 0 already, and all that is left to save are bits", "try a lower quality"
-    if not LITTLE <= share <= MUCH:
+    if tuned.reached is None and not LITTLE <= share <= MUCH:  # the weight that a target has is no setting
         what, way = ("there is nothing to win", "raise") if share < LITTLE else ("bits do not count", "lower")
         return f"the loss is {share:.1%} of the cost, so {what}", f"try to {way} task.lmbda_scale"
     if tuned.best.name == "plain":

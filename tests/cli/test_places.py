@@ -1,5 +1,6 @@
 """Inputs from folders at any depth, lists, URLs and archives, and outputs to them."""
 
+import gc
 import io
 import json
 import sys
@@ -100,6 +101,17 @@ def test_objects_at_urls_in_and_out(run, tree, memory):
     assert "there is no such object" in err
 
 
+def test_a_url_that_is_not_there_does_not_end_the_others(run, tree, memory, tmp_path):
+    memory.pipe_file("/in/a.png", (tree / "t/a.png").read_bytes())
+    given = ("memory://in/a.png", "memory://in/no.png", "memory://none/", "t/s/u/b.png")
+    code, _, said = run("compress", *given, "-o", "out", *UNTUNED, "--report", "failed.jsonl")
+    assert code == 1
+    assert said.endswith("2 of 4 inputs failed: memory://in/no.png, memory://none/\n")
+    assert sorted(content(tree / "out")) == ["a.tkd", "b.tkd"]
+    failed = [json.loads(line) for line in (tree / "failed.jsonl").read_text().splitlines()]
+    assert [(row["input"], row["type"]) for row in failed] == [(name, "TaskodecError") for name in given[1:3]]
+
+
 def archive(path, *files):
     with tarfile.open(path, "w") as made:
         for name, data in files:
@@ -150,13 +162,17 @@ def test_archives_become_files_and_files_an_archive(run, shards):
     assert run("compress", "t", "-r", "-o", "all.tar", *UNTUNED, "--skip-existing") == (0, "", "")
 
 
-def test_an_archive_that_was_cut_makes_no_archive(run, shards):
+def test_an_archive_that_was_cut_makes_no_archive(run, shards, monkeypatch):
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
     with (shards / "s0.tar").open("r+b") as file:
         file.truncate((shards / "s0.tar").stat().st_size // 3)
     code, _, err = run("compress", "s0.tar", "s1.tar", "--shards", "-o", "out", *UNTUNED)
     assert code == 1
     assert "error: s0.tar: s0.tar cannot be read on after" in err
     assert sorted(content(shards / "out")) == ["s1.tar"]
+    gc.collect()
+    assert not ignored  # of an archive that tarfile would end when it is forgotten
     assert run("compress", "s0.tar", "-o", "loose", *UNTUNED)[0] == 1
     assert sorted(content(shards / "loose")) in ([], ["0001.tkd"])
     assert run("compress", "s0.tar", "s1.tar", "-o", "all.tar", *UNTUNED)[0] == 1

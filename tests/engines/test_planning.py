@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from taskodec.engines.planning import Choice, check_names, grouped, planned
-from taskodec.engines.steps import Step, Subject
-from taskodec.errors import UsageError
+from taskodec.engines.steps import Step, Subject, failure
+from taskodec.errors import PluginError, UsageError
 from taskodec.sources.entries import Broken, End, Entry
 from taskodec.sources.sinks import FileSink
 from taskodec.sources.walking import Inputs
@@ -114,3 +114,15 @@ def test_names_that_could_not_be_checked_are_as_they_come(tmp_path):
         2,
         3,
     ]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_want_of_memory_is_an_outcome_of_its_own_whatever_it_was_made_into(error):
+    made = PluginError("codec 'x' raised RuntimeError")
+    made.__cause__ = error
+    outcome = failure(made)
+    assert outcome.kind == "OutOfMemoryError"
+    assert "more memory than there is" in outcome.error
+    assert failure(PluginError("another")).kind == "PluginError"

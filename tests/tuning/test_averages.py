@@ -102,6 +102,9 @@ def test_nothing_gained_is_explained(tiny_codec, adapter, photo):
     assert "time budget" in why_untuned(replace(tuned, steps=0), 2)
     assert "roots" in why_untuned(replace(tuned, diverged=True), 2)
     assert "raise task.lmbda_scale" in why_untuned(replace(tuned, lmbda=1e-6), 2)
+    aimed = why_untuned(replace(tuned, lmbda=1e-6, reached=900.0), 2)
+    assert "more steps" in aimed
+    assert "lmbda_scale" not in aimed  # the search has set the weight
     heavy = replace(tuned.untuned, cost=2 * tuned.untuned.loss * 1.001)
     assert "lower task.lmbda_scale" in why_untuned(replace(tuned, untuned=heavy, best=heavy), 2)
     without = replace(tuned.untuned, loss=0.0)
