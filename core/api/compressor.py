@@ -194,6 +194,7 @@ class Compressor(Shown):
             tiles=Tiles(settings.limits.tile),
             step_tiles=Tiles(way.tile),
             switches=way.switches(settings.ttft),
+            starts=way.starts,
         )
 
     def _adapter(self, registry: Registry, settings: Settings) -> Adapter | None:

@@ -113,14 +113,17 @@ class Tiles:
         return number if number > 1 else 0
 
     def counted(
-        self, progress: Progress | None, codec: Codec, size: tuple[int, int], *, analysis: bool = True
+        self, progress: Progress | None, codec: Codec, size: tuple[int, int], *, analysis: bool = True, times: int = 1
     ) -> Tiles:
-        """The same, reporting each tile of one analysis and one synthesis, or of the latter alone, to `progress`."""
+        """The same, reporting each tile of one analysis and one synthesis, or of the latter alone, to `progress`.
+
+        `times` says how often the picture goes through them.
+        """
         if progress is None:
             return self
         total = self.count(codec, size, synthesis=True) + (self.count(codec, size, synthesis=False) if analysis else 0)
         done = itertools.count(1)
-        return replace(self, tick=lambda: progress(next(done), total, {}))
+        return replace(self, tick=lambda: progress(next(done), times * total, {}))
 
     def grid(self, codec: Codec, size: tuple[int, int], *, synthesis: bool) -> tuple[list[Span], list[Span]]:
         """The rows and columns of tiles for this padded size; PluginError if the codec's `tiling` makes no sense."""

@@ -71,7 +71,8 @@ class Aim:
     def __init__(self, tuner: Tuner, x: Tensor, goal: Goal, weight: Weight, share: Share) -> None:
         self.tuner, self.x, self.goal, self.weight, self.share = tuner, x, goal, weight, share
         self.reference = prepared_in_units(tuner.task, tuner.codec, x, tuner.quality, tuner.tiles)
-        shown = seen_by(tuner.task, x) if share.steps and tuner.switches.start == "seen" else None
+        compared = share.steps > 0 or tuner.starts
+        shown = seen_by(tuner.task, x) if compared and tuner.switches.start == "seen" else None
         pictures = {name: v for name, v in (("untuned", x), ("seen", shown)) if v is not None}
         self.levels = Levels(tuner, pictures, goal, self.reference, share.budget)
         self.run: AimedRun | None = None

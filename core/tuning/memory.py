@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from taskodec.contracts import Codec, Task
 from taskodec.errors import ImageError
@@ -22,20 +22,24 @@ TILE = 2**20
 WORK, FEWEST = 2**26, 4
 """Pixels that all steps together go through, if nobody says how many steps, and how few there are at least."""
 
+REDUCED = 8
+"""By how much fewer pixels a task sees where steps are not worth their time: what is saved lies in where they begin."""
+
 
 @dataclass(frozen=True)
 class Way:
     """How one picture is tuned.
 
     Whole without any field; else steps see `patch` pixels a side one after the other, or the whole through the
-    transforms in tiles of `tile` pixels. `steps` are all its steps, None for as many as the phases have; `note` says it
-    to the user.
+    transforms in tiles of `tile` pixels. `steps` are all its steps, None for as many as the phases have; `starts` says
+    that there are none, and what is looked for is where to begin. `note` says it to the user.
     """
 
     patch: int | None = None
     tile: int | None = None
     steps: int | None = None
     note: str = ""
+    starts: bool = False
 
     def switches(self, given: TTFTSettings) -> TTFTSettings:
         """The settings for this picture: bits of singular values, which are searched for, are nothing in large ones."""
@@ -76,19 +80,28 @@ def way_of(
     trained = {part for phase in phases if phase.steps for part in phase.train}
     if seen is None or codec.tiling is None or "encoder" in trained:
         raise ImageError(f"the image has {_mega(pixels)}, {_remedy(limit)}")
-    about = f"the task sees {seen[0]}x{seen[1]} pixels of it, steps go through tiles of it"
-    return _with_steps(size, steps, switches, Way(tile=min(TILE, limit)), about)
+    about = f"the task sees {seen[0]}x{seen[1]} pixels of it"
+    tile = Way(tile=min(TILE, limit))
+    if switches.start == "seen" and seen[0] * seen[1] * REDUCED <= size[0] * size[1] and _unasked(switches):
+        said = f"the image has {_mega(size[0] * size[1])}: {about}, so it is coded as they show it, without steps"
+        return replace(tile, steps=0, note=f"{said} (--steps {steps} for those)", starts=True)
+    return _with_steps(size, steps, switches, tile, f"{about}, steps go through tiles of it")
 
 
 def _with_steps(size: tuple[int, int], steps: int, switches: TTFTSettings, way: Way, about: str) -> Way:
     """With fewer steps for a picture of this size, unless the user has said how much work it is worth."""
     pixels = size[0] * size[1]
     note = f"the image has {_mega(pixels)}: {about}"
-    if switches.steps is not None or switches.time_budget is not None:
+    if not _unasked(switches):
         return Way(way.patch, way.tile, None, note)
     fewer = min(steps, max(FEWEST, WORK // pixels))
     said = f"{note}, and there are {fewer} of them, not {steps} (--steps {steps} for all)"
     return Way(way.patch, way.tile, fewer, said if fewer < steps else note)
+
+
+def _unasked(switches: TTFTSettings) -> bool:
+    """Whether nobody has said how much work a picture is worth."""
+    return switches.steps is None and switches.time_budget is None
 
 
 def _mega(pixels: int) -> str:

@@ -82,14 +82,17 @@ class Run:
         self.padded = pad_to(x, self.codec.stride)
         if reference is None:
             reference = prepared_in_units(tuner.task, self.codec, x, self.quality, tuner.tiles)
-        shown = seen_by(tuner.task, x) if share.steps and tuner.switches.start == "seen" else None
+        compared = share.steps > 0 or tuner.starts
+        shown = seen_by(tuner.task, x) if compared and tuner.switches.start == "seen" else None
         self.shown = None if shown is None else pad_to(shown, self.codec.stride)
         lmbda = tuner.lmbda if tuner.lmbda is not None else weight_of(tuner.task, self.codec, self.quality)
         if lmbda is None:
             lmbda = calibrate_lmbda(self.codec, tuner.task, x, reference, self.quality, tuner.tiles)
         self.lmbda = lmbda * tuner.lmbda_scale
         full = (self.padded.shape[2], self.padded.shape[3])
-        self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full)
+        qualities = {self.quality, min(self.quality, self.codec.qualities[0])} if tuner.starts else {self.quality}
+        times = 1 if shown is None else 1 + len(qualities)
+        self.tiles = tuner.tiles if share.steps else tuner.tiles.counted(share.progress, self.codec, full, times=times)
         subject = Subject(self.codec, self.adapter, tuner.task, self.quality, size, reference, self.lmbda, x=x)
         patches = subject.in_patches(x, self.switches.patch if share.steps else None)
         pixels = at_once(full, self.switches.patch) * share.images
@@ -102,6 +105,8 @@ class Run:
         known = tuner.fingerprint
         write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
         self.candidates = write(subject, patches, metadata=tuner.metadata)
+        levels = [replace(subject, quality=quality) for quality in qualities if quality != self.quality]
+        self.lower = [write(level, metadata=tuner.metadata) for level in levels]
         self.without = write(replace(subject, adapter=None))
         self.share, self.done, self.planned, self.diverged = share, 0, 0, False
 
@@ -119,11 +124,10 @@ class Run:
         point = Point(self.analysis(), self.padded.new_zeros(sum(groups)))
         untuned = self.candidates.one("untuned", point.latents)
         best = min([untuned, *others], key=_cost)
-        if self.shown is not None and any(phase.steps for phase in phases) and self.budget.allows(stream=1):
-            latents = self.tiles.analysis(self.codec, self.shown, self.quality)
-            seen, self.shown = self.candidates.one("seen", latents), None
+        if self.shown is not None and self.budget.allows(stream=1):
+            seen, self.shown = self.seen(self.shown), None
             if seen.cost < untuned.cost:
-                point, best = replace(point, latents=latents), min([best, seen], key=_cost)
+                point, best = replace(point, latents=seen.latents), min([best, seen], key=_cost)
         tried = float("inf")
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
@@ -135,6 +139,16 @@ class Run:
         notes = notes_on_slopes(self.task, slopes, whole, untuned.x_hat, untuned.loss)
         seconds = self.budget.spent / self.share.images
         return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, tried, *self.history.told())
+
+    def seen(self, shown: Tensor) -> Candidate:
+        """The stream of what the task is shown.
+
+        Where no steps follow that would find coarser latents, at the codec's lowest quality too, if that is cheaper
+        with the weight of the one that is asked for.
+        """
+        files = [self.candidates, *self.lower]
+        analysed = ((each, self.tiles.analysis(self.codec, shown, each.subject.quality)) for each in files)
+        return min((each.one("seen", latents) for each, latents in analysed), key=_cost)
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""

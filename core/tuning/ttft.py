@@ -43,8 +43,9 @@ class Tuner:
     `lmbda` overrides the task's weight; a task without one gets `calibrate_lmbda`; `lmbda_scale` multiplies all of
     them. The codec is frozen and the adapter returns to its state after every image. `tiles` is for all that needs no
     gradient, `step_tiles` for the synthesis in steps. `switches` says how singular values are treated, what is kept and
-    what is sent, and whether steps see patches; its phases and budgets are not looked at. UsageError for patches that
-    the codec cannot have.
+    what is sent, and whether steps see patches; its phases and budgets are not looked at. With `starts`, where there
+    are no steps, places to begin are compared, at the codec's lowest quality too. UsageError for patches that the codec
+    cannot have.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Tuner:
         tiles: Tiles = WHOLE,
         step_tiles: Tiles = WHOLE,
         switches: TTFTSettings | None = None,
+        starts: bool = False,
     ) -> None:
         self.codec = codec.eval().requires_grad_(False)
         self.adapter, self.task, self.quality = adapter, task, quality
         self.lmbda, self.lmbda_scale = lmbda, lmbda_scale
         self.seed, self.metadata, self.tiles, self.step_tiles = seed, metadata, tiles, step_tiles
+        self.starts = starts
         self.draws: dict[str, bool] = {}
         self._making = Lock()
         self.switches = switches or TTFTSettings()

@@ -49,6 +49,18 @@ def test_a_loss_of_places_is_tuned_in_patches_and_one_of_a_view_in_tiles(tiny_co
     assert "there are 5 of them, not 40 (--steps 40 for all)" in patches.note
     assert (tiles.patch, tiles.tile) == (None, TILE)
     assert "the task sees 256x341 pixels of it" in tiles.note
+    assert "steps go through tiles of it" in way(tiny_codec, task=Looking((1300, 1300))).note
+
+
+def test_a_picture_of_which_little_is_seen_takes_no_steps_unless_they_are_asked_for(tiny_codec):
+    tiny_codec.tiling = Tiling(64, 64, 64)
+    little = way(tiny_codec, task=Looking((256, 341)))
+    assert (little.steps, little.starts) == (0, True)
+    assert "without steps (--steps 40 for those)" in little.note
+    phases, looking = [PhaseSettings(train=("latents",), steps=40)], Looking((256, 341))
+    for asked in ({"steps": 40}, {"time_budget": 5.0}, {"start": "picture"}):
+        assert not way_of(PHONE, phases, TTFTSettings(**asked), LIMIT, looking, tiny_codec).starts
+    assert not way(tiny_codec, task=Looking((1300, 1300))).starts
 
 
 @pytest.mark.parametrize(("size", "steps"), [(PHONE, 5), ((6000, 8000), 4), ((2048, 2049), 15), ((2048, 2100), 15)])

@@ -87,8 +87,23 @@ def test_steps_in_tiles_find_what_steps_of_the_whole_do(tiny_codec, noisy):
 
 def test_a_large_picture_is_tuned_without_any_option_and_says_how(tiny_codec, photo, monkeypatch):
     tiny_codec.tiling = Tiling(16, 16, 16)
-    settings = load_settings(overrides=["limits.max_tuning_pixels=4096", "ttft.phases=[{train: [latents], steps: 6}]"])
+    phases = "ttft.phases=[{train: [latents], steps: 6}]"
+    settings = load_settings(overrides=["limits.max_tuning_pixels=4096", phases, "ttft.steps=6"])
     result = Compressor(settings, task=Coarse(), codec=tiny_codec).compress(photo)
     assert result.tuned.steps == 6
     assert any("the task sees 8x12 pixels of it, steps go through tiles" in note for note in result.notes)
     assert result.tuned.best.cost <= result.tuned.untuned.cost
+
+
+def test_where_little_is_seen_of_a_large_picture_the_start_alone_is_chosen_at_the_lowest_quality_too(tiny_codec, noisy):
+    tiny_codec.tiling = Tiling(16, 16, 16)
+    overrides = ["limits.max_tuning_pixels=4096", "limits.tile=4096", "quality=3", "ttft.steps=null"]
+    told = []
+    compressor = Compressor(load_settings(overrides=overrides), task=Coarse(), codec=tiny_codec)
+    result = compressor.compress(noisy, progress=lambda done, of, figures: told.append((done, of)))
+    tuned = result.tuned
+    assert (tuned.steps, tuned.best.name) == (0, "seen")
+    assert tuned.best.cost < tuned.untuned.cost
+    assert tuned.best.quality in {tiny_codec.qualities[0], 3.0}
+    assert tuned.best.cost == pytest.approx(tuned.best.loss + 8 * len(result.stream) / (noisy[0, 0].numel()))
+    assert told[-1][0] == told[-1][1] == len(told)
