@@ -87,15 +87,20 @@ class Study:
 
 
 @torch.no_grad()
-def study(given: Compressed, judges: Sequence[Task] = ()) -> Study:
-    """Look at a compressed picture; writes the plain file of the same size, so that there is something to compare."""
+def study(given: Compressed, judges: Sequence[Task] | Mapping[str, Task] = ()) -> Study:
+    """Look at a compressed picture; writes the plain file of the same size, so that there is something to compare.
+
+    `judges` have the names of their tasks, or those that a mapping gives them.
+    """
     x, codec, settings = given.x, given.codec, given.settings
     best = given.tuned.best
     wanted = len(best.coded.stream)
     plain = plain_near(codec, given.task, x, given.tuned.lmbda, wanted, settings.limits.tile)
     takes = [Take(ORIGINAL, x), _take(PLAIN, plain.candidate, plain.quality, given)]
     takes.append(_take(TUNED, best, settings.quality, given))
-    opinions = [_opinion(task, takes, own=number == 0) for number, task in enumerate([given.task, *judges])]
+    named = judges.items() if isinstance(judges, Mapping) else [(task.name, task) for task in judges]
+    opinions = [_opinion(given.task.name, given.task, takes, own=True)]
+    opinions += [_opinion(name, task, takes, own=False) for name, task in named]
     return Study(given, takes, opinions, plain)
 
 
@@ -107,7 +112,7 @@ def _take(key: str, candidate: Candidate, quality: float, given: Compressed) -> 
     return Take(key, candidate.x_hat, candidate, quality, bits, fidelity, parts(candidate.coded, bits))
 
 
-def _opinion(task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
+def _opinion(name: str, task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
     x = takes[0].x
     reference = prepared(task, x)
     losses = {take.key: float(checked_loss(task, take.x, reference)) for take in takes}
@@ -124,4 +129,4 @@ def _opinion(task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
                 slopes = {take.key: slope(task, take.x, reference) for take in takes[1:]}
             except TaskodecError as error:  # a judge need not have a gradient
                 note = f"the slope of the loss cannot be drawn: {error}"
-    return Opinion(task.name, own, losses, metrics, findings, slopes, note)
+    return Opinion(name, own, losses, metrics, findings, slopes, note)
