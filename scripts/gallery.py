@@ -98,6 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     call = parser.parse_args(arguments)
     call.codec = call.codec or [taskodec.load_settings().codec.name]
     call.output.mkdir(parents=True, exist_ok=True)
+    try:
+        return make(call)
+    except TaskodecError as error:  # of a codec or a task, which is there for every picture
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def make(call: argparse.Namespace) -> int:
+    """The reports that are missing, their cards and the page; the exit code."""
     cards, failed = known_cards(call.output), 0
     for compressor in compressors(call):
         for image in list_images(call.images):

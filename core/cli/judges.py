@@ -1,4 +1,4 @@
-"""`taskodec eval` and `report`: who judges, by which labels, and what methods are made for, from what the command line says."""
+"""`taskodec eval` and `report`: who judges, by which labels, and what methods are made for, from the command line."""
 
 from __future__ import annotations
 

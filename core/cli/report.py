@@ -57,7 +57,8 @@ def report(
         typer.Option(metavar="[NAME=]TASK", help="Another task that is asked what it sees; repeatable."),
     ] = None,
     judge_set: Annotated[
-        list[str] | None, typer.Option("--judge-set", metavar="[NAME.]KEY=VALUE", help="Option of what judges; repeatable.")
+        list[str] | None,
+        typer.Option("--judge-set", metavar="[NAME.]KEY=VALUE", help="Option of what judges; repeatable."),
     ] = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,

@@ -74,12 +74,12 @@ def _with_findings(shown: Image.Image, found: Findings, zoom: float, hues: Hues)
         layers.append(class_picture(found.classes, empty))
     over = shown.convert("RGBA")
     for layer in layers:
-        layer = layer.resize(shown.size, Image.Resampling.NEAREST)
-        layer.putalpha(layer.getchannel("A").point(lambda value: value // 2))
-        over.alpha_composite(layer)
+        fitted = layer.resize(shown.size, Image.Resampling.NEAREST)
+        fitted.putalpha(fitted.getchannel("A").point(lambda value: value // 2))
+        over.alpha_composite(fitted)
     shown = over.convert("RGB")
     draw, font = ImageDraw.Draw(shown), ImageFont.load_default(TEXT - 2)
-    for one in things:
+    for one in reversed(things):  # so that the surest lies on top
         if not one.outline and one.box is None:
             continue
         corners = [(float(x) * zoom, float(y) * zoom) for x, y in one.outline or _corners(one.box or ())]

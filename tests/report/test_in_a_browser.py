@@ -92,7 +92,7 @@ def alone(path):
 
 @pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1440, "dark")])
 def test_the_page_that_decodes(wrong, width, theme):
-    page = alone(DEMO).replace(' hidden>', ">")  # what is shown once a file is there, too
+    page = alone(DEMO).replace(" hidden>", ">")  # what is shown once a file is there, too
     assert "<style>" in page
     assert [one for one in wrong(page, width, theme) if not one.startswith("asks for")] == []
 
