@@ -32,7 +32,7 @@ THEMES = ("light", "dark")
 LIMIT = 120.0
 """Seconds that a page has."""
 
-POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+POLICY = re.compile(r'<meta\s+http-equiv="Content-Security-Policy"[^>]*>')
 
 ERRORS = "<script>window.problems = []; addEventListener('error', (e) => problems.push(String(e.message)));</script>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from taskodec.contracts import Findings
@@ -53,7 +54,7 @@ def words_of(findings: Findings | None) -> str:
         return ", ".join(one.label if one.score is None else f"{one.label} {one.score:.0%}" for one in first)
     if findings.classes is None:
         return ""
-    numbers, counts = findings.classes.unique(return_counts=True)
+    numbers, counts = torch.unique(findings.classes, return_counts=True)
     most = sorted(zip(counts.tolist(), numbers.tolist(), strict=True), reverse=True)
     named = [(findings.names[n] if n < len(findings.names) else f"class {n}", c) for c, n in most]
     total = findings.classes.numel()
@@ -68,7 +69,7 @@ def _with_findings(shown: Image.Image, found: Findings, zoom: float, hues: Hues)
     """Masks, classes, boxes and outlines over a picture that is `zoom` times as large as what they are of."""
     things = sorted(found.found, key=lambda one: -(1.0 if one.score is None else one.score))[:DRAWN]
     masks = [(one.mask, hues.of(one.label)) for one in things if one.mask is not None]
-    layers = [mask_picture(masks, tuple(masks[0][0].shape))] if masks else []
+    layers = [mask_picture(masks, (masks[0][0].shape[0], masks[0][0].shape[1]))] if masks else []
     if found.classes is not None:
         empty = [n for n, name in enumerate(found.names) if name.lower() in BACKGROUND]
         layers.append(class_picture(found.classes, empty))
