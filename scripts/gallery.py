@@ -23,6 +23,8 @@ from taskodec.files.atomic import write_atomic
 from taskodec.images.sets import list_images
 from taskodec.report.gallery import Card, card_of, gallery_page
 from taskodec.report.picture_page import pictures_page
+from taskodec.report.strip import strip_of, words_of
+from taskodec.report.study import ORIGINAL, PLAIN, TUNED, Study
 
 CARDS = "cards.json"
 
@@ -65,6 +67,21 @@ def known_cards(folder: Path) -> dict[str, Card]:
     return {card.page: card for card in made if (folder / card.page).is_file()}
 
 
+def add_strip(study: Study, name: str, folder: Path, lines: Path) -> None:
+    """The strip of a report, and its line of Markdown: what is compared, and what the task makes of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{Path(name).stem}.webp"
+    strip_of(study).save(path, quality=80, method=6)
+    own, given = study.opinions[0], study.given
+    plain, tuned = (f"{own.losses[key]:.3g}" for key in (PLAIN, TUNED))
+    said = [words_of(own.findings.get(key)) for key in (ORIGINAL, PLAIN, TUNED)]
+    finds = f" Finds: {'; '.join(text or 'nothing' for text in said)}." if any(said) else ""
+    alt = f"{given.name} for {given.task.name} by {given.codec.name}: original, plain and tuned"
+    about = f"`{given.name}`, quality {given.settings.quality:g}: loss {plain} plain, {tuned} tuned.{finds}"
+    with lines.open("a", encoding="utf-8") as file:
+        file.write(f"![{alt}]({folder.name}/{path.name})\n\n{about}\n\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what is missing; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,11 +92,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--title", default="Gallery")
+    parser.add_argument("--strips", type=Path, metavar="DIR", help="a picture of each report, for other pages")
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--output", "-o", type=Path, required=True)
     call = parser.parse_args(arguments)
     call.codec = call.codec or [taskodec.load_settings().codec.name]
     call.output.mkdir(parents=True, exist_ok=True)
+    try:
+        return make(call)
+    except TaskodecError as error:  # of a codec or a task, which is there for every picture
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def make(call: argparse.Namespace) -> int:
+    """The reports that are missing, their cards and the page; the exit code."""
     cards, failed = known_cards(call.output), 0
     for compressor in compressors(call):
         for image in list_images(call.images):
@@ -94,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             write_atomic(call.output / name, pictures_page([study]).encode())
             cards[name] = card_of(study, name)
+            if call.strips is not None:
+                add_strip(study, name, call.strips, call.output / "strips.md")
             write_atomic(call.output / CARDS, (json.dumps([asdict(c) for c in cards.values()]) + "\n").encode())
             print(call.output / name, flush=True)
     write_atomic(call.output / "index.html", gallery_page(list(cards.values()), call.title).encode())

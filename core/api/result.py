@@ -59,16 +59,21 @@ class Result:
         return None if missing("report") else result_card(self.compressed())
 
     @in_clean_state
-    def report_html(self, name: str = "", judges: Sequence[Task] = ()) -> str:
+    def report_html(self, name: str = "", judges: Sequence[Task] | Mapping[str, Task] = ()) -> str:
         """A page about this picture, one file of HTML: original, plain at the same bytes and tuned side by side.
 
-        `name` is what the picture is called there, `judges` are other tasks whose view of it is shown. UsageError
-        without the extra `report`.
+        `name` is what the picture is called there, `judges` are other tasks whose view of it is shown, if
+        need be by names. UsageError without the extra `report`.
         """
         return pictures_page([self.study(name, judges)])
 
     @in_clean_state
-    def study(self, name: str = "", judges: Sequence[Task] = (), anchors: Mapping[str, Anchor] | None = None) -> Study:
+    def study(
+        self,
+        name: str = "",
+        judges: Sequence[Task] | Mapping[str, Task] = (),
+        anchors: Mapping[str, Anchor] | None = None,
+    ) -> Study:
         """What a page says of this picture, for pages of several (`taskodec.report.picture_page.pictures_page`).
 
         `anchors` are other formats by name, whose files of the same size are compared.

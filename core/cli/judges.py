@@ -1,4 +1,4 @@
-"""`taskodec eval`: who judges, by which labels, and what methods are made for, from what the command line says."""
+"""`taskodec eval` and `report`: who judges, by which labels, and what methods are made for, from the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from taskodec.evaluation.panel import Judge
     from taskodec.settings.model import TaskSettings
 
-__all__ = ["Judges", "read_judges", "task_of_method"]
+__all__ = ["Judges", "read_beside", "read_judges", "task_of_method"]
 
 NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)")
 
@@ -46,24 +46,38 @@ def read_judges(task: TaskSettings, judges: Sequence[str], options: Sequence[str
     if len(judges) <= 1 and not any(NAMED.fullmatch(text) for text in judges):
         instead = _instead(task, judges, options)
         return Judges(instead, (), _labels(labels, [task.name] if instead is None else [instead.name], {}))
+    given = _given((task.name, *task.members), judges, options)
+    by_judge: dict[str, Path] = {}
+    own = _labels(labels, [task.name], by_judge, list(given))
+    tasks = {name: _task(f"--judge {name}", one.task, _with_usual(one)) for name, one in given.items()}
+    return Judges(None, tuple(Judge(name, tasks[name], by_judge.get(name)) for name in given), own)
+
+
+def read_beside(task: TaskSettings, judges: Sequence[str], options: Sequence[str]) -> dict[str, TaskSettings]:
+    """By name, those who are asked besides the task: as `read_judges`, but nobody takes its place.
+
+    Options without a judge are of the task itself, asked once more. UsageError as there.
+    """
+    if not judges and not options:
+        return {}
+    given = _given((), judges or [task.name], options)
+    return {name: _task(f"--judge {name}", one.task, _with_usual(one)) for name, one in given.items()}
+
+
+def _given(taken: Sequence[str], judges: Sequence[str], options: Sequence[str]) -> dict[str, _Given]:
+    """By name, the judges with their options; UsageError for names that are there twice, or in `taken`."""
     given: dict[str, _Given] = {}
     for text in judges:
         match = NAMED.fullmatch(text)
         name, what = match.groups() if match else (text, text)
-        if name in given or name in (task.name, *task.members):
+        if name in given or name in taken:
             owner = "the task that files are made for" if name not in given else "another judge"
             raise UsageError(f"--judge {text}: {name!r} is {owner}; name it otherwise, as in --judge other={what}")
         given[name] = _Given(what)
     for text in options:
         name, key = _whose(text, given)
         _set(given[name].options, key, f"--judge-set {text}")
-    by_judge: dict[str, Path] = {}
-    own = _labels(labels, [task.name], by_judge, list(given))
-    found = [
-        Judge(name, _task(f"--judge {name}", one.task, _with_usual(one)), by_judge.get(name))
-        for name, one in given.items()
-    ]
-    return Judges(None, tuple(found), own)
+    return given
 
 
 def task_of_method(name: str, task: TaskSettings, judges: Sequence[Judge]) -> TaskSettings:

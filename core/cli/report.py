@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from taskodec.cli import common
+from taskodec.cli.judges import read_beside
 from taskodec.cli.progress import progress_bar
 from taskodec.console.interrupt import exit_code
 from taskodec.console.terminal import escaped
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from taskodec.contracts import Task
     from taskodec.hooks.registry import Registry
     from taskodec.report.study import Study
+    from taskodec.settings.model import TaskSettings
 
 __all__ = ["report"]
 
@@ -52,10 +54,11 @@ def report(
     adapter: common.AdapterChoice = None,
     judge: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|FILE.py:OBJ", help="Another task that is asked what it sees; repeatable."),
+        typer.Option(metavar="[NAME=]TASK", help="Another task that is asked what it sees; repeatable."),
     ] = None,
     judge_set: Annotated[
-        list[str] | None, typer.Option("--judge-set", metavar="KEY=VALUE", help="Option of what judges; repeatable.")
+        list[str] | None,
+        typer.Option("--judge-set", metavar="[NAME.]KEY=VALUE", help="Option of what judges; repeatable."),
     ] = None,
     config: common.ConfigFiles = None,
     overrides: common.Overrides = None,
@@ -89,12 +92,13 @@ def report(
     settings = common.resolve_settings(config, overrides, flags)
     sources = [source for path in inputs for source in common.expand(path, common.IMAGE_SUFFIXES)]
     _check(sources, target, force=force)
+    wanted = read_beside(settings.task, judge or (), judge_set or ())
     registry = common.load_registry(plugin)
     from taskodec.api.compressor import Compressor
 
     with warnings.catch_warnings(record=True) as heard:
         compressor = Compressor(settings, registry)
-        judges = _judges(settings.task.name, judge or (), judge_set or (), registry, compressor)
+        judges = _judges(wanted, registry, compressor)
     for one in heard:  # such as that of random weights, without which a page would mislead
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     with results_to([target.target]) as write:
@@ -131,25 +135,16 @@ def _refuse_existing(target: Job, *, force: bool) -> None:
         raise UsageError(f"{target.target} already there: overwrite with --force, or choose with -o")
 
 
-def _judges(
-    own: str, names: Sequence[str], options: Sequence[str], registry: Registry, compressor: Compressor
-) -> list[Task]:
-    """The tasks that are asked besides; UsageError for options that could be meant for several of them."""
-    from taskodec.settings.layers import Layers, parse_override
+def _judges(wanted: Mapping[str, TaskSettings], registry: Registry, compressor: Compressor) -> dict[str, Task]:
+    """The tasks that are asked besides, by name."""
     from taskodec.tuning.task_calls import on_device
 
-    if options and len(names) > 1:
-        raise UsageError("--judge-set is for one judge: give one --judge, or another of the task with options alone")
-    layers = Layers()
-    for text in options:
-        layers.add(parse_override(text), f"--judge-set {text}")
-    wanted = list(names) or ([own] if options else [])
-    made = [registry.task_from(name, **layers.values) for name in wanted]
-    return [on_device(task, compressor.device) for task in made]
+    made = {name: registry.task_from(one.spec, **one.options) for name, one in wanted.items()}
+    return {name: on_device(task, compressor.device) for name, task in made.items()}
 
 
 def _studies(
-    sources: Sequence[Path], compressor: Compressor, judges: Sequence[Task], quiet: bool
+    sources: Sequence[Path], compressor: Compressor, judges: Mapping[str, Task], quiet: bool
 ) -> tuple[list[Study], list[tuple[Path, str]]]:
     """What there is to say of each picture, and the errors of those that could not be compressed."""
     from taskodec.engines.work import picture_of

@@ -94,10 +94,15 @@ class Study:
 
 
 @torch.no_grad()
-def study(given: Compressed, judges: Sequence[Task] = (), anchors: Mapping[str, Anchor] | None = None) -> Study:
+def study(
+    given: Compressed,
+    judges: Sequence[Task] | Mapping[str, Task] = (),
+    anchors: Mapping[str, Anchor] | None = None,
+) -> Study:
     """Look at a compressed picture; writes files of about the same size, so that there is something to compare.
 
-    The plain one of the codec, and one of each of the anchors, by name.
+    The plain one of the codec, and one of each of the anchors, by name. `judges` have the names of their tasks, or those
+    that a mapping gives them.
     """
     x, codec, settings = given.x, given.codec, given.settings
     best = given.tuned.best
@@ -111,7 +116,9 @@ def study(given: Compressed, judges: Sequence[Task] = (), anchors: Mapping[str, 
             takes.append(_anchor_take(name, anchor_near(anchor, name, to_pil(x), wanted), x))
         except TaskodecError as error:  # such as a format that cannot hold so large a picture
             missing.append(f"{name} is left out: {error}")
-    opinions = [_opinion(task, takes, own=number == 0) for number, task in enumerate([given.task, *judges])]
+    named = judges.items() if isinstance(judges, Mapping) else [(task.name, task) for task in judges]
+    opinions = [_opinion(given.task.name, given.task, takes, own=True)]
+    opinions += [_opinion(name, task, takes, own=False) for name, task in named]
     return Study(given, takes, opinions, plain, missing)
 
 
@@ -130,7 +137,7 @@ def _anchor_take(key: str, file: AnchorFile, x: Tensor) -> Take:
     return Take(key, x_hat, None, file.quality, None, psnr(x_hat, x), {"the whole file": size}, size, file.bounded)
 
 
-def _opinion(task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
+def _opinion(name: str, task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
     x = takes[0].x
     reference = prepared(task, x)
     losses = {take.key: float(checked_loss(task, take.x, reference)) for take in takes}
@@ -147,4 +154,4 @@ def _opinion(task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
                 slopes = {take.key: slope(task, take.x, reference) for take in takes[1:]}
             except TaskodecError as error:  # a judge need not have a gradient
                 note = f"the slope of the loss cannot be drawn: {error}"
-    return Opinion(task.name, own, losses, metrics, findings, slopes, note)
+    return Opinion(name, own, losses, metrics, findings, slopes, note)

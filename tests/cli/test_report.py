@@ -54,9 +54,27 @@ def test_judges_and_their_options(run, picture, task, tmp_path):
     code, _, err = run(*call, "--judge", f"{task}:Sees", "--judge-set", "what=a badger")
     assert (code, err) == (0, "")
     assert "a badger" in page.read_text(encoding="utf-8")
-    code, _, err = run(*call, "--judge", "human", "--judge", f"{task}:Sees", "--judge-set", "what=x", "--force")
-    assert code == 2
-    assert "--judge-set is for one judge" in err
+    code, _, err = run(*call, "--judge-set", "what=a stoat", "--force")
+    assert (code, err) == (0, "")
+    assert "a stoat" in page.read_text(encoding="utf-8")
+
+
+def test_judges_have_names_as_those_of_eval(run, picture, task, tmp_path):
+    page = tmp_path / "page.html"
+    call = ["report", picture, "--task", f"{task}:Sees", *QUICK, "-o", page]
+    judges = ["--judge", f"left={task}:Sees", "--judge", f"right={task}:Sees", "--judge", "human"]
+    code, _, err = run(*call, *judges, "--judge-set", "left.what=a badger", "--judge-set", "right.what=a stoat")
+    assert (code, err) == (0, "")
+    text = page.read_text(encoding="utf-8")
+    assert all(word in text for word in ("a badger", "a stoat", ">left<", ">right<"))
+    for wrong, said in (
+        (["--judge-set", "what=x"], "say of which judge, as in left.what=x"),
+        (["--judge", "left=human"], "'left' is another judge"),
+        (["--judge-set", "rihgt.what=x"], "right"),
+    ):
+        code, _, err = run(*call, *judges, *wrong, "--force")
+        assert code == 2
+        assert said in err
 
 
 def test_several_pictures_and_json(run, pictures, tmp_path):

@@ -1,7 +1,11 @@
-"""Pages in headless Chromium, with axe-core where TASKODEC_AXE names its axe.min.js."""
+"""Pages in headless Chromium, with axe-core where TASKODEC_AXE names its axe.min.js.
+
+Those of the documentation are looked at where TASKODEC_SITE names the folder of the built site, as .ci/run does.
+"""
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -68,3 +72,34 @@ def test_faults_are_seen(wrong, result):
     found = " ".join(wrong(broken))
     assert "wider than its window" in found
     assert "missing is not defined" in found
+
+
+DEMO = Path(__file__).parents[2] / "docs" / "demo" / "index.html"
+STYLE = re.compile(r'<link[^>]*rel="stylesheet"[^>]*>')
+SCRIPT_TAG = re.compile(r"<script\b.*?</script>", re.DOTALL)
+PAGES = ("index.html", "quickstart.html", "ttft.html", "report.html", "gallery.html", "api.html", "demo/index.html")
+
+
+def alone(path):
+    """A page with its style sheets in it, and without scripts: it is served as a single file."""
+
+    def sheet(match):
+        href = re.search(r'href="([^"?]+)', match[0])[1]
+        return f"<style>{(path.parent / href).read_text(encoding='utf-8')}</style>"
+
+    return STYLE.sub(sheet, SCRIPT_TAG.sub("", path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1440, "dark")])
+def test_the_page_that_decodes(wrong, width, theme):
+    page = alone(DEMO).replace(" hidden>", ">").replace('id="name">', 'id="name">parrots.tkd')  # as with a file
+    assert "<style>" in page
+    assert [one for one in wrong(page, width, theme) if not one.startswith("asks for")] == []
+
+
+@pytest.mark.skipif("TASKODEC_SITE" not in os.environ, reason="needs the built site, in TASKODEC_SITE")
+@pytest.mark.parametrize("name", PAGES)
+def test_the_documentation(wrong, name):
+    found = wrong(alone(Path(os.environ["TASKODEC_SITE"]) / name))
+    by_script = ("asks for", "scrollable-region-focusable")  # the theme's script makes wide code focusable
+    assert [one for one in found if not one.startswith(by_script)] == []

@@ -46,7 +46,7 @@ export class IntegerCheckerboard {
     this.fill(latents, black, level, coder);
     const y = { data: this.contextInput(latents, black, level), dims };
     const { correction } = await this.graphs.context({ y, features });
-    for (let i = 0; i < latents.base.length; i++) latents.base[i] += correction.data[i]; // only white ones are read
+    add(latents.base, correction.data, white, h * w);
     this.fill(latents, white, level, coder);
     return { data: latents.yHat, dims };
   }
@@ -77,11 +77,13 @@ export class IntegerCheckerboard {
     const channels = yHat.length / size;
     const whole = new Float32Array(yHat.length);
     for (let c = 0; c < channels; c++) {
-      for (const i of known) {
-        const mean = base[(channels + c) * size + i];
-        const symbol = rint(fround(yHat[c * size + i] - fround(mean * level.meanUnit[c])));
-        const y = symbol * level.step[c] + mean * MEAN_UNIT;
-        whole[c * size + i] = clip(Math.floor(y * this.yScale[c] + 0.5), -ACTIVATIONS, ACTIVATIONS);
+      const [meanUnit, step, scale] = [level.meanUnit[c], level.step[c], this.yScale[c]];
+      for (let k = 0; k < known.length; k++) {
+        const i = c * size + known[k];
+        const mean = base[i + channels * size];
+        const symbol = rint(fround(yHat[i] - fround(mean * meanUnit)));
+        const y = symbol * step + mean * MEAN_UNIT;
+        whole[i] = clip(Math.floor(y * scale + 0.5), -ACTIVATIONS, ACTIVATIONS);
       }
     }
     return whole;
@@ -107,10 +109,18 @@ export class IntegerCheckerboard {
   }
 }
 
+/** Add `more` to the fields `where` of all channels. */
+function add(base, more, where, size) {
+  for (let start = 0; start < base.length; start += size) {
+    for (let i = 0; i < where.length; i++) base[start + where[i]] += more[start + where[i]];
+  }
+}
+
 /** Symbols (1, C, h, w) of a row of the tables for each channel. */
 function readPrior([h, w], tables, coder) {
   const channels = tables.rows.length;
-  const indexes = Uint16Array.from({ length: channels * h * w }, (_, i) => i / (h * w));
+  const indexes = new Uint16Array(channels * h * w);
+  for (let c = 0; c < channels; c++) indexes.fill(c, c * h * w, (c + 1) * h * w);
   return { data: Float32Array.from(coder.decode(indexes, tables)), dims: [1, channels, h, w] };
 }
 

@@ -2,13 +2,14 @@
 
 import { crc32 } from './crc32.js';
 import { DamagedStreamError } from './errors.js';
-import { DAMAGED, RangeDecoder } from './range.js';
+import { DAMAGED, RangeDecoder, uniformModel } from './range.js';
 
 /** Reads what a `SymbolEncoder` wrote. `escapes` is the table of `escapeTable()`. */
 export class SymbolDecoder {
   constructor(data, escapes) {
     this.range = new RangeDecoder(data);
     this.escapes = escapes;
+    this.uniformModels = [];
     this.crc = 0;
     this.seen = new Set();
   }
@@ -25,15 +26,13 @@ export class SymbolDecoder {
     const escaped = new Uint8Array(indexes.length);
     let escapes = 0;
     for (const [row, where] of groups(indexes)) {
-      const edges = tables.model(row);
-      const last = edges.length - 2;
+      const entries = this.range.entries(tables.model(row), where.length);
+      const last = tables.rows[row].length - 1;
       const offset = tables.offsets[row];
       for (let k = 0; k < where.length; k++) {
-        const i = where[k];
-        const entry = this.range.entry(edges);
-        symbols[i] = offset + entry;
-        if (entry === last) {
-          escaped[i] = 1;
+        symbols[where[k]] = offset + entries[k];
+        if (entries[k] === last) {
+          escaped[where[k]] = 1;
           escapes++;
         }
       }
@@ -49,22 +48,27 @@ export class SymbolDecoder {
 
   /** An integer of up to 16 bits. */
   decodeUniform(bits) {
-    return this.range.uniform(bits);
+    return this.uniform(1, bits)[0];
   }
 
   /** `count` integers of up to 32 bits: all lower halves come before all upper ones. */
   decodeBits(count, bits) {
-    const read = (width) => Array.from({ length: count }, () => this.range.uniform(width));
-    const lower = read(Math.min(bits, 16));
-    const upper = read(Math.max(bits - 16, 0));
-    return lower.map((value, i) => value + upper[i] * 65536);
+    const lower = this.uniform(count, Math.min(bits, 16));
+    const upper = this.uniform(count, Math.max(bits - 16, 0));
+    return Array.from(lower, (value, i) => value + upper[i] * 65536);
+  }
+
+  uniform(count, bits) {
+    if (!bits) return new Int32Array(count);
+    this.uniformModels[bits] ??= uniformModel(bits);
+    return this.range.entries(this.uniformModels[bits], count);
   }
 
   /** Elias gamma code: of all escapes the number of bits and the side, then the bits below the leading one. */
   decodeEscapes(symbols, escaped, indexes, tables) {
     const places = [];
     escaped.forEach((is, i) => is && places.push(i));
-    const classes = places.map(() => this.range.entry(this.escapes.model(0)));
+    const classes = this.range.entries(this.escapes.model(0), places.length);
     if (classes.some((value) => value >> 1 > 32)) throw new DamagedStreamError(DAMAGED); // the table's own escape
     const lengths = Uint16Array.from(classes, (value) => value >> 1);
     for (const [length, where] of groups(lengths)) {
@@ -88,18 +92,15 @@ export class SymbolDecoder {
       this.seen.add(key);
       this.crc = crc32(tables.fingerprint, this.crc);
     }
-    const bytes = new Uint8Array(2 * indexes.length); // little-endian on every machine
-    for (let i = 0; i < indexes.length; i++) {
-      bytes[2 * i] = indexes[i] & 0xff;
-      bytes[2 * i + 1] = indexes[i] >> 8;
-    }
-    this.crc = crc32(bytes, this.crc);
+    this.crc = crc32(new Uint8Array(indexes.buffer, indexes.byteOffset, indexes.byteLength), this.crc); // little-endian
   }
 }
 
 /** Each value that occurs, ascending, with the positions where it does. */
 function* groups(values) {
-  const starts = new Uint32Array(values.reduce((a, b) => Math.max(a, b), 0) + 2);
+  let largest = 0;
+  for (let i = 0; i < values.length; i++) largest = Math.max(largest, values[i]);
+  const starts = new Uint32Array(largest + 2);
   for (let i = 0; i < values.length; i++) starts[values[i] + 1]++;
   for (let value = 1; value < starts.length; value++) starts[value] += starts[value - 1];
   const order = new Uint32Array(values.length);

@@ -1,7 +1,7 @@
 // Integer frequency tables: rows of counts that sum to 2^16, the escape last. As `taskodec.stream.tables`.
 
 import { WeightsError } from './errors.js';
-import { leftEdges } from './range.js';
+import { countedModel } from './range.js';
 
 export const TOTAL = 65536;
 
@@ -11,7 +11,7 @@ export class Tables {
     this.rows = rows;
     this.offsets = offsets;
     this.fingerprint = fingerprint;
-    this.edges = rows.map(() => null);
+    this.models = rows.map(() => null);
   }
 
   /** Checked, and with its fingerprint: 8 bytes of a SHA-256, which browsers compute only in the background. */
@@ -42,10 +42,10 @@ export class Tables {
     return Tables.of(rows, Array.from(offsets, Number));
   }
 
-  /** The range coder's edges of a row, made at its first use. */
+  /** The range coder's model of a row, made at its first use. */
   model(row) {
-    this.edges[row] ??= leftEdges(this.rows[row]);
-    return this.edges[row];
+    this.models[row] ??= countedModel(this.rows[row]);
+    return this.models[row];
   }
 }
 
