@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from taskodec.errors import WeightsError
 from taskodec.extras import require
 from taskodec.files.atomic import pointer_to
+from taskodec.plugins.networks.onnx_padding import put_padding, take_padding
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -53,7 +54,9 @@ def convert(graph: ModelProto, inputs: Sequence[str], outputs: Sequence[str], fi
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converter's own, about its use of numpy and torch
             part = Extractor(graph).extract_model(list(inputs), list(outputs))
+            paddings = take_padding(part)
             module: Any = to_torch(part)
+            put_padding(module, paddings)
     except Exception as error:  # the converter has no errors of its own
         raise WeightsError(f"{file} cannot be converted: {type(error).__name__}: {str(error)[:300]}") from error
     _fuse_silu(module)
