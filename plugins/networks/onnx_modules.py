@@ -54,6 +54,7 @@ def convert(graph: ModelProto, inputs: Sequence[str], outputs: Sequence[str], fi
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converter's own, about its use of numpy and torch
             part = Extractor(graph).extract_model(list(inputs), list(outputs))
+            _settle_weights(part)
             paddings = take_padding(part)
             module: Any = to_torch(part)
             put_padding(module, paddings)
@@ -62,6 +63,31 @@ def convert(graph: ModelProto, inputs: Sequence[str], outputs: Sequence[str], fi
     _fuse_silu(module)
     _replace_slices(module)
     return module.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _settle_weights(graph: ModelProto) -> None:
+    """Make initializers of weights that exporters write as constants, or as copies of others that are equal.
+
+    The converter looks for those of a convolution among initializers alone.
+    """
+    from onnx import TensorProto, helper
+
+    known = {tensor.name: tensor for tensor in graph.graph.initializer}
+    ends = {end.name for end in graph.graph.output}
+    for node in list(graph.graph.node):
+        found = None
+        if node.op_type == "Identity":
+            found = known.get(node.input[0])
+        elif node.op_type == "Constant" and node.attribute[0].name == "value":
+            value = helper.get_attribute_value(node.attribute[0])
+            found = value if value.data_type == TensorProto.FLOAT and value.dims else None
+        if found is not None and node.output[0] not in ends:
+            weight = TensorProto()
+            weight.CopyFrom(found)
+            weight.name = node.output[0]
+            known[weight.name] = weight
+            graph.graph.initializer.append(weight)
+            graph.graph.node.remove(node)
 
 
 class _Slice(nn.Module):

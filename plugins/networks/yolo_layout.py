@@ -70,6 +70,8 @@ def ends_of(graph: ModelProto, output: str, prototypes: str, file: Path) -> tupl
 
     UsageError where one is named and the other cannot be told.
     """
+    if output and output == prototypes:
+        raise UsageError(f"{NAMED}.output and {NAMED}.prototypes are both {output!r}; name two tensors")
     ranks = {str(end.name): len(end.type.tensor_type.shape.dim) for end in graph.graph.output}
     found = []
     for given, rank in ((output, 3), (prototypes, 4)):
