@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from taskodec.errors import UsageError
 from taskodec.hooks.names import nearest
 from taskodec.images.metrics import Metric, load_dists, load_lpips, ms_ssim_loss, psnr
 from taskodec.images.perceptual import PerceptualNetwork, dists_network, lpips_network
+from taskodec.images.perceptual_files import lpips_installed
 from taskodec.tasks.tradeoff import weight_at
 
 __all__ = ["METRICS", "Human", "load_human"]
@@ -154,6 +154,6 @@ def _others(metric: str) -> dict[str, Metric]:
 
 def _lpips() -> Metric | None:
     found = load_lpips()  # which warns if there is a package and no weights
-    if found is None and importlib.util.find_spec("lpips") is None:
+    if found is None and not lpips_installed():
         warnings.warn("LPIPS is left out, the package is not installed: pip install lpips", stacklevel=2)
     return found

