@@ -17,6 +17,16 @@ __all__ = ["EXTRAS", "NO_WHEELS", "missing", "require"]
 EXTRAS = {
     "anchors": ("pillow_jxl", "pyvips"),
     "compressai": ("compressai",),
+    "demo": (
+        "fastapi",
+        "fastapi_offline",
+        "jinja2",
+        "matplotlib",
+        "prometheus_client",
+        "python_multipart",
+        "pythonjsonlogger",
+        "uvicorn",
+    ),
     "det": ("onnx", "onnx2torch"),
     "encode": ("PIL",),
     "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),

@@ -174,6 +174,7 @@ def test_what_extras_bring_is_what_the_code_asks_for():
     wanted = {
         "anchors",
         "compressai",
+        "demo",
         "det",
         "docs",
         "eval",

@@ -48,6 +48,7 @@ class CompressAICodec(PreciseCodec):
         lmbdas: the trade-off of each of them.
     """
 
+    latents_layer: str | None = "g_a"
     tiling = Tiling(align=64, analysis=256, synthesis=192)  # of cheng2020-attn, whose kernels reach farthest
     g_a: nn.Module
     g_s: nn.Module

@@ -54,6 +54,7 @@ class Variable(Hyperprior):
     """What makes the rate of a hyperprior codec variable; comes first among the bases of each model."""
 
     continuous = True
+    latents_layer = None  # y itself is in no units of its rounding
     Gain: Tensor
     QuantABCD: nn.Module
 

@@ -61,6 +61,7 @@ class Lite(Codec):
     name = "lite"
     stride = 64
     continuous = True
+    latents_layer = "coded"
     tiling = Tiling(align=128, analysis=256, synthesis=128)  # exact for a depth of 2; docs/large_images.md
 
     def __init__(
@@ -69,6 +70,7 @@ class Lite(Codec):
         super().__init__()
         self.qualities = tuple(float(q) for q in range(1, len(LMBDAS) + 1))
         self.g_a = Analysis(M, N, D, stem, depth)
+        self.coded = nn.Identity()  # y as it is coded, for what adapters make of it
         self.g_s = Synthesis(M, N, D, stem, depth)
         self.h_a = HyperAnalysis(M, Z)
         self.h_s = HyperSynthesis(M, Z, Z)
@@ -150,7 +152,7 @@ class Lite(Codec):
         return torch.lerp(table[low], table[low + 1], share)[:, :, None, None]
 
     def analysis(self, x: Tensor, quality: Quality) -> Latents:
-        y = self.g_a(x) * self.at(self.gain, quality).exp()
+        y = self.coded(self.g_a(x) * self.at(self.gain, quality).exp())
         with full_precision(y):
             return Latents(y, self.h_a(compressed(y), self.at(self.embedding_a, quality)))
 
@@ -183,7 +185,7 @@ class Lite(Codec):
                 "these weights of 'lite' cannot be exported: their training has not ended, so they code in floats; end "
                 "the run with `taskodec train --resume`"
             )
-        encoder = lite_encoder_parts(self.g_a, self.h_a, self.medians(), self.gain, self.embedding_a)
+        encoder = lite_encoder_parts(self.g_a, self.coded, self.h_a, self.medians(), self.gain, self.embedding_a)
         levels = (self.gain, self.inverse_gain, self.embedding_s)
         return lite_parts(self.g_s, self.predictor(), self.tables(), levels, self.licence, encoder)
 

@@ -34,12 +34,12 @@ class GainedSynthesis(nn.Module):
 class GainedAnalysis(nn.Module):
     """The picture and what each channel is multiplied by (M,), to y as it is coded (1, M, h, w)."""
 
-    def __init__(self, g_a: nn.Module) -> None:
+    def __init__(self, g_a: nn.Module, coded: nn.Module) -> None:
         super().__init__()
-        self.g_a = g_a
+        self.g_a, self.coded = g_a, coded
 
     def forward(self, x: Tensor, gain: Tensor) -> Tensor:
-        y: Tensor = self.g_a(x) * gain[:, None, None]
+        y: Tensor = self.coded(self.g_a(x) * gain[:, None, None])
         return y
 
 
@@ -56,13 +56,13 @@ class CompressedHyperAnalysis(nn.Module):
 
 
 def lite_encoder_parts(
-    g_a: Analysis, h_a: HyperAnalysis, medians: Tensor, log_gain: Tensor, embedding: Tensor
+    g_a: Analysis, coded: nn.Module, h_a: HyperAnalysis, medians: Tensor, log_gain: Tensor, embedding: Tensor
 ) -> EncoderParts:
     """`log_gain` (L, M) and `embedding` (L, Z) are those of every level, `medians` (Z,) what z is coded around."""
     x = torch.full((1, 3, 16 * SIZE[0], 16 * SIZE[1]), 0.5)
     y = torch.zeros(1, log_gain.shape[1], *SIZE)
     networks = {
-        "analysis": Network(GainedAnalysis(g_a), {"x": x, "gain": torch.ones(log_gain.shape[1])}, ("y",)),
+        "analysis": Network(GainedAnalysis(g_a, coded), {"x": x, "gain": torch.ones(log_gain.shape[1])}, ("y",)),
         "hyper_analysis": Network(
             CompressedHyperAnalysis(h_a), {"y": y, "embedding": torch.zeros(embedding.shape[1])}, ("z",)
         ),

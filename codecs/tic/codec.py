@@ -60,6 +60,7 @@ class TIC(PreciseCodec):
     """
 
     name = "tic"
+    latents_layer = "g_a"
     stride = 64
     tiling = Tiling(align=256, analysis=256, synthesis=256)  # falls short of the receptive field: docs/large_images.md
 

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from taskodec.adapters.lora import MAX_ALPHA, MAX_RANK, LoRA, LowRankAdapter, SVDLoRA
+from taskodec.adapters.modulation import MAX_WIDTH, Modulation
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.coding.tensor_files import tensor_problem
 from taskodec.console.terminal import shown
@@ -55,6 +56,8 @@ class _About:
     alpha: float
     encoder: Sequence[str]
     decoder: Sequence[str]
+    modulation: Sequence[Any] = ()
+    """The module after which y is modulated, the channels there, and the hidden ones."""
 
 
 def save_adapter(path: str | Path, adapter: LowRankAdapter, card: Mapping[str, str]) -> None:
@@ -63,9 +66,12 @@ def save_adapter(path: str | Path, adapter: LowRankAdapter, card: Mapping[str, s
     The card is free, but should name `codec` and `codec_fingerprint` (both checked by `load_adapter`), `task` and
     the licence of the data.
     """
-    about = _About(adapter.kind, adapter.rank, adapter.alpha, **adapter.names)
-    metadata = {"format": FORMAT, "adapter": json.dumps(asdict(about)), "card": json.dumps(dict(card))}
-    tensors = {name: value.detach().float().cpu().contiguous() for name, value in _factors(adapter).items()}
+    modulation = adapter.modulation and (adapter.modulated, adapter.modulation.channels, adapter.modulation.width)
+    about = asdict(_About(adapter.kind, adapter.rank, adapter.alpha, **adapter.names, modulation=modulation or ()))
+    if not modulation:
+        del about["modulation"]  # as files were before there was any
+    metadata = {"format": FORMAT, "adapter": json.dumps(about), "card": json.dumps(dict(card))}
+    tensors = {name: value.detach().float().cpu().contiguous() for name, value in _tensors(adapter).items()}
     write_atomic(Path(path), safetensors.torch.save(tensors, metadata))
 
 
@@ -84,7 +90,7 @@ def load_adapter_state(path: str | Path, adapter: LowRankAdapter) -> dict[str, s
         made, mine = getattr(about, key), getattr(adapter, key)
         if made != mine:
             raise WeightsError(f"{path}: made for {key}={made}, but this adapter has {key}={mine}")
-    _copy(tensors, _factors(adapter), str(path))
+    _copy(tensors, _tensors(adapter), str(path))
     return card
 
 
@@ -106,7 +112,8 @@ def load_adapter(path: str | Path, codec: Codec, *, other_weights: bool = False)
     encoder = _named_layers(path, codec, "encoder", about.encoder)
     decoder = _named_layers(path, codec, "decoder", about.decoder)
     try:
-        adapter = KINDS[about.kind](encoder, decoder, about.rank, about.alpha)
+        latents = _modulation(path, codec, about)
+        adapter = KINDS[about.kind](encoder, decoder, about.rank, about.alpha, latents=latents)
     except UsageError as error:  # a layer on both sides, or no layer at all
         raise WeightsError(f"{path}: {error}") from error
     load_adapter_state(path, adapter)
@@ -131,6 +138,22 @@ def load_reference_tensors(adapter: LowRankAdapter, layers: Mapping[str, Mapping
     target = {name.split(".", 1)[1]: value for name, value in _factors(adapter).items()}  # without the side
     source = {f"{layer}.w_lora_{part}": value for layer, parts in layers.items() for part, value in parts.items()}
     _copy(source, target, "reference tensors")
+
+
+def _modulation(path: str | Path, codec: Codec, about: _About) -> tuple[str, Modulation] | None:
+    if not about.modulation:
+        return None
+    name, channels, width = about.modulation
+    if name != codec.latents_layer:
+        valid = codec.latents_layer or "no such layer"
+        raise WeightsError(f"{path}: it modulates after {shown(name)}, but codec {codec.name!r} has {valid}")
+    return name, Modulation(channels, width).to(next(codec.parameters()).device)
+
+
+def _tensors(adapter: LowRankAdapter) -> dict[str, nn.Parameter]:
+    """All that a file holds."""
+    own = adapter.modulation.named_parameters() if adapter.modulation else ()
+    return {**_factors(adapter), **{f"modulation.{name}": value for name, value in own}}
 
 
 def _factors(adapter: LowRankAdapter) -> dict[str, nn.Parameter]:
@@ -208,7 +231,7 @@ def _json(metadata: Mapping[str, str], name: str) -> dict[str, Any]:
 
 def _about(found: Mapping[str, Any]) -> _About:
     """ValueError unless every field is there, and can be what an adapter is built with."""
-    if found.keys() != set(_About.__dataclass_fields__):
+    if {*found, "modulation"} != set(_About.__dataclass_fields__):
         raise ValueError(f"'adapter' has {shown(sorted(found))}, expected {', '.join(_About.__dataclass_fields__)}")
     kind, rank, alpha = found["kind"], found["rank"], found["alpha"]
     if not isinstance(kind, str) or kind not in KINDS:
@@ -223,7 +246,16 @@ def _about(found: Mapping[str, Any]) -> _About:
             raise ValueError(f"{side} is {shown(names)}, expected a list of layers")
         if len(set(names)) < len(names):
             raise ValueError(f"{side} names a layer twice: {shown(names)}")
-    return _About(kind, rank, float(alpha), found["encoder"], found["decoder"])
+    modulation = found.get("modulation", ())
+    if modulation and not _is_modulation(modulation):
+        raise ValueError(f"modulation is {shown(modulation)}, expected a layer, its channels and the hidden ones")
+    return _About(kind, rank, float(alpha), found["encoder"], found["decoder"], modulation)
+
+
+def _is_modulation(found: Any) -> bool:
+    if not isinstance(found, list) or len(found) != 3 or not isinstance(found[0], str):
+        return False
+    return all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MAX_WIDTH for n in found[1:])
 
 
 def _card(found: Mapping[str, Any]) -> dict[str, str]:

@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from taskodec.adapters.layer_choice import select_layers
-from taskodec.adapters.lora_hooks import Hook, Use, find_layer, hooks_of
+from taskodec.adapters.lora_hooks import Hook, Modulated, Use, find_layer, uses_in
 from taskodec.adapters.lowrank import LowRank, make_branch
+from taskodec.adapters.modulation import Modulation, build_modulation, modulate
 from taskodec.contracts import Adapter, Codec, Side
 from taskodec.errors import UsageError
-from taskodec.isolation.activation import active, without_hooks
+from taskodec.isolation.activation import Branch, active, without_hooks
 from taskodec.isolation.sharing import shared
 
 __all__ = ["LoRA", "LowRankAdapter", "SVDLoRA", "attached", "build_lora", "build_svd_lora", "merged", "select_layers"]
@@ -42,7 +43,9 @@ class LowRankAdapter(Adapter):
     `encoder` and `decoder` map the names of the codec's layers to the layers; only names and shapes are kept.
     Parameters are called `encoder.<layer>.w_lora_U` and so on, with `/` for every `.` in the layer's name,
     because torch allows no dots there. `rank` is clipped per layer to what its weight can have; the scaling
-    stays `alpha / rank` with the rank asked for. Raises UsageError for a layer that cannot be adapted.
+    stays `alpha / rank` with the rank asked for. `latents` is the name of the module after which y is modulated, and
+    what does that; it is of the encoder, trained on a data set and not for one image. Raises UsageError for a layer
+    that cannot be adapted.
     """
 
     singular: ClassVar[bool]
@@ -55,6 +58,7 @@ class LowRankAdapter(Adapter):
         rank: int = 4,
         alpha: float = 8.0,
         seed: int = 0,
+        latents: tuple[str, Modulation] | None = None,
     ) -> None:
         super().__init__()
         numbers = _is_whole(rank) and _is_whole(seed) and isinstance(alpha, int | float)
@@ -66,7 +70,7 @@ class LowRankAdapter(Adapter):
         shared = [name for name, layer in decoder.items() if any(layer is other for other in encoder.values())]
         if shared:
             raise UsageError(f"layers {shared} are given for the encoder and the decoder; each may be on one side only")
-        if not encoder and not decoder:
+        if not encoder and not decoder and latents is None:
             raise UsageError("an adapter needs at least one layer, of the encoder or of the decoder")
         self.rank, self.alpha, self.seed = rank, float(alpha), seed
         self.names: dict[Side, tuple[str, ...]] = {"encoder": tuple(encoder), "decoder": tuple(decoder)}
@@ -76,6 +80,8 @@ class LowRankAdapter(Adapter):
                 for name, layer in layers.items()
             }
             self.add_module(side, nn.ModuleDict(made))
+        self.modulated: str = latents[0] if latents else ""
+        self.modulation: Modulation | None = latents[1] if latents else None
         self._handles: list[RemovableHandle] = []
         self.for_all = Use()
 
@@ -162,11 +168,15 @@ class LowRankAdapter(Adapter):
         """What is in effect here: of the pass that is going on, if there is one."""
         return _USES.get().get(self, self.for_all)
 
-    def _pairs(self, codec: Codec, use: Use) -> list[tuple[nn.Module, Hook]]:
+    def _pairs(self, codec: Codec, use: Use) -> list[tuple[nn.Module, Branch]]:
         """The codec's layers with what is beside them."""
-        if hooks_of(codec):
+        if uses_in(codec):
             raise UsageError("this codec has an adapter already; detach that one first")
-        return [(find_layer(codec, name, hook.branch), hook) for name, hook in self._hooks(use)]
+        pairs: list[tuple[nn.Module, Branch]] = []
+        pairs += [(find_layer(codec, name, hook.branch), hook) for name, hook in self._hooks(use)]
+        if self.modulation is not None:
+            pairs.append((find_layer(codec, self.modulated), Modulated(self.modulation, use)))
+        return pairs
 
     def _hooks(self, use: Use) -> list[tuple[str, Hook]]:
         hooks = []
@@ -219,10 +229,11 @@ def build_svd_lora(
     *,
     encoder_layers: str | Sequence[str] | None = None,
     decoder_layers: str | Sequence[str] | None = None,
+    modulation: int = 0,
 ) -> SVDLoRA:
-    """An SVD-LoRA for this codec, not attached; layers as in `select_layers`."""
+    """An SVD-LoRA for this codec, not attached; see `select_layers` and `build_modulation` for the options."""
     encoder, decoder = select_layers(codec, "encoder", encoder_layers), select_layers(codec, "decoder", decoder_layers)
-    return SVDLoRA(encoder, decoder, rank, alpha, seed)
+    return SVDLoRA(encoder, decoder, rank, alpha, seed, build_modulation(codec, modulation, seed))
 
 
 def build_lora(
@@ -233,10 +244,11 @@ def build_lora(
     *,
     encoder_layers: str | Sequence[str] | None = None,
     decoder_layers: str | Sequence[str] | None = None,
+    modulation: int = 0,
 ) -> LoRA:
-    """A plain LoRA for this codec, not attached; layers as in `select_layers`."""
+    """A plain LoRA for this codec, not attached; see `select_layers` and `build_modulation` for the options."""
     encoder, decoder = select_layers(codec, "encoder", encoder_layers), select_layers(codec, "decoder", decoder_layers)
-    return LoRA(encoder, decoder, rank, alpha, seed)
+    return LoRA(encoder, decoder, rank, alpha, seed, build_modulation(codec, modulation, seed))
 
 
 def merged(codec: AnyCodec, adapter: LowRankAdapter) -> AnyCodec:
@@ -245,8 +257,8 @@ def merged(codec: AnyCodec, adapter: LowRankAdapter) -> AnyCodec:
     The codec itself is left alone, and the copy carries no hooks. Raises UsageError when some other adapter
     is attached to the codec.
     """
-    attached_here = hooks_of(codec)
-    if any(hook.use is not adapter.for_all for hook in attached_here):
+    attached_here = uses_in(codec)
+    if any(use is not adapter.for_all for use in attached_here):
         raise UsageError("this codec has another adapter attached; detach that one first")
     if attached_here:
         adapter.detach()
@@ -260,6 +272,8 @@ def merged(codec: AnyCodec, adapter: LowRankAdapter) -> AnyCodec:
         for name, update in adapter.updates().items():
             weight = find_layer(result, name).get_parameter("weight")
             weight.add_(update.to(weight))
+    if adapter.modulation is not None:
+        modulate(result, adapter.modulated, adapter.modulation)
     return result
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.adapters.lowrank import Factors, LowRank
+from taskodec.adapters.modulation import Modulation
 from taskodec.contracts import Codec
 from taskodec.errors import UsageError
 
-__all__ = ["Hook", "Use", "find_layer", "hooks_of"]
+__all__ = ["Hook", "Modulated", "Use", "find_layer", "uses_in"]
 
 
 @dataclass(eq=False)
@@ -59,9 +60,22 @@ class Hook:
         return output
 
 
-def hooks_of(codec: Codec) -> list[Hook]:
-    """All branches, of whatever adapter, that are attached to the codec's layers."""
-    return [hook for layer in codec.modules() for hook in layer._forward_hooks.values() if isinstance(hook, Hook)]
+@dataclass(frozen=True, eq=False)
+class Modulated:
+    """Lets the output of a module go through a modulation, as a forward hook or as a `Branch`."""
+
+    modulation: Modulation
+    use: Use
+
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
+        made: Tensor = self.modulation(output)
+        return made
+
+
+def uses_in(codec: Codec) -> list[Use]:
+    """What is in effect of all branches, of whatever adapter, that are attached to the codec's layers."""
+    hooks = [hook for layer in codec.modules() for hook in layer._forward_hooks.values()]
+    return [hook.use for hook in hooks if isinstance(hook, Hook | Modulated)]
 
 
 def find_layer(codec: Codec, name: str, branch: LowRank | None = None) -> nn.Module:

@@ -239,7 +239,7 @@ def adapter_metadata(registry: Registry, chosen: AdapterSettings) -> dict[str, A
 
 def unsent_options(chosen: AdapterSettings) -> list[str]:
     """The options that a decoder may need and no stream can carry; a file's path is none, any copy of it serves."""
-    known = {*SENT_OPTIONS, "encoder_layers"} | ({"path"} if chosen.name == FILE_ADAPTER else set())
+    known = {*SENT_OPTIONS, "encoder_layers", "modulation"} | ({"path"} if chosen.name == FILE_ADAPTER else set())
     return sorted(chosen.options.keys() - known)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from taskodec.contracts import Codec, Task
 from taskodec.extras import missing, require
+from taskodec.hooks.specs import Anchor
 from taskodec.images.metrics import psnr
 from taskodec.images.tensors import to_pil
 from taskodec.isolation.ambient import in_clean_state
@@ -67,10 +68,13 @@ class Result:
         return pictures_page([self.study(name, judges)])
 
     @in_clean_state
-    def study(self, name: str = "", judges: Sequence[Task] = ()) -> Study:
-        """What a page says of this picture, for pages of several (`taskodec.report.picture_page.pictures_page`)."""
+    def study(self, name: str = "", judges: Sequence[Task] = (), anchors: Mapping[str, Anchor] | None = None) -> Study:
+        """What a page says of this picture, for pages of several (`taskodec.report.picture_page.pictures_page`).
+
+        `anchors` are other formats by name, whose files of the same size are compared.
+        """
         require("report", "reports")
-        return study(self.compressed(name), judges)
+        return study(self.compressed(name), judges, anchors)
 
     def compressed(self, name: str = "") -> Compressed:
         """This, as reports take it."""

@@ -10,6 +10,7 @@ ONE_LINE = {
     "info": "Say what streams hold, without loading a network.",
     "plugins": "List codecs, adapters, tasks and anchors.",
     "config": "Print the settings that options resolve to.",
+    "demo": "Compress pictures on a page, and look on.",
     "doctor": "Check this installation, and say what is missing.",
     "train": "Train a codec on images.",
     "pretrain": "Train a codec's adapter for a task on images.",
@@ -43,6 +44,7 @@ EXAMPLES = {
     "info": ("taskodec info photo.tkd", "taskodec info streams/ --json"),
     "plugins": ("taskodec plugins", "taskodec plugins --plugin my_task.py --json"),
     "config": ("taskodec config --task cls --preset thorough", "taskodec config --set ttft.steps=80 > mine.yaml"),
+    "demo": ("taskodec demo", "taskodec demo --task edges.py:loss --task cls --port 8080 --no-open"),
     "doctor": ("taskodec doctor", "taskodec doctor --json"),
     "train": (
         "taskodec train --codec lite --data photos/ -o runs/mine",

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from taskodec.cli.bench import bench
 from taskodec.cli.coding import compress, decompress, info
+from taskodec.cli.demo import demo
 from taskodec.cli.doctor import doctor
 from taskodec.cli.eval import evaluate
 from taskodec.cli.examples import ONE_LINE, epilog
@@ -75,6 +76,7 @@ for _command in (
     info,
     plugins,
     config,
+    demo,
     doctor,
     train,
     pretrain,

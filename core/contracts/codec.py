@@ -42,6 +42,8 @@ class Codec(nn.Module, ABC):
     """Whether any value between the first and the last level is valid too."""
     tiling: Tiling | None = None
     """How `analysis` and `synthesis` of large pictures may be tiled (`taskodec.coding.tiles`); None for never."""
+    latents_layer: str | None = None
+    """The module whose output is y, in units of its rounding, before z is made of it; there adapters modulate."""
 
     @abstractmethod
     def lmbda(self, quality: float) -> float:

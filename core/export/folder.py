@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from taskodec.adapters.lora import LowRankAdapter
 from taskodec.adapters.lowrank import LowRank
+from taskodec.adapters.modulation import modulate
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import Adapter, Codec, ExportParts, Network
 from taskodec.errors import UsageError
@@ -137,9 +138,12 @@ def _adapted(network: nn.Module, codec: Codec, adapter: Adapter) -> nn.Module:
     layers = codec.adapter_layers("encoder")
     found = {id(module): name for name, module in network.named_modules()}
     adapted = copy.deepcopy(network)
-    for name, update in _low_rank(adapter).updates().items():
+    adapter = _low_rank(adapter)
+    for name, update in adapter.updates().items():
         if name in layers:
             adapted.get_submodule(found[id(layers[name])]).get_parameter("weight").add_(update)
+    if adapter.modulation is not None:
+        modulate(adapted, found[id(codec.get_submodule(adapter.modulated))], adapter.modulation)
     return adapted
 
 

@@ -107,6 +107,7 @@ def try_codec(codec: Codec, quality: float, owner: str) -> None:
             who,
             f"analysis of (1, 3, {side}, {side}) gives {_about(latents)}, expected Latents of (1, M, h, w)",
         )
+        _check_latents_layer(codec, x, quality, who)
         coded = codec.entropy(latents, quality, "hard")
         _require(
             isinstance(coded, Entropy)
@@ -130,6 +131,24 @@ def try_codec(codec: Codec, quality: float, owner: str) -> None:
             who,
             f"decode gives {_about(read)}, which is not what encode returned, {_about(written)}",
         )
+
+
+def _check_latents_layer(codec: Codec, x: Tensor, quality: float, who: str) -> None:
+    """The output of the codec's `latents_layer`, if it has one, is the y that analysis gives."""
+    name: object = codec.latents_layer
+    if name is None:
+        return
+    layer = dict(codec.named_modules()).get(name) if isinstance(name, str) else None
+    if layer is None:
+        raise PluginError(f"{who}: its latents_layer is {shown(name)}, expected the name of a module of it, or None")
+    seen: list[Any] = []
+    handle = layer.register_forward_hook(lambda _layer, _args, output: seen.append(output))
+    try:
+        latents = codec.analysis(x, quality)
+    finally:
+        handle.remove()
+    fits = len(seen) == 1 and seen[0] is latents.y
+    _require(fits, who, f"the output of its latents_layer {name!r} is not the y that analysis gives")
 
 
 @contextmanager

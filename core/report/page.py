@@ -14,7 +14,7 @@ from taskodec.extras import require
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["MOST_BYTES", "rendered", "size_text"]
+__all__ = ["MOST_BYTES", "asset", "rendered", "size_text"]
 
 MOST_BYTES = 3_000_000
 """Of a page."""
@@ -61,18 +61,19 @@ def _inlined(name: str) -> Any:
     """A style sheet or script of this room, as it is."""
     from markupsafe import Markup
 
-    return Markup(_text(name))
+    return Markup(asset(name))
 
 
 @cache
-def _text(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a template, style sheet or script of this room."""
     return resources.files("taskodec.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache
 def _script_hash(name: str) -> str:
     """What the page's policy allows to run: this script and nothing else."""
-    digest = hashlib.sha256(_text(name).encode()).digest()
+    digest = hashlib.sha256(asset(name).encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 

@@ -16,7 +16,7 @@ from taskodec.report.pictures import embedded, one_embedded, shape_of
 from taskodec.report.sights import Hues, Sight, heat_of, sight_of
 from taskodec.report.study import ORIGINAL, PLAIN, TUNED, Opinion, Study, Take
 
-__all__ = ["MOST_PICTURES", "pictures_page"]
+__all__ = ["MOST_PICTURES", "picture_piece", "pictures_page"]
 
 MOST_PICTURES = 40
 """Of a page: with more, each would have too few bytes to be looked at."""
@@ -24,7 +24,10 @@ MOST_PICTURES = 40
 OVERHEAD = 120_000
 """Bytes of a page and of each of its pictures that are not pictures, about."""
 
-TITLES = {ORIGINAL: "Original", PLAIN: "Plain", TUNED: "Tuned"}
+OURS = (ORIGINAL, TUNED)
+
+NAMES = {ORIGINAL: "original", PLAIN: "plain", TUNED: "tuned"}
+"""Of the takes that every picture has, in a sentence; anchors are written as abbreviations."""
 
 
 def pictures_page(
@@ -38,7 +41,7 @@ def pictures_page(
         raise UsageError(f"a page takes 1 to {MOST_PICTURES} pictures, found {len(studies)}: make several pages")
     budget = (MOST_BYTES - OVERHEAD) // len(studies)
     while True:
-        pictures = [_picture(one, n, budget) for n, one in enumerate(studies, 1)]
+        pictures = [_parts_of(one, n, budget) for n, one in enumerate(studies, 1)]
         named = title or _title(studies)
         heading = title or f"Compressed for {studies[0].given.task.name}"
         page = rendered(
@@ -46,7 +49,6 @@ def pictures_page(
             title=named,
             heading=heading,
             pictures=pictures,
-            titles=TITLES,
             hues=HUES,
             left_out=list(left_out),
             said=list(said),
@@ -63,13 +65,18 @@ def _title(studies: Sequence[Study]) -> str:
     return f"{what}, compressed for {first.task.name}"
 
 
-def _picture(one: Study, number: int, budget: int) -> dict[str, Any]:
+def picture_piece(one: Study) -> str:
+    """What `pictures_page` says of a picture, as a piece of HTML for a page with the same styles and script."""
+    return rendered("picture.html", p=_parts_of(one, 1, MOST_BYTES - OVERHEAD), hues=HUES)
+
+
+def _parts_of(one: Study, number: int, budget: int) -> dict[str, Any]:
     """What the template needs of a study; its pictures take about `budget` bytes."""
     given = one.given
     height, width = given.x.shape[2:]
     shown = embedded({take.key: to_pil(take.x) for take in one.takes}, int(0.7 * budget))
     drawn_width, drawn_height = shape_of(width, height)
-    hues = Hues()
+    hues, names = Hues(), {take.key: NAMES.get(take.key, take.key.upper()) for take in one.takes}
     return {
         "id": f"p{number}",
         "name": given.name or f"picture {number}",
@@ -80,7 +87,10 @@ def _picture(one: Study, number: int, budget: int) -> dict[str, Any]:
         "stretched": (drawn_width, drawn_height) != (width, height),
         "shown": shown,
         "takes": one.takes,
-        "equal": _equality(one),
+        "titles": {key: name[:1].upper() + name[1:] for key, name in names.items()},
+        "names": names,
+        "equal": {take.key: _equality(take, one.takes[2].bytes or 0) for take in one.takes if take.key not in OURS},
+        "missing": one.missing,
         "facts": _facts(one),
         "opinions": [_opinion(opinion, one, hues) for opinion in one.opinions],
         "bits": _bits(one),
@@ -95,16 +105,15 @@ def _picture(one: Study, number: int, budget: int) -> dict[str, Any]:
     }
 
 
-def _equality(one: Study) -> str:
-    """How close the plain file comes to the tuned one's size, and why not closer."""
-    plain, tuned = one.takes[1].bytes or 0, one.takes[2].bytes or 0
-    if plain == tuned:
+def _equality(take: Take, wanted: int) -> str:
+    """How close a file comes to the tuned one's size, and why not closer."""
+    size = take.bytes or 0
+    if size == wanted:
         return "exactly the same size"
-    difference = f"{plain - tuned:+,} bytes ({(plain - tuned) / tuned:+.1%})"
-    if one.plain.bounded:
-        return (
-            f"{difference}: it is the {one.plain.bounded} file that the codec, as it is loaded, makes of this picture"
-        )
+    difference = f"{size - wanted:+,} bytes ({(size - wanted) / wanted:+.1%})"
+    if take.bounded:
+        maker = "the codec, as it is loaded," if take.key == PLAIN else "this format"
+        return f"{difference}: it is the {take.bounded} file that {maker} makes of this picture"
     return difference
 
 
@@ -180,7 +189,8 @@ def _parts(takes: Sequence[Take]) -> dict[str, Any]:
                 segments.append({"name": name, "hue": number, "start": start, "share": size / whole, "bytes": size})
             start += size / whole
         rows.append({"key": take.key, "bytes": take.bytes, "segments": segments})
-    return {"names": names, "rows": rows}
+    sizes = {name: {t.key: own for t in takes if (own := (t.parts or {}).get(name))} for name in names}
+    return {"names": names, "rows": rows, "sizes": sizes}
 
 
 def _changes(takes: Sequence[Take]) -> dict[str, Any]:

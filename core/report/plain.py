@@ -20,7 +20,7 @@ from taskodec.tuning.candidates import Candidate, Candidates
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import prepared
 
-__all__ = ["Plain", "closest", "plain_near"]
+__all__ = ["Plain", "bounded", "closest", "plain_near"]
 
 FINEST = 16
 """Parts of a quality that streams can name."""
@@ -60,7 +60,7 @@ def plain_near(codec: Codec, task: Task, x: Tensor, lmbda: float, wanted: int, t
             subject, switches=TTFTSettings(), budget=Budget(None), tiles=tiles, fingerprint=fingerprint
         )
         candidate = candidates.one("plain", tiles.analysis(codec, padded, quality))
-    return Plain(quality, candidate, _bounded(sizes, quality, wanted))
+    return Plain(quality, candidate, bounded(sizes, quality, wanted))
 
 
 def closest(
@@ -97,7 +97,8 @@ def _levels(codec: Codec) -> list[float]:
     return [first + step / FINEST for step in range(steps + 1)]
 
 
-def _bounded(sizes: dict[float, int], quality: float, wanted: int) -> str:
+def bounded(sizes: dict[float, int], quality: float, wanted: int) -> str:
+    """Whether a size is one that cannot be passed, of those that were tried: as in `Plain`."""
     found = sizes[quality]
     if len(sizes) == 1:
         return "only"

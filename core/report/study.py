@@ -11,7 +11,10 @@ from torch import Tensor
 from taskodec.coding.streams import padded
 from taskodec.contracts import Codec, Findings, Task
 from taskodec.errors import TaskodecError
+from taskodec.hooks.specs import Anchor
 from taskodec.images.metrics import psnr
+from taskodec.images.tensors import load_image, to_pil
+from taskodec.report.anchors import AnchorFile, anchor_near
 from taskodec.report.bits import BitMap, bit_map, parts
 from taskodec.report.maps import Floats, slope
 from taskodec.report.plain import Plain, plain_near
@@ -44,7 +47,10 @@ class Compressed:
 
 @dataclass(frozen=True)
 class Take:
-    """One of the pictures that are compared. The original has neither file nor bits."""
+    """One of the pictures that are compared. The original has neither file nor bits, an anchor's file no candidate.
+
+    `bounded` is that of `taskodec.report.plain.Plain`.
+    """
 
     key: str
     x: Tensor
@@ -53,11 +59,8 @@ class Take:
     bits: BitMap | None = None
     psnr: float | None = None
     parts: Mapping[str, float] | None = None
-
-    @property
-    def bytes(self) -> int | None:
-        """Of the file."""
-        return None if self.candidate is None else len(self.candidate.coded.stream)
+    bytes: int | None = None
+    bounded: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,33 +81,53 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Study:
-    """A picture's takes, in order, and the opinions on them, that of its own task first."""
+    """A picture's takes, in order, and the opinions on them, that of its own task first.
+
+    Original, plain and tuned are followed by anchors; `missing` says which of them there are not, and why.
+    """
 
     given: Compressed
     takes: Sequence[Take]
     opinions: Sequence[Opinion]
     plain: Plain
+    missing: Sequence[str] = ()
 
 
 @torch.no_grad()
-def study(given: Compressed, judges: Sequence[Task] = ()) -> Study:
-    """Look at a compressed picture; writes the plain file of the same size, so that there is something to compare."""
+def study(given: Compressed, judges: Sequence[Task] = (), anchors: Mapping[str, Anchor] | None = None) -> Study:
+    """Look at a compressed picture; writes files of about the same size, so that there is something to compare.
+
+    The plain one of the codec, and one of each of the anchors, by name.
+    """
     x, codec, settings = given.x, given.codec, given.settings
     best = given.tuned.best
     wanted = len(best.coded.stream)
     plain = plain_near(codec, given.task, x, given.tuned.lmbda, wanted, settings.limits.tile)
-    takes = [Take(ORIGINAL, x), _take(PLAIN, plain.candidate, plain.quality, given)]
+    takes = [Take(ORIGINAL, x), _take(PLAIN, plain.candidate, plain.quality, given, plain.bounded)]
     takes.append(_take(TUNED, best, settings.quality, given))
+    missing = []
+    for name, anchor in (anchors or {}).items():
+        try:
+            takes.append(_anchor_take(name, anchor_near(anchor, name, to_pil(x), wanted), x))
+        except TaskodecError as error:  # such as a format that cannot hold so large a picture
+            missing.append(f"{name} is left out: {error}")
     opinions = [_opinion(task, takes, own=number == 0) for number, task in enumerate([given.task, *judges])]
-    return Study(given, takes, opinions, plain)
+    return Study(given, takes, opinions, plain, missing)
 
 
-def _take(key: str, candidate: Candidate, quality: float, given: Compressed) -> Take:
+def _take(key: str, candidate: Candidate, quality: float, given: Compressed, bounded: str = "") -> Take:
     height, width = given.x.shape[2:]
     pixels = padded(height, given.codec.stride) * padded(width, given.codec.stride)
     bits = bit_map(given.codec, candidate.latents, quality, pixels)
     fidelity = psnr(candidate.x_hat, given.x)
-    return Take(key, candidate.x_hat, candidate, quality, bits, fidelity, parts(candidate.coded, bits))
+    size = len(candidate.coded.stream)
+    return Take(key, candidate.x_hat, candidate, quality, bits, fidelity, parts(candidate.coded, bits), size, bounded)
+
+
+def _anchor_take(key: str, file: AnchorFile, x: Tensor) -> Take:
+    x_hat = load_image(file.image).x.to(x.device)
+    size = len(file.data)
+    return Take(key, x_hat, None, file.quality, None, psnr(x_hat, x), {"the whole file": size}, size, file.bounded)
 
 
 def _opinion(task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:

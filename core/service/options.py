@@ -84,23 +84,28 @@ def explained(details: Sequence[Any], kind: type[BaseModel] | None) -> str:
 
 
 class Allowed:
-    """The names of one kind that requests may use: those `chosen`, or all that can be used here.
+    """The names of one kind that requests may use: those `chosen`, or all that can be used here, and those of `own`.
 
-    UsageError for one that is not registered.
+    The latter stand for what settings name otherwise, such as a file that is not registered. UsageError for a name that
+    is not registered.
     """
 
-    def __init__(self, kind: str, chosen: Sequence[str] | None, shelf: Shelf[Any]) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: str, chosen: Sequence[str] | None, shelf: Shelf[Any], own: Mapping[str, str] | None = None
+    ) -> None:
+        self.kind, self.own = kind, dict(own or {})
         here = tuple(name for name, spec in shelf.items() if not spec.unavailable)
-        self.names = here if chosen is None else tuple(chosen)
-        for name in self.names:
+        registered = here if chosen is None else tuple(chosen)
+        for name in registered:
             shelf.usable(name)
+        self.names = (*self.own, *(name for name in registered if name not in self.own))
 
-    def check(self, name: str | None) -> None:
-        """NotAllowedError for another name."""
-        if name is not None and name not in self.names:
+    def meant(self, name: str) -> str:
+        """What settings call it; NotAllowedError for another name."""
+        if name not in self.names:
             near, valid = nearest(name, self.names), ", ".join(self.names)
             raise NotAllowedError(f"{self.kind} {shown(name)} is not allowed here{near}; valid: {valid}")
+        return self.own.get(name, name)
 
 
 class RequestSettings:
@@ -112,10 +117,11 @@ class RequestSettings:
 
     def _of(self, options: CompressOptions) -> Settings:
         """UsageError for values that are not valid, NotAllowedError for names that are not allowed."""
-        self.codecs.check(options.codec)
-        for name in options.task.split(",") if options.task is not None else ():  # a request may name several
-            self.tasks.check(name.strip())
-        given = options.model_dump(exclude_none=True)
+        given = options.model_dump(exclude_none=True, include=set(CompressOptions.model_fields))
+        if options.codec is not None:
+            given["codec"] = self.codecs.meant(options.codec)
+        if options.task is not None:  # a request may name several
+            given["task"] = ",".join(self.tasks.meant(name.strip()) for name in options.task.split(","))
         try:
             settings = load_settings(self.files, (), by_key(given))
         except SettingsError as error:

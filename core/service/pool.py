@@ -54,18 +54,25 @@ class Job:
 class Pool:
     """Processes, each with a task of the loop that starts it, gives it work, and starts it anew.
 
-    `codecs` are those that streams may name.
+    `codecs` are those that streams may name. `frank` tells clients what is wrong with the server itself, where they are
+    who runs it.
     """
 
     def __init__(
-        self, processes: Sequence[Process], serve: ServeSettings, codecs: Sequence[str], metrics: Metrics
+        self,
+        processes: Sequence[Process],
+        serve: ServeSettings,
+        codecs: Sequence[str],
+        metrics: Metrics,
+        *,
+        frank: bool = False,
     ) -> None:
-        self.processes, self.serve = processes, serve
+        self.processes, self.serve, self.frank = processes, serve, frank
         self.codecs, self.metrics = tuple(codecs), metrics
         self.problem = ""
         self.stopping = False
         self.ready: set[Process] = set()
-        self.running: set[Job] = set()
+        self.running: dict[Job, Process] = {}
         self._waiting: deque[Job] = deque()
         self._news = asyncio.Event()
         self._first = asyncio.Event()
@@ -118,6 +125,11 @@ class Pool:
             if job in self._waiting:
                 self._waiting.remove(job)
             self._count()
+
+    def interrupt(self, job: Job) -> None:
+        """End the process that is at a job, whatever it does; another one takes its place."""
+        if (process := self.running.get(job)) is not None:
+            process.kill()
 
     def stop(self, seconds: float) -> None:
         """Take no more jobs, and give up those that are left after so long."""
@@ -227,7 +239,7 @@ class Pool:
         for job in jobs:
             job.begun = begun
             self.metrics.wait_seconds.observe(begun - job.arrived)
-        self.running.update(jobs)
+        self.running.update(dict.fromkeys(jobs, process))
         self._count()
         work = Work(tuple(job.folder for job in jobs), jobs[0].settings, jobs[0].form, self.codecs)
         try:
@@ -237,7 +249,8 @@ class Pool:
             self._lose(jobs, end)
             return False
         finally:
-            self.running.difference_update(jobs)
+            for job in jobs:
+                del self.running[job]
         self._seconds += 0.1 * ((_loop().time() - begun) / len(jobs) - self._seconds)
         for job, answer in zip(jobs, answers, strict=True):
             self._give(job, answer)
@@ -252,7 +265,7 @@ class Pool:
         if error.hidden and not job.answer.done():
             more = {"event": "fault", "id": job.request, "type": answer.kind, "problem": answer.message}
             log.error("a fault of the server", extra={**more, "traceback": answer.traceback})
-        _fail(job, error.shown)
+        _fail(job, error if self.frank else error.shown)
 
     def _lose(self, jobs: Sequence[Job], end: Died | Overdue) -> None:
         """The process of these jobs is gone: whichever of several it was, each is done again, alone."""

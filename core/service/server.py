@@ -8,11 +8,12 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from taskodec.errors import TaskodecError
 from taskodec.hooks.registry import Registry
@@ -20,12 +21,13 @@ from taskodec.service.access import is_loopback, token_of
 from taskodec.service.app import make_app
 from taskodec.service.logs import log, log_as_json
 from taskodec.service.options import settings_files
+from taskodec.service.pool import Pool
 from taskodec.service.process import Process
 from taskodec.service.service import Service
 from taskodec.service.work import Start
 from taskodec.settings.model import Settings
 
-__all__ = ["serve", "shares"]
+__all__ = ["listening", "run_app", "serve", "shares", "temporary_folder", "url_of"]
 
 MOST_WORKERS = 4
 KEEP_ALIVE = 5
@@ -34,17 +36,23 @@ EXTRA_SECONDS = 5
 
 
 class _Server(uvicorn.Server):
-    """Tells the pool of a stop, before it waits for the requests that there are."""
+    """Tells the pool of a stop, before it waits for the requests that there are; calls `ready` once it answers."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, pool: Pool, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._service = service
+        self._pool, self._ready = pool, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """No new work; what there is has a time to end."""
-        seconds = self._service.settings.serve.stop_timeout
+        seconds = self._pool.serve.stop_timeout
         log.info("stopping", extra={"event": "stop", "seconds": seconds})
-        self._service.pool.stop(seconds)
+        self._pool.stop(seconds)
         await super().shutdown(sockets)
 
 
@@ -62,7 +70,7 @@ def serve(
     workers that do not start.
     """
     token = token_of(settings.serve)
-    with _folder() as folder, _listening(settings.serve.host, settings.serve.port) as listener:
+    with temporary_folder() as folder, listening(settings.serve.host, settings.serve.port) as listener:
         kept = settings_files(files, overrides, folder)
         workers, threads = shares(settings)
         memory = None if settings.serve.memory is None else settings.serve.memory * 2**20
@@ -77,33 +85,48 @@ def serve(
 
 def _run(service: Service, listener: socket.socket, token: str) -> None:
     serve = service.settings.serve
-    config = uvicorn.Config(
-        make_app(service, token),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=math.ceil(serve.stop_timeout) + EXTRA_SECONDS,
-        lifespan="on",
-        ws="none",
-    )
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    url = url_of(listener)
     facts = {"workers": len(service.pool.processes), "token": bool(token)}
     log.info("starting", extra={"event": "start", "url": url, **facts})
     if not token and not is_loopback(serve.host):
         log.warning("serve.open: everybody who reaches this address can use it", extra={"event": "open", "url": url})
+    run_app(make_app(service, token), service.pool, listener)
+
+
+def run_app(app: ASGIApp, pool: Pool, listener: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+    """Answer until a signal says to stop, or until the pool cannot be started, which is its `problem`.
+
+    `ready` is called once it answers.
+    """
+    seconds = pool.serve.stop_timeout
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(seconds) + EXTRA_SECONDS,
+        lifespan="on",
+        ws="none",
+    )
     try:
-        _Server(config, service).run([listener])
+        _Server(config, pool, ready).run([listener])
     except KeyboardInterrupt:  # the signal that it was stopped by, once all is done
         log.info("stopped", extra={"event": "stopped"})
     except SystemExit:
-        if not service.pool.problem:
+        if not pool.problem:
             raise
 
 
+def url_of(listener: socket.socket) -> str:
+    """The address that a socket listens at."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the files of jobs, which goes with the server."""
     folder = Path(tempfile.mkdtemp(prefix="taskodec-serve-"))
     try:
         yield folder
@@ -112,7 +135,7 @@ def _folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that has the address; TaskodecError if it cannot be had."""
     try:
         listener = socket.create_server((host, port), family=_family(host), backlog=2048)

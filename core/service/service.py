@@ -40,7 +40,8 @@ LARGEST_HEAD = 2**22
 class Service:
     """A pool of processes, and all that requests need of it.
 
-    `folder` is for the files of jobs, and `files` are the settings as files.
+    `folder` is for the files of jobs, and `files` are the settings as files. `own_tasks` are names that requests may
+    use beside the registered ones, and what settings call these; `frank` is that of `Pool`.
     """
 
     def __init__(
@@ -50,14 +51,17 @@ class Service:
         processes: Sequence[Process],
         folder: Path,
         files: Sequence[Path] = (),
+        *,
+        own_tasks: Mapping[str, str] | None = None,
+        frank: bool = False,
     ) -> None:
         self.settings, self.registry, self.folder = settings, registry, folder
         serve = settings.serve
         self.codecs = Allowed("codec", serve.codecs, registry.codecs)
-        self.tasks = Allowed("task", serve.tasks, registry.tasks)
+        self.tasks = Allowed("task", serve.tasks, registry.tasks, own_tasks)
         self.request_settings = RequestSettings(files, self.codecs, self.tasks)
         self.metrics = Metrics()
-        self.pool = Pool(processes, serve, self.codecs.names, self.metrics)
+        self.pool = Pool(processes, serve, self.codecs.names, self.metrics, frank=frank)
         self.uploads = Uploads(serve)
         self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)
 

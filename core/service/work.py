@@ -27,12 +27,18 @@ FORMATS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Start:
-    """What a worker starts with. `memory` is in bytes."""
+    """What a worker starts with. `memory` is in bytes.
+
+    `coders` names the class that does the work, a `taskodec.service.worker.Coders`; `tasks`, names or `FILE.py:OBJ`,
+    are made at the start, so that what is wrong with one is said then.
+    """
 
     settings: Settings
     plugins: tuple[Path, ...]
     threads: int
     memory: int | None = None
+    coders: str = "taskodec.service.worker:Coders"
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

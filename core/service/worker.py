@@ -21,13 +21,14 @@ from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskodecError
 from taskodec.hooks.registry import Registry, default_registry
+from taskodec.hooks.specs import resolve
 from taskodec.images.tensors import save_image
 from taskodec.isolation.faults import described
 from taskodec.service.work import GIVEN, MADE, Answer, Done, Failed, Start, Work
 from taskodec.settings.model import Settings
 from taskodec.stream.bitstream import Stream
 
-__all__ = ["Abandoned", "Coders", "begin", "do", "prepare"]
+__all__ = ["Abandoned", "Coders", "NamedPicture", "begin", "do", "failed", "figures", "prepare", "watched"]
 
 OUT_OF_MEMORY = "OutOfMemoryError"
 
@@ -36,7 +37,7 @@ class Abandoned(Exception):
     """Nobody waits for the result any more."""
 
 
-class _Named(io.BytesIO):
+class NamedPicture(io.BytesIO):
     """A picture with a name for messages."""
 
     name = "the picture"
@@ -55,7 +56,7 @@ class Coders:
     def do(self, work: Work) -> list[Answer]:
         """Do the work, whatever becomes of it: for each job its answer."""
         try:
-            return [self._decompressed(work)] if work.form else self._compressed(work)
+            return [self._decompressed(work)] if work.form else self.compressed(work)
         except Exception as error:
             return [failed(error)] * len(work.folders)
 
@@ -83,10 +84,11 @@ class Coders:
             task = self._tasks[key] = self.registry.task_from(settings.task.spec, **settings.task.options)
         return task
 
-    def _compressed(self, work: Work) -> list[Answer]:
+    def compressed(self, work: Work) -> list[Answer]:
+        """What became of each picture of a piece of work."""
         compressor = self.compressor(work.settings)
-        pictures = [_Named((folder / GIVEN).read_bytes()) for folder in work.folders]
-        outcomes = compressor.compress_batch(pictures, _watched(work))
+        pictures = [NamedPicture((folder / GIVEN).read_bytes()) for folder in work.folders]
+        outcomes = compressor.compress_batch(pictures, watched(work))
         answers: list[Answer] = []
         for folder, outcome in zip(work.folders, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -107,7 +109,7 @@ class Coders:
             return Failed("NotAllowedError", f"the stream needs codec {header.codec!r}; allowed here: {valid}")
         if len(self._decompressor.codecs) > self.settings.serve.kept:
             self._decompressor = Decompressor(self.settings, self.registry)
-        image = self._decompressor.decompress(data, _watched(work))
+        image = self._decompressor.decompress(data, watched(work))
         save_image(image, folder / f"{MADE}.{work.form}")
         return Done({"bytes": len(data), "width": image.width, "height": image.height, "codec": header.codec})
 
@@ -157,7 +159,7 @@ def _memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _watched(work: Work) -> Progress:
+def watched(work: Work) -> Progress:
     """Ends the work once nobody waits for any of it: the folders of jobs are removed with their requests."""
 
     def look(*_: object) -> None:
@@ -187,7 +189,9 @@ def begin(start: Start) -> str:
         registry = default_registry()
         for path in start.plugins:
             registry.load_plugin_file(path)
-        coders = Coders(start.settings, registry)
+        coders: Coders = resolve(start.coders)(start.settings, registry)
+        for task in start.tasks:
+            registry.task_from(task)
         coders.compressor(start.settings)
     except TaskodecError as error:
         return described(error)

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from taskodec.console.terminal import shown
 from taskodec.errors import SettingsError
 from taskodec.files.downloads import LONGEST, DownloadOptions
 from taskodec.hooks.names import members, nearest
-from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
+from taskodec.settings.base import Model, Number, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
 from taskodec.settings.ray import RaySettings
 from taskodec.settings.serve import ServeSettings
 from taskodec.settings.target import TargetSettings
 from taskodec.settings.tasks import Named, TaskSettings
+from taskodec.settings.training import PretrainSettings, StageSettings, TrainSettings
 from taskodec.settings.ttft import PhaseSettings, TTFTSettings
 from taskodec.settings.yaml_text import dump_yaml
 from taskodec.stream.bitstream import MAX_PIXELS
@@ -115,85 +116,6 @@ class DownloadSettings(Model):
     offline: bool = False
     timeout: Annotated[float, Field(gt=0, le=LONGEST)] = DownloadOptions.timeout
     attempts: Size = DownloadOptions.attempts
-
-
-class StageSettings(Model):
-    """One part of a training run, up to `until` of its steps: how large crops are, and how latents are rounded.
-
-    `bf16` computes analysis and synthesis in mixed precision; entropy model and hyper-synthesis never are.
-    """
-
-    until: Annotated[Number, Field(gt=0, le=1)]
-    crop: Size = 128
-    rounding: Literal["noise", "ste", "mixed"] = "mixed"
-    bf16: bool = False
-
-
-class TrainSettings(Model):
-    """Training of a codec, in stages. `lr_scales` maps glob patterns of parameter names to factors of `lr`.
-
-    `schedule: cosine` goes down to `final_lr`; `step` multiplies `lr` by `gamma` at each of `milestones`, in steps.
-
-    `batch` is the crops of a step in the first stage, over all processes; later stages have as many pixels. `ema` is
-    the decay of the moving average that becomes the weights. `workers` processes per training process read pictures
-    ahead, of which `cache_mb` megabytes are kept decoded; None means none on the CPU, four on a GPU. With
-    `cache_on_device` they are kept where the codec trains, crops are cut there, and no workers are needed.
-
-    `time_budget` (seconds, over all parts of a run that was stopped) ends a run in place of `steps`, and its stages and
-    rate follow the clock. `optimizer` is for weights of two dimensions and more: `muon` and `soap` take the extra
-    `train`. `fused` is about Adam's kernels; None means on a GPU.
-    """
-
-    stages: tuple[StageSettings, ...] = (StageSettings(until=0.9), StageSettings(until=1, crop=256))
-    batch: Size = 16
-    steps: Size = 5000
-    time_budget: Positive | None = None
-    optimizer: Literal["adam", "muon", "soap"] = "adam"
-    fused: bool | None = None
-    lr: Positive = 1e-3
-    final_lr: Positive = 1e-5
-    schedule: Literal["cosine", "step"] = "cosine"
-    milestones: tuple[Count, ...] = ()
-    gamma: Annotated[Number, Field(gt=0, le=1)] = 0.5
-    lr_scales: dict[str, Number] = Field(default_factory=dict)
-    clip: Positive = 1.0
-    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.999
-    seed: Seed = 0
-    checkpoint_minutes: Positive = 5.0
-    validate_every: Size = 500
-    workers: Count | None = None
-    cache_mb: Count = 2000
-    cache_on_device: bool = False
-
-    @field_validator("stages")
-    @classmethod
-    def _check_stages(cls, stages: tuple[StageSettings, ...]) -> tuple[StageSettings, ...]:
-        ends = [stage.until for stage in stages]
-        if not ends or ends != sorted(set(ends)) or ends[-1] != 1:
-            raise ValueError(f"until must ascend from stage to stage and end at 1, found {ends}")
-        return stages
-
-
-class PretrainSettings(TrainSettings):
-    """Pre-training of an adapter for a task: as `TrainSettings`, and what decides which weights are kept.
-
-    `calibration_crops` training crops measure what the untuned codec costs, and the weight of the loss where neither
-    task nor settings have one. Of the held-out images, `validation_images` are used, their middle as large as the
-    largest crop. `objective` is what steps minimise: the mean of the costs' logarithms, or of the costs. After
-    `patience` validations without a lower cost the run ends; 0 never ends it early.
-    """
-
-    stages: tuple[StageSettings, ...] = (StageSettings(until=1, crop=256),)
-    batch: Size = 4
-    steps: Size = 2500
-    lr: Positive = 3e-3
-    final_lr: Positive = 3e-5
-    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.99
-    validate_every: Size = 500
-    objective: Literal["log-cost", "cost"] = "log-cost"
-    calibration_crops: Size = 64
-    validation_images: Size = 24
-    patience: Count = 5
 
 
 class Settings(Model):

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from taskodec.settings.base import Count, Model, Number, Positive, Seed, Size
 
-__all__ = ["VIEWS", "PhaseSettings", "TTFTSettings", "View"]
+__all__ = ["VIEWS", "PhaseSettings", "TTFTSettings", "View", "seen_views"]
 
 
 View = Literal["scale", "shift", "flip", "noise"]
@@ -113,7 +113,7 @@ class TTFTSettings(Model):
     @property
     def seen_views(self) -> tuple[View, ...] | None:
         """The kinds of views that tasks are shown, if they bear them; None where all is turned off."""
-        return self.views if isinstance(self.views, tuple) else VIEWS if self.views else None
+        return seen_views(self.views)
 
     @field_validator("search")
     @classmethod
@@ -121,3 +121,8 @@ class TTFTSettings(Model):
         if len(set(search)) < len(search):
             raise ValueError(f"search names a part twice: {', '.join(search)}")
         return search
+
+
+def seen_views(views: bool | tuple[View, ...]) -> tuple[View, ...] | None:
+    """The kinds that a setting of `views` stands for; None where all is turned off."""
+    return views if isinstance(views, tuple) else VIEWS if views else None

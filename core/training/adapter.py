@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,14 +33,16 @@ from taskodec.images.tensors import MAX_PIXELS
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
-from taskodec.training.costs import Figures, relative_cost, task_cost, validate
+from taskodec.training.costs import Figures, Terms, relative_cost, task_cost, validate
 from taskodec.training.datasets import CropDataset, StepDataset
 from taskodec.training.parallel import broadcast_weights, rank, wait_for_all, world_size
 from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance
 from taskodec.tuning.slopes import SlopeWatch, warn_without_slope
+from taskodec.tuning.task_calls import views_of
 from taskodec.tuning.units import balance_of
+from taskodec.tuning.views import RandomView, random_view
 
 if TYPE_CHECKING:
     from taskodec.settings.model import PretrainSettings
@@ -212,15 +215,23 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
 
     def forward() -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
-            objective = run.settings.objective
+            terms = Terms(stage.rounding, run.settings.objective, run.settings.fidelity, _views(run, x))
             watches = run.slope, list(run.part_slopes.values())
-            return task_cost(run.codec, run.task, run.balance, x, quality, stage.rounding, objective, *watches)
+            return task_cost(run.codec, run.task, run.balance, x, quality, terms, *watches)
 
     rate = run.rate
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
     for name, seen in {**run.part_slopes, run.task.name: run.slope}.items():
         warn_without_slope(name, seen)
     return {**dict(zip(("cost", "loss", "bpp"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
+
+
+def _views(run: Pretraining, x: Tensor) -> list[RandomView]:
+    """What the task is shown of each crop (B, 3, S, S) at this step: of the views that are wanted, those it bears."""
+    kinds = views_of(run.task).intersection(run.settings.seen_views)
+    size = (x.shape[2], x.shape[3])
+    seeds = np.random.SeedSequence((run.settings.seed, run.step, rank(), 1)).generate_state(len(x)).tolist()
+    return [random_view(kinds, seed, size, run.task.sees(*size)) for seed in seeds] if kinds else []
 
 
 def _validate_average(run: Pretraining, pictures: Sequence[Tensor]) -> Figures:

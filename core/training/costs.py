@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,11 +16,26 @@ from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.slopes import SlopeWatch, watch
 from taskodec.tuning.task_calls import prepared
 from taskodec.tuning.units import prepared_for, watched
+from taskodec.tuning.views import RandomView
 
-__all__ = ["Figures", "relative_cost", "task_cost", "validate"]
+__all__ = ["Figures", "Terms", "relative_cost", "task_cost", "validate"]
 
 Figures = list[dict[str, float]]
 """By quality: its number, bpp, loss and cost."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a step lowers, and how.
+
+    `objective` is that of `PretrainSettings`, `fidelity` a share of the codec's own trade-off for mean square error,
+    `views`, if there are any, what the task is shown of each picture.
+    """
+
+    rounding: Rounding = "mixed"
+    objective: str = "log-cost"
+    fidelity: float = 0.0
+    views: Sequence[RandomView] = ()
 
 
 def task_cost(
@@ -28,8 +44,7 @@ def task_cost(
     balance: Balance,
     x: Tensor,
     quality: Tensor,
-    rounding: Rounding = "mixed",
-    objective: str = "log-cost",
+    terms: Terms = Terms(),
     slope: SlopeWatch | None = None,
     part_slopes: Sequence[SlopeWatch] = (),
 ) -> tuple[Tensor, Tensor]:
@@ -38,7 +53,7 @@ def task_cost(
     `x` is (B, 3, S, S) with a quality for each (B,); `slope` looks at the loss's gradients, `part_slopes` at those of
     a joint task's parts. TaskodecError when the pictures are not finite.
     """
-    output = codec(x, quality.to(x.device), rounding)
+    output = codec(x, quality.to(x.device), terms.rounding)
     x_hat = output.x_hat.float()
     if not bool(torch.isfinite(x_hat).all()):
         raise TaskodecError("pre-training has diverged: start again with a lower pretrain.lr")
@@ -46,12 +61,15 @@ def task_cost(
     if slope is not None:
         watch(x_hat, [slope] * len(x))
     with torch.autocast(x.device.type, enabled=False):  # no task is asked to stand mixed precision
-        each = zip(torch.split(x_hat, 1), torch.split(x, 1), quality.tolist(), strict=True)
+        each = zip(*_shown(x_hat, x, terms.views), quality.tolist(), strict=True)
         losses = torch.stack(
             [checked_loss(task, made, prepared_for(task, balance, one, q, part_slopes)) for made, one, q in each]
         )
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     cost = balance.lmbda(quality).to(x.device) * losses + bpp
+    if terms.fidelity:
+        own = terms.fidelity * x.new_tensor([codec.lmbda(q) for q in quality.tolist()])
+        cost = cost + own * 255**2 * (x_hat - x).square().mean((1, 2, 3))
     if not bool((cost > 0).all()):
         lowest = float(losses.detach().min())
         raise TaskError(
@@ -59,8 +77,15 @@ def task_cost(
             "a constant to it"
         )
     relative = cost / balance.cost(quality).to(x.device)
-    minimised = cost.mean() if objective == "cost" else cost.log().mean()
+    minimised = {"cost": cost, "relative-cost": relative, "log-cost": cost.log()}[terms.objective].mean()
     return minimised, torch.stack([relative.mean(), losses.mean(), bpp.mean()]).detach()
+
+
+def _shown(x_hat: Tensor, x: Tensor, views: Sequence[RandomView]) -> tuple[list[Tensor], list[Tensor]]:
+    """Each decoded picture (1, 3, S, S) as the task sees it, and the original in the same view."""
+    chosen = views or [RandomView()] * len(x)
+    made = [view(one) for view, one in zip(chosen, torch.split(x_hat, 1), strict=True)]
+    return made, [view(one) for view, one in zip(chosen, torch.split(x, 1), strict=True)]
 
 
 @torch.no_grad()

@@ -62,11 +62,12 @@ class Share:
         self.budget = Budget(time_budget, images=images)
         self.steps, self.images, self.progress, self.done = steps, images, progress, 0
 
-    def report(self, estimate: Estimate | None) -> None:
-        """An image has made a step; None where it came to nothing."""
+    def report(self, estimate: Estimate | None, best: float) -> None:
+        """An image has made a step, None where it came to nothing; `best` is the least cost of a rounded state."""
         self.done += 1
         if self.progress is not None:
             figures = {name: float(value.detach()) for name, value in vars(estimate).items()} if estimate else {}
+            figures["best"] = best
             self.progress(self.done, self.steps * self.images, figures)
 
 
@@ -155,13 +156,13 @@ class Run:
                 self.history.note("+".join(phase.train), None, variables.delta)
                 if not variables.back(afresh=True):
                     break
-                self.stepped(pace, None)
+                self.stepped(pace, None, self.price(best_look))
                 continue
             if known and not last and self.price(estimate) < self.price(best_look):
                 best, best_look = variables.kept(), estimate
             self.history.note("+".join(phase.train), estimate, variables.delta)
             variables.step(pace.progress)
-            self.stepped(pace, estimate)
+            self.stepped(pace, estimate, self.price(best_look))
             if pace.over or (pace.at_check and not last and not known):
                 point = variables.kept()
                 look = yield from self.rounded(point)
@@ -174,11 +175,11 @@ class Run:
                 pace.reached(self.price(best_look))
         return best
 
-    def stepped(self, pace: Pace, estimate: Estimate | None) -> None:
+    def stepped(self, pace: Pace, estimate: Estimate | None, best: float) -> None:
         """A step has been made, or, without an estimate, come to nothing."""
         pace.stepped()
         self.done += 1
-        self.share.report(estimate)
+        self.share.report(estimate, best)
 
     def rounded(self, point: Point) -> Tuning[Estimate | None]:
         """What a state would be as it would be sent; None where tuning has diverged."""

@@ -43,6 +43,7 @@ NOT_RUN = {
     ("docs/cpp.md", "sh"): "the exported folder that tests share is one of it; its options are checked",
     ("docs/cpp.md", "c++"): "it needs a compiler and onnxruntime's headers",
     ("docs/data.md", "sh"): DATA,
+    ("docs/demo_page.md", "sh"): "it starts a server; tests/demo_page does",
     ("docs/demo/README.md", "sh"): "it starts a server, and needs node; tests/demo has what can be tested",
     ("docs/evaluation.md", "sh"): DATA,
     (

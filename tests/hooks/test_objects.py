@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -196,3 +198,13 @@ def test_codecs_of_others_are_tried_when_they_are_loaded(plugins, tiny_codec, mo
     monkeypatch.setattr(type(tiny_codec), "synthesis", lambda self, y_hat, quality: None)
     with pytest.raises(PluginError, match=r"me\.py: codec 'tiny': synthesis gives None"):
         load_codec(plugins, CodecSettings(name="tiny"), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("coded", ""), (None, ""), ("h_a", "not the y"), ("h_b", "'h_b'"), (3, "3")]
+)
+def test_the_latents_layer_gives_y(tiny_codec, monkeypatch, name, words):
+    monkeypatch.setattr(type(tiny_codec), "latents_layer", name)
+    raises = pytest.raises(PluginError, match=f"latents_layer.*{words}") if words else nullcontext()
+    with raises:
+        try_codec(tiny_codec, 3.0, "me.py")

@@ -184,7 +184,7 @@ def test_a_fault_of_the_server_says_nothing_of_it(serving, photo, monkeypatch, c
     assert any("/secret/place" in getattr(line, "traceback", "") for line in caplog.records)
     (process,) = client.service.pool.processes
     monkeypatch.undo()
-    monkeypatch.setattr(process.coders, "_compressed", fail)
+    monkeypatch.setattr(process.coders, "compressed", fail)
     answer = client.post("/v1/compress", content=png(photo))
     error_of(answer, 500, "InternalError")
     assert "secret" not in answer.text

@@ -57,12 +57,20 @@ def test_names_that_may_be_used_must_exist(tiny_registry):
     with pytest.raises(UsageError, match="did you mean 'human'"):
         Allowed("task", ["humna"], tiny_registry.tasks)
     allowed = Allowed("task", ["human"], tiny_registry.tasks)
-    allowed.check(None)
-    allowed.check("human")
+    assert allowed.meant("human") == "human"
     for other in ("cls", "loss.py:loss", "", "\x1b[2J"):
         with pytest.raises(NotAllowedError, match="valid: human") as caught:
-            allowed.check(other)
+            allowed.meant(other)
         assert "\x1b" not in str(caught.value)
+
+
+def test_own_names_stand_for_something_else(tiny_registry):
+    allowed = Allowed("task", None, tiny_registry.tasks, {"mine.py:loss": "/there/mine.py:loss"})
+    assert allowed.names[0] == "mine.py:loss"
+    assert allowed.meant("mine.py:loss") == "/there/mine.py:loss"
+    assert allowed.meant("human") == "human"
+    with pytest.raises(NotAllowedError, match=r"valid: mine\.py:loss, "):
+        allowed.meant("/there/mine.py:loss")
 
 
 def test_a_request_may_name_several_tasks_that_are_allowed(settings_of):

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from taskodec.service.server import _listening
+from taskodec.service.server import listening
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -24,6 +24,6 @@ def test_answers_are_sent_at_once(host):
             await reader.read()
             writer.close()
 
-    with _listening(host, 0) as listener:
+    with listening(host, 0) as listener:
         asyncio.run(connect(listener))
     assert [bool(value) for value in found] == [True]

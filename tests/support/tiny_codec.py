@@ -23,11 +23,13 @@ class TinyCodec(Codec):
     stride = 16
     qualities = (1.0, 2.0, 3.0, 4.0)
     continuous = True
+    latents_layer = "coded"
 
     def __init__(self, M=8, Z=4):
         super().__init__()
         self.g_a = nn.Sequential(nn.Conv2d(3, M, 5, 4, 2), nn.GELU(), nn.Conv2d(M, M, 5, 4, 2))
         self.g_s = nn.Sequential(nn.ConvTranspose2d(M, M, 5, 4, 2, 3), nn.GELU(), nn.ConvTranspose2d(M, 3, 5, 4, 2, 3))
+        self.coded = nn.Identity()
         self.h_a = nn.Conv2d(M, Z, 1)
         self.h_s = nn.Conv2d(Z, 2 * M, 1)
         self.entropy_bottleneck = EntropyBottleneck(Z, init_scale=4)
@@ -40,7 +42,7 @@ class TinyCodec(Codec):
         return 4 * 2 ** (torch.as_tensor(quality, dtype=torch.float32).reshape(-1, 1, 1, 1) / 2)
 
     def analysis(self, x, quality):
-        y = self.g_a(x) * self.gain(quality)
+        y = self.coded(self.g_a(x) * self.gain(quality))
         return Latents(y, self.h_a(y))
 
     def scales_and_means(self, z_hat):

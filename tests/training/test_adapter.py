@@ -14,8 +14,9 @@ from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError, TaskodecError, UsageError, WeightsError
 from taskodec.settings.model import PretrainSettings, StageSettings
 from taskodec.training.adapter import Pretraining, pretrain
-from taskodec.training.costs import relative_cost, task_cost, validate
+from taskodec.training.costs import Terms, relative_cost, task_cost, validate
 from taskodec.tuning.calibration import Balance
+from taskodec.tuning.views import RandomView
 
 
 def dark(x_hat, x):
@@ -155,8 +156,8 @@ def test_savings_count_alike_at_every_cost(tiny_codec, photo):
     x = photo[..., :32, :32].repeat(2, 1, 1, 1)
     quality = torch.tensor([1.0, 4.0])
     balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))
-    objective, (relative, loss, bpp) = task_cost(tiny_codec, TASK, balance, x, quality, "ste")
-    each = [task_cost(tiny_codec, TASK, balance, x[i : i + 1], quality[i : i + 1], "ste") for i in (0, 1)]
+    objective, (relative, loss, bpp) = task_cost(tiny_codec, TASK, balance, x, quality, Terms("ste"))
+    each = [task_cost(tiny_codec, TASK, balance, x[i : i + 1], quality[i : i + 1], Terms("ste")) for i in (0, 1)]
     for (one, (share, own_loss, own_bpp)), lmbda, unit in zip(each, balance.lmbdas, balance.costs, strict=True):
         cost = float(lmbda * own_loss + own_bpp)
         assert one.item() == pytest.approx(math.log(cost), rel=1e-5)
@@ -166,13 +167,55 @@ def test_savings_count_alike_at_every_cost(tiny_codec, photo):
         assert float(mean) == pytest.approx(float(each[0][1][index] + each[1][1][index]) / 2, rel=1e-5)
 
 
-def test_the_costs_themselves_may_be_minimised(tiny_codec, photo):
+@pytest.mark.parametrize(("objective", "units"), [("cost", (1, 1)), ("relative-cost", (2, 8))])
+def test_the_costs_themselves_may_be_minimised(tiny_codec, photo, objective, units):
     x = photo[..., :32, :32].repeat(2, 1, 1, 1)
     balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))
     quality = torch.tensor([1.0, 4.0])
-    minimised, _ = task_cost(tiny_codec, TASK, balance, x, quality, "ste", "cost")
-    each = [task_cost(tiny_codec, TASK, balance, x[i : i + 1], quality[i : i + 1], "ste")[0].exp() for i in (0, 1)]
-    assert minimised.item() == pytest.approx((each[0] + each[1]).item() / 2, rel=1e-5)
+    minimised, _ = task_cost(tiny_codec, TASK, balance, x, quality, Terms("ste", objective))
+    parts = [(x[i : i + 1], quality[i : i + 1]) for i in (0, 1)]
+    each = [task_cost(tiny_codec, TASK, balance, *part, Terms("ste"))[0].exp() for part in parts]
+    assert minimised.item() == pytest.approx((each[0] / units[0] + each[1] / units[1]).item() / 2, rel=1e-5)
+
+
+def test_fidelity_is_a_share_of_the_codecs_own_trade_off(tiny_codec, photo):
+    x, quality = photo[..., :32, :32], torch.tensor([2.0])
+    balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))
+    mse = (tiny_codec(x, 2.0, "ste").x_hat.clamp(0, 1) - x).square().mean().item()
+    without, share = (task_cost(tiny_codec, TASK, balance, x, quality, Terms("ste", "cost", f))[0] for f in (0, 0.3))
+    assert (share - without).item() == pytest.approx(0.3 * tiny_codec.lmbda(2.0) * 255**2 * mse, rel=1e-4)
+
+
+def test_the_task_is_shown_views_of_both_pictures(tiny_codec, photo):
+    x, quality = photo[..., :32, :32].repeat(2, 1, 1, 1), torch.tensor([2.0, 2.0])
+    seen = []
+
+    def loss(x_hat, original):
+        seen.append(original)
+        return (x_hat - original).square().mean()
+
+    balance = Balance((1.0, 4.0), (10.0, 1000.0), (2.0, 8.0))
+    views = [RandomView(mirrored=True), RandomView(right=0.25)]
+    task_cost(tiny_codec, FunctionTask("mine", loss), balance, x, quality, Terms("ste", views=views))
+    for view, original in zip(views, seen, strict=True):
+        assert torch.equal(original, view(x[:1]))
+
+
+@pytest.mark.parametrize(("borne", "same_crops"), [((), True), (("flip", "shift"), False)])
+def test_views_are_shown_to_tasks_that_bear_them(tiny_codec, images, tmp_path, settings, borne, same_crops):
+    seen = []
+
+    def loss(x_hat, x):
+        seen.append(x)
+        return (x_hat - x).square().mean()
+
+    crops = []
+    for views in (True, False):
+        seen.clear()
+        task, chosen = FunctionTask("mine", loss, views=borne), settings.model_copy(update={"views": views})
+        pretrain(tiny_codec, build_svd_lora(tiny_codec), task, images, tmp_path / str(views), chosen)
+        crops.append(torch.cat(seen))
+    assert torch.equal(*crops) is same_crops
 
 
 def test_a_negative_loss_is_refused(tiny_codec, photo):
