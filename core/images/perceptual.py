@@ -101,8 +101,8 @@ class Dists(PerceptualNetwork):
         self.convolutions = _as_parameters(convolutions)
         total = alpha.sum() + beta.sum()
         counts = [3, *(len(convolutions[stage - 1][0]) for stage in DISTS_STAGES)]
-        self.alpha = nn.ParameterList((alpha / total).split(counts))
-        self.beta = nn.ParameterList((beta / total).split(counts))
+        self.alpha = nn.ParameterList(torch.split(alpha / total, counts))
+        self.beta = nn.ParameterList(torch.split(beta / total, counts))
         self._numbers((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         window = torch.tensor([0.5, 1.0, 0.5])  # Hann's
         self.register_buffer("window", torch.outer(window, window) / 4)
@@ -116,7 +116,8 @@ class Dists(PerceptualNetwork):
         for stage in DISTS_STAGES:
             x = self._pooled(x) if start else x
             for i in range(start, stage):
-                x = F.conv2d(x, *self.convolutions[2 * i : 2 * i + 2], padding=1).relu()
+                weight, bias = self.convolutions[2 * i : 2 * i + 2]
+                x = F.conv2d(x, weight, bias, padding=1).relu()
             start = stage
             found.append(x)
         return found

@@ -44,7 +44,7 @@ def read_backbone(file: Path, kind: str) -> Convolutions:
     """
     if file.suffix == ".ckpt":
         own = {name: value for name, value in _arrays(file).items() if not name.startswith("NetLinLayer")}
-        layers = next(iter(own.values()), {}) if len(own) == 1 else {}
+        layers: Mapping[str, Any] = next(iter(own.values()), {}) if len(own) == 1 else {}
         pairs = [_from_flax(layers[name]) for name in sorted(layers, key=lambda name: int(name.rpartition("_")[2]))]
     else:
         state = {name: value for name, value in _state(file).items() if name.startswith("features.")}

@@ -106,14 +106,13 @@ class OnnxMaskDetector(OnnxDetector, MaskDetector):
         start = 4 + self.layout.classes
         size = (x.shape[2], x.shape[3])
         found, anchors = suppress_and_tell(rows[0, :, :start], size)
-        best = (part[:MAX_DETECTIONS] for part in (found.boxes, found.scores, found.categories))
-        found = Detections(*best, of_coco=found.of_coco)
+        boxes, scores, categories = (p[:MAX_DETECTIONS] for p in (found.boxes, found.scores, found.categories))
         coefficients = rows[0, anchors[:MAX_DETECTIONS], start:]  # (N, M)
         masks = [
-            _inside(_enlarged(torch.einsum("nm,mhw->nhw", some, maps[0]), size), boxes)
-            for some, boxes in zip(coefficients.split(AT_ONCE), found.boxes.split(AT_ONCE), strict=True)
+            _inside(_enlarged(torch.einsum("nm,mhw->nhw", some, maps[0]), size), own)
+            for some, own in zip(torch.split(coefficients, AT_ONCE), torch.split(boxes, AT_ONCE), strict=True)
         ]
-        return replace(found, masks=torch.cat(masks))
+        return Detections(boxes, scores, categories, torch.cat(masks), found.of_coco)
 
     def _see(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Rows (B, A, 4 + K + M) of `YoloLayout`, and prototypes (B, M, h, w)."""

@@ -53,7 +53,7 @@ def take_padding(graph: ModelProto) -> Mapping[str, SamePadding]:
     from onnx.helper import get_attribute_value
 
     shapes = {weight.name: list(weight.dims) for weight in graph.graph.initializer}
-    found = {}
+    found: dict[str, SamePadding] = {}
     for node in graph.graph.node:
         given = {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
         way = given.get("auto_pad", b"NOTSET")

