@@ -190,3 +190,11 @@ def test_without_certain_prototypes_the_error_says_how_to_name_them(tmp_path, x,
         assert task.detect(x).masks.shape[1:] == x.shape[2:]
     else:
         assert type(load_det(f"onnx:{path}", loss="outputs", onnx={"anchors_last": True}).network) is OnnxDetector
+
+
+def test_a_picture_without_objects_has_no_masks(tmp_path, x, monkeypatch):
+    monkeypatch.setattr("taskodec.plugins.networks.boxes.MIN_SCORE", 1.1)
+    task = load_seg(f"onnx:{YoloGraph().write(tmp_path / 'net.onnx', **YOLO8)}", loss="outputs")
+    assert task.detect(x).masks.shape == (0, 50, 80)
+    assert task.findings(x).found == []
+    assert task.metrics(x, x)["objects_kept"] == 1
