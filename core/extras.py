@@ -32,6 +32,7 @@ EXTRAS = {
     "eval": ("bjontegaard", "matplotlib", "pycocotools", "scipy"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "gs": ("aiohttp", "fsspec", "gcsfs"),
+    "perception": ("DISTS_pytorch", "lpips"),
     "ray": ("ray",),
     "remote": ("aiohttp", "fsspec"),
     "s3": ("aiohttp", "fsspec", "s3fs"),
@@ -46,6 +47,7 @@ NO_WHEELS = {"compressai": (3, 13)}
 
 _DISTRIBUTIONS = {"encode": "taskodec-runtime"}
 _NAMES = {
+    "DISTS_pytorch": "dists-pytorch",
     "PIL": "pillow",
     "fastapi_offline": "fastapi-offline",
     "pillow_jxl": "pillow-jxl-plugin",

@@ -32,6 +32,9 @@ FLOOR = 1e-6
 class Detector(FeatureNetwork):
     """A network that finds objects."""
 
+    names: Sequence[str] = ()
+    """What its classes are called, in their order, if it knows; COCO's categories have COCO's names."""
+
     @abstractmethod
     def detect(self, x: Tensor) -> Detections:
         """The objects in one picture (1, 3, H, W) in [0, 1], overlapping ones suppressed, best first."""
@@ -49,15 +52,22 @@ class Detector(FeatureNetwork):
 
 
 class MaskDetector(Detector):
-    """A network of two stages that finds objects and their outlines; `detect` gives masks too."""
+    """A network that finds objects and their outlines; `detect` gives masks too."""
 
     @abstractmethod
     def proposals(self, x: Tensor) -> Tensor:
-        """The places in one picture that the second stage looks at (A, n)."""
+        """The places in one picture whose masks are compared, those that the second stage looks at if any (P, n)."""
 
     @abstractmethod
     def outputs_and_masks(self, x: Tensor, proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """`outputs` (1, A, 4 + K) of one picture, and the probability that a pixel of a box is the object (A, h, w)."""
+        """`outputs` (1, A, 4 + K) of one picture, and the probability that a pixel of a place is the object (P, h, w).
+
+        Networks of two stages have their proposals for anchors, others all of theirs.
+        """
+
+    def certainty(self, outputs: Tensor, proposals: Tensor) -> Tensor:
+        """How much each of the proposals looks like an object (P,), of `outputs` (1, A, 4 + K)."""
+        return outputs[0, :, 4:].amax(-1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class DetectionReference:
 
 @dataclass(frozen=True)
 class MaskReference:
-    """What a network says of places in the original: (1, A, 4 + K), and masks (A, h, w)."""
+    """What a network says of the original, (1, A, 4 + K), and masks of places in it (P, h, w)."""
 
     proposals: Tensor
     outputs: Tensor
@@ -113,8 +123,9 @@ class Detection(FeatureTask):
 
     @torch.no_grad()
     def findings(self, x: Tensor) -> Findings:
-        """The objects with a score of at least `SHOWN_SCORE`, with COCO's names."""
-        seen, names = self.detect(x.clamp(0, 1)), coco_names()
+        """The objects with a score of at least `SHOWN_SCORE`, by COCO's names or the network's."""
+        seen = self.detect(x.clamp(0, 1))
+        names = coco_names() if seen.of_coco else ("", *self.network.names)
         found = []
         for i in (seen.scores >= SHOWN_SCORE).nonzero()[:, 0].tolist():
             number = int(seen.categories[i])
@@ -136,8 +147,8 @@ class Detection(FeatureTask):
 class InstanceSegmentation(Detection):
     """Agreement of a network that finds objects and their outlines.
 
-    `loss="outputs"` is that of `Detection`, on the original's proposals, plus the mean divergence of their masks'
-    pixels as yes or no, a mask as much as the original makes it look like an object.
+    `loss="outputs"` is that of `Detection`, plus the mean divergence of masks' pixels as yes or no, in the boxes of the
+    original's proposals; a mask counts as much as the original makes it look like an object.
     """
 
     network: MaskDetector
@@ -148,7 +159,7 @@ class InstanceSegmentation(Detection):
 
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         outputs, masks = self.network.outputs_and_masks(x_hat, reference.proposals)
-        certain = reference.outputs[0, :, 4:].amax(-1)  # (A,)
+        certain = self.network.certainty(reference.outputs, reference.proposals)  # (P,)
         divergences = _of_yes_or_no(masks.float(), reference.masks.float()).mean((1, 2))
         of_masks: Tensor = (certain * divergences).sum() / (1 + certain.sum())
         return detection_divergence(outputs, reference.outputs).mean() + of_masks

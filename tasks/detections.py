@@ -17,13 +17,15 @@ __all__ = ["Detections", "coco_names"]
 class Detections:
     """The objects of one picture: boxes (N, 4) as x1, y1, x2, y2 in its pixels, scores (N,) and categories (N,).
 
-    Categories are COCO's ids (1 to 90). `masks` (N, H, W) of booleans, for networks that give them.
+    Categories are COCO's ids (1 to 90), or 1 to K of a network's own if not `of_coco`. `masks` (N, H, W) of booleans,
+    for networks that give them.
     """
 
     boxes: Tensor
     scores: Tensor
     categories: Tensor
     masks: Tensor | None = None
+    of_coco: bool = True
 
     def scaled(self, size: Sequence[int], to: Sequence[int]) -> Detections:
         """The same in pixels of the same picture at another size; sizes are height and width."""

@@ -40,6 +40,8 @@ class FeatureNetwork(nn.Module, ABC):
     """Whether it scales what it is shown once more, as its owner does."""
     variances: Sequence[float] | None = None
     """Variance of each level's features within their channels, mean over channels, on photographs; None if unknown."""
+    in_coco: Sequence[int] = ()
+    """COCO's category of each class that pixels have, 0 for the background; empty where they are Pascal VOC's."""
     no_features: str = ""
     """Why there are no feature maps, and what to do; empty where there are."""
 

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from taskodec.contracts import Evaluator, Findings
 from taskodec.errors import UsageError
+from taskodec.tasks.detections import coco_names
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
-from taskodec.tasks.semantic_metrics import SemanticEvaluator, voc_from_coco, voc_names
+from taskodec.tasks.semantic_metrics import VOC_IN_COCO, SemanticEvaluator, classes_from_coco, voc_names
 
 __all__ = ["Semantic"]
 
@@ -37,12 +38,14 @@ class Semantic(FeatureTask):
         self.label_ids = label_ids
 
     def findings(self, x: Tensor) -> Findings:
-        """The class of every pixel, with Pascal VOC's names where labels are COCO's."""
-        names = voc_names() if self.label_ids == "coco" else ()
+        """The class of every pixel, with Pascal VOC's names, or COCO's, where labels are COCO's."""
+        own = self.network.in_coco
+        names = tuple(coco_names()[i] if i else "background" for i in own) if own else voc_names()
+        names = names if self.label_ids == "coco" else ()
         return Findings(classes=self.classes(x.clamp(0, 1))[0], names=names)
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
-        table = voc_from_coco() if self.label_ids == "coco" else None
+        table = classes_from_coco(self.network.in_coco or VOC_IN_COCO) if self.label_ids == "coco" else None
         return SemanticEvaluator(lambda x: self.classes(x)[0], labels, table=table)
 
     def prepare_outputs(self, x: Tensor) -> Tensor:

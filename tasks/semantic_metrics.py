@@ -18,7 +18,7 @@ from taskodec.contracts import Evaluator, Record
 from taskodec.errors import ImageError, UsageError
 from taskodec.pixels.pillow import Opened, decode_file
 
-__all__ = ["IGNORED", "SATISFIED", "VOC_IN_COCO", "SemanticEvaluator", "voc_from_coco", "voc_names"]
+__all__ = ["IGNORED", "SATISFIED", "VOC_IN_COCO", "SemanticEvaluator", "classes_from_coco", "voc_names"]
 
 IGNORED = 255
 """The class of pixels that are not judged."""
@@ -30,13 +30,14 @@ VOC_IN_COCO = (0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 6
 """COCO's category id of each of Pascal VOC's 21 classes; 0 stands for the background."""
 
 
-def voc_from_coco() -> list[int]:
-    """Pascal VOC's class of each COCO category, for label files with COCO's (panoptic) category ids.
+def classes_from_coco(in_coco: Sequence[int] = VOC_IN_COCO) -> list[int]:
+    """The class of each COCO category, for label files with COCO's (panoptic) category ids.
 
-    Pixels without a category (0) are not judged; categories that VOC does not have are background.
+    `in_coco` has the category of each class, by default of Pascal VOC's. Pixels without a category (0) are not judged;
+    categories that no class is are background.
     """
     table = [IGNORED] + [0] * 255
-    for index, category in enumerate(VOC_IN_COCO[1:], 1):
+    for index, category in enumerate(in_coco[1:], 1):
         table[category] = index
     return table
 

@@ -17,6 +17,7 @@ from taskodec.files.inputs import expand_home
 from taskodec.hooks.names import members
 from taskodec.hooks.objects import check_adapter, check_codec, try_codec
 from taskodec.hooks.registry import BUILTINS, Registry
+from taskodec.hooks.specs import AdapterSpec
 from taskodec.isolation.faults import named
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
 from taskodec.stream.bitstream import Header
@@ -140,17 +141,17 @@ def choose_adapter(
     """What `auto` stands for, and notes on adapters that were passed over; any other choice as it is.
 
     It is the registered adapter that was trained for this codec, with these weights, and this task with its options;
-    without one, or where the user sets options of the adapter, an untrained one.
+    without one, or where the user sets options of the adapter, an untrained one. Of an adapter by name that was trained
+    for the task with other options, a note says so.
     """
+    others = _with_other_options(registry, codec, task, task_options or {})
     if chosen.name != AUTO_ADAPTER:
-        return chosen, ()
+        unfit = f"adapter {chosen.name!r} was trained for task {task!r} with {others.get(chosen.name)}: set that too"
+        return chosen, (unfit,) if chosen.name in others else ()
     notes = []
     specs = [] if chosen.options else registry.adapters.items()
     for name, spec in specs:
-        same = (
-            spec.codec == codec.name and spec.task is not None and sorted(members(spec.task)) == sorted(members(task))
-        )
-        if same and _has(task_options or {}, spec.task_options):
+        if _is_for(spec, codec, task) and name not in others:
             try:
                 with _plugin():
                     _build_adapter(registry, name, codec, {})
@@ -159,6 +160,20 @@ def choose_adapter(
             else:
                 return AdapterSettings(name=name), ()
     return untrained(chosen), tuple(notes)
+
+
+def _is_for(spec: AdapterSpec, codec: Codec, task: str) -> bool:
+    """Whether an adapter was trained for this codec and this task."""
+    return spec.codec == codec.name and spec.task is not None and sorted(members(spec.task)) == sorted(members(task))
+
+
+def _with_other_options(registry: Registry, codec: Codec, task: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """The adapters that were trained for this codec and task with other options than these, and with which."""
+    return {
+        name: ", ".join(f"task.options.{key}={value}" for key, value in spec.task_options.items())
+        for name, spec in registry.adapters.items()
+        if _is_for(spec, codec, task) and not _has(options, spec.task_options)
+    }
 
 
 def _has(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -197,7 +212,8 @@ def missing_adapter(registry: Registry, settings: Settings, codec: Codec, task: 
     chosen, passed_over = choose_adapter(registry, settings.adapter, codec, task, settings.task.options)
     if is_trained(registry, chosen.name):
         return ""
-    notes = "".join(f"; {note}" for note in passed_over)
+    others = _with_other_options(registry, codec, task, settings.task.options).items()
+    notes = "".join(f"; {note}" for note in (*passed_over, *(f"{name!r} is for {what}" for name, what in others)))
     return (
         f"there is no adapter that was trained for codec {codec.name!r} and task {task!r}{notes}; train one with "
         "`taskodec pretrain`, or give it with --adapter"

@@ -11,7 +11,7 @@ from torch import Tensor
 from taskodec.contracts import Task
 from taskodec.errors import TargetError, TaskodecError, UsageError
 from taskodec.hooks.names import nearest
-from taskodec.images.metrics import load_lpips, ms_ssim_loss, psnr
+from taskodec.images.metrics import load_dists, load_lpips, ms_ssim_loss, psnr
 from taskodec.settings.target import Bound, TargetSettings, parse_bound
 from taskodec.tuning.goals import Goal, MetricBound, MostBytes, MostLoss
 from taskodec.tuning.task_calls import evaluator_of, metrics_of
@@ -21,7 +21,7 @@ __all__ = ["goal_of"]
 Value = Callable[[Tensor], float]
 """A figure of a decoded picture (1, 3, H, W)."""
 
-PICTURE_METRICS = ("psnr", "ms-ssim", "lpips")
+PICTURE_METRICS = ("psnr", "ms-ssim", "lpips", "dists")
 """Those that pictures have whatever they are for."""
 
 
@@ -67,15 +67,16 @@ def _picture_metric(name: str, x: Tensor) -> Value:
         return lambda x_hat: psnr(x_hat, x)
     if name == "ms-ssim":
         return _without_gradient(lambda x_hat: 1 - float(ms_ssim_loss(x_hat, x)))
+    load, package = (load_lpips, "lpips") if name == "lpips" else (load_dists, "dists-pytorch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lpips = load_lpips()
-    if lpips is None:
+        distance = load(download=True)
+    if distance is None:
         raise UsageError(
-            "target.metric: lpips cannot be had here, its package or its network is missing: `pip install lpips`, or "
-            "give another metric, such as ms-ssim>=0.98"
+            f"target.metric: {name} cannot be had here, its package or its network is missing: `pip install "
+            f"{package}`, or give another metric, such as ms-ssim>=0.98"
         )
-    return _without_gradient(lambda x_hat: lpips(x_hat.cpu(), x.cpu()))
+    return _without_gradient(lambda x_hat: distance(x_hat, x))
 
 
 def _judged(task: Task, x: Tensor) -> tuple[Mapping[str, Value], str]:

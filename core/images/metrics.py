@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 import warnings
 from collections.abc import Callable
@@ -14,7 +12,11 @@ from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Metric", "load_lpips", "ms_ssim_loss", "psnr"]
+from taskodec.errors import WeightsError
+from taskodec.images.perceptual import PerceptualNetwork, dists_network, lpips_network
+from taskodec.images.perceptual_files import ALEXNET, DISTS_WEIGHTS, VGG16, lpips_installed
+
+__all__ = ["Metric", "load_dists", "load_lpips", "ms_ssim_loss", "psnr"]
 
 Metric = Callable[[Tensor, Tensor], float]
 """A figure of a decoded and an original picture, (1, 3, H, W) in [0, 1]."""
@@ -95,16 +97,31 @@ def _strips_ssim(x_hat: Tensor, x: Tensor, gauss: Tensor) -> tuple[Tensor, Tenso
     return ssim, contrast
 
 
-def load_lpips() -> Metric | None:
-    """LPIPS with AlexNet (Zhang et al. 2018) if the package `lpips` is installed and finds its weights."""
-    if importlib.util.find_spec("lpips") is None:
+def load_lpips(*, download: bool = False) -> Metric | None:
+    """LPIPS with AlexNet (Zhang et al. 2018) where a package with its weights is installed.
+
+    None without one, and with a warning where its network is broken, or not here and not to be downloaded.
+    """
+    if not lpips_installed():
         return None
-    lpips = importlib.import_module("lpips")
+    if not download and ALEXNET.located() is None:
+        how = f"`taskodec models fetch {ALEXNET.name}` downloads it"
+        warnings.warn(f"LPIPS is left out, its network is not here: {how}", stacklevel=2)
+        return None
+    return _figure("LPIPS", lpips_network)
+
+
+def load_dists(*, download: bool = False) -> Metric | None:
+    """DISTS (Ding et al. 2020) where its package is installed; None without, or where VGG-16 is not here either."""
+    if DISTS_WEIGHTS.located() is None or not (download or VGG16.located()):
+        return None
+    return _figure("DISTS", dists_network)
+
+
+def _figure(name: str, load: Callable[[], PerceptualNetwork]) -> Metric | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it calls torchvision in an old way
-            net = lpips.LPIPS(net="alex", verbose=False).eval()
-    except Exception as error:  # a download can fail in any way
-        warnings.warn(f"LPIPS is left out, its network cannot be loaded: {error}", stacklevel=2)
+        network = load()
+    except WeightsError as error:
+        warnings.warn(f"{name} is left out, its network cannot be loaded: {error}", stacklevel=3)
         return None
-    return lambda x_hat, x: float(net(x_hat, x, normalize=True))
+    return lambda x_hat, x: float(network(x_hat.cpu(), x.cpu()))

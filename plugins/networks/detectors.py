@@ -74,10 +74,11 @@ def load_seg(
     layers: Sequence[float] | None = None,
     offline: bool = False,
     feature_scale: float | None = None,
+    onnx: Mapping[str, Any] | None = None,
     input: str | Mapping[str, Any] | None = None,
 ) -> InstanceSegmentation:
     """The task `seg` with a network that gives masks; options as for `load_det`."""
-    found = _shown(network, load_detector(network, weights, offline), input, feature_scale)
+    found = _shown(network, load_detector(network, weights, offline, onnx, masks=True), input, feature_scale)
     if not isinstance(found, MaskDetector):
         raise UsageError(f"network {network!r} gives no masks, which task 'seg' is about; take it for task 'det'")
     return InstanceSegmentation(found, "seg", loss=loss, layers=layers)
@@ -108,8 +109,13 @@ def load_detector(
     weights: str | Path | None = None,
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
+    *,
+    masks: bool = False,
 ) -> Detector:
-    """A detector with its weights. UsageError for an unknown name, WeightsError if they cannot be had."""
+    """A detector with its weights, one with `masks` if an ONNX file may be either.
+
+    UsageError for an unknown name, WeightsError if the weights cannot be had.
+    """
     file = onnx_file(name, weights, onnx)
     if name == "yolox_nano":
         from taskodec.plugins.networks.yolox import yolox_nano
@@ -120,9 +126,10 @@ def load_detector(
 
         return fastestdet(weights, offline)
     if file is not None:
-        from taskodec.plugins.networks.onnx_networks import OnnxDetector, read_options
+        from taskodec.plugins.networks.onnx_masks import onnx_detector
+        from taskodec.plugins.networks.onnx_networks import read_options
 
-        return OnnxDetector(file, read_options(onnx))
+        return onnx_detector(file, read_options(onnx), masks=masks)
     if name.startswith("detectron2:"):
         from taskodec.plugins.networks.detectron2_networks import detectron2_detector
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from taskodec.errors import WeightsError
 from taskodec.extras import require
 from taskodec.files.atomic import pointer_to
+from taskodec.plugins.networks.onnx_padding import put_padding, take_padding
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -53,12 +54,40 @@ def convert(graph: ModelProto, inputs: Sequence[str], outputs: Sequence[str], fi
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the converter's own, about its use of numpy and torch
             part = Extractor(graph).extract_model(list(inputs), list(outputs))
+            _settle_weights(part)
+            paddings = take_padding(part)
             module: Any = to_torch(part)
+            put_padding(module, paddings)
     except Exception as error:  # the converter has no errors of its own
         raise WeightsError(f"{file} cannot be converted: {type(error).__name__}: {str(error)[:300]}") from error
     _fuse_silu(module)
     _replace_slices(module)
     return module.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _settle_weights(graph: ModelProto) -> None:
+    """Make initializers of weights that exporters write as constants, or as copies of others that are equal.
+
+    The converter looks for those of a convolution among initializers alone.
+    """
+    from onnx import TensorProto, helper
+
+    known = {tensor.name: tensor for tensor in graph.graph.initializer}
+    ends = {end.name for end in graph.graph.output}
+    for node in list(graph.graph.node):
+        found = None
+        if node.op_type == "Identity":
+            found = known.get(node.input[0])
+        elif node.op_type == "Constant" and node.attribute[0].name == "value":
+            value = helper.get_attribute_value(node.attribute[0])
+            found = value if value.data_type == TensorProto.FLOAT and value.dims else None
+        if found is not None and node.output[0] not in ends:
+            weight = TensorProto()
+            weight.CopyFrom(found)
+            weight.name = node.output[0]
+            known[weight.name] = weight
+            graph.graph.initializer.append(weight)
+            graph.graph.node.remove(node)
 
 
 class _Slice(nn.Module):

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,12 +25,16 @@ from taskodec.tasks.detections import Detections
 from taskodec.tasks.features import FeatureNetwork
 from taskodec.tasks.views import AS_IS, Pixels, View
 
-__all__ = ["OnnxClassifier", "OnnxDetector", "OnnxOptions", "OnnxSemantic", "read_options"]
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["GREY", "OnnxClassifier", "OnnxDetector", "OnnxOptions", "OnnxSemantic", "listed", "read_options"]
 
 Triple = tuple[float, float, float]
 Side = Annotated[int, Field(ge=1)]
 FLOOR = 1e-12
 GREY = 114 / 255
+"""What YOLO's owners continue pictures with."""
 USUAL = 256 / 224
 
 
@@ -63,6 +67,10 @@ class OnnxOptions(BaseModel):
     """Objects: whether a fifth number, before those of the classes, multiplies them."""
     anchors_last: bool = False
     """Objects: (1, 4 + K, A) and not (1, A, 4 + K)."""
+    relative: bool = False
+    """Objects: whether boxes are in parts of the graph's input, and not in its pixels."""
+    prototypes: str = ""
+    """Objects with masks: the tensor that coefficients in the prediction are of; see `onnx_masks`."""
     grey: float | None = None
     """Objects: what the picture is continued with, in units of `white`; without it, 114 of 255."""
 
@@ -99,7 +107,7 @@ class _OnnxNetwork(FeatureNetwork):
             )
         self.fixed = declared
         self.stride = 1 if declared or options.size else options.stride
-        size = declared or options.size
+        size = declared or options.size or self.usual_size(graph)
         self.view = self.shown(size) if size else self.shown_whole()
         self.pixels = Pixels(options.mean, options.std, options.white, options.channels == "bgr")
         self.trunk = convert(graph, [entry], options.features, file) if options.features else None
@@ -108,7 +116,15 @@ class _OnnxNetwork(FeatureNetwork):
                 f"{file}: name the tensors to compare with task.options.onnx.features=[…], or compare what the network "
                 "says, with task.options.loss=outputs"
             )
-        self.whole = convert(graph, [entry], [options.output or output_name(graph)], file)
+        self.whole = convert(graph, [entry], self.ends(graph), file)
+
+    def ends(self, graph: ModelProto) -> Sequence[str]:
+        """The tensors that are the prediction."""
+        return [self.options.output or output_name(graph)]
+
+    def usual_size(self, graph: ModelProto) -> tuple[int, int] | None:
+        """What a graph of any size is shown pictures at; None for their own."""
+        return None
 
     def shown(self, size: tuple[int, int]) -> View:
         """How pictures are shown to a graph of this size, where nobody says."""
@@ -121,11 +137,11 @@ class _OnnxNetwork(FeatureNetwork):
     def features(self, x: Tensor) -> list[Tensor]:
         if self.trunk is None:
             raise UsageError(self.no_features)
-        levels = [_listed(self.trunk(one)) for one in self._inputs(x)]
+        levels = [listed(self.trunk(one)) for one in self._inputs(x)]
         return [torch.cat(level) for level in zip(*levels, strict=True)]
 
     def _raw(self, x: Tensor) -> Tensor:
-        return torch.cat([_listed(self.whole(one))[0] for one in self._inputs(x)])
+        return torch.cat([listed(self.whole(one))[0] for one in self._inputs(x)])
 
     def _inputs(self, x: Tensor) -> list[Tensor]:
         """What the graph takes, one by one: many graphs have a fixed batch of 1."""
@@ -172,7 +188,10 @@ class OnnxDetector(_OnnxNetwork, Detector):
         anchors = raw.transpose(1, 2) if chosen.anchors_last else raw
         first = 5 if chosen.objectness else 4
         scores = anchors[..., first:] * anchors[..., 4:5] if chosen.objectness else anchors[..., first:]
-        return torch.cat([box_convert(anchors[..., :4], chosen.boxes, "xyxy"), scores], -1)
+        places = anchors[..., :4]
+        if chosen.relative:
+            places = places * places.new_tensor([x.shape[3], x.shape[2]] * 2)
+        return torch.cat([box_convert(places, chosen.boxes, "xyxy"), scores], -1)
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:
@@ -183,5 +202,6 @@ def _scores(raw: Tensor, options: OnnxOptions) -> Tensor:
     return raw.clamp(min=FLOOR).log() if options.probabilities else raw
 
 
-def _listed(found: Any) -> list[Tensor]:
+def listed(found: Any) -> list[Tensor]:
+    """What a converted graph gives, as a list also where it is one tensor."""
     return [found] if isinstance(found, Tensor) else list(found)

@@ -3,10 +3,11 @@
 | network | weights | licence |
 |---|---|---|
 | `espnetv2` (default) | its repository's file, downloaded on first use | MIT |
+| `bodypix`, person or not | its ONNX file, downloaded on first use | Apache-2.0 |
 | names in `torchvision_semantic.SEMANTIC` | torchvision's, downloaded on first use | BSD-3-Clause |
 | `onnx:FILE` | in the file | its own |
 
-All but files of one's own are trained on Pascal VOC's 20 classes and background.
+All others but files of one's own are trained on Pascal VOC's 20 classes and background.
 """
 
 from __future__ import annotations
@@ -80,11 +81,15 @@ def load_semantic(
         from taskodec.plugins.networks.espnet import espnet
 
         return espnet(weights, offline)
+    if name == "bodypix":
+        from taskodec.plugins.networks.bodypix import bodypix
+
+        return bodypix(weights, offline)
     from taskodec.plugins.networks.torchvision_semantic import SEMANTIC, torchvision_semantic
 
     if name in SEMANTIC:
         return torchvision_semantic(name, weights, offline)
-    valid = ("espnetv2", *SEMANTIC)
+    valid = ("espnetv2", "bodypix", *SEMANTIC)
     raise UsageError(
         f"task 'semseg' has no network {name!r}{nearest(name, valid)}; valid: {', '.join(valid)}, onnx:FILE"
     )

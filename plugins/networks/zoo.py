@@ -5,6 +5,7 @@ from __future__ import annotations
 from taskodec.files.weights import WeightsFile
 
 __all__ = [
+    "BODYPIX",
     "CLASSIFICATION",
     "DETECTION",
     "DETECTRON2",
@@ -66,6 +67,16 @@ ESPNET = WeightsFile(
     description="task semseg: ESPNetV2, Pascal VOC",
     licence="MIT",
     size=1107734,
+)
+
+BODYPIX = WeightsFile(
+    "bodypix",
+    "https://github.com/keijiro/BodyPixSentis/raw/b712dd916b2819e2210fa0367b76073634d2fddf"
+    "/Packages/jp.keijiro.bodypix/ONNX/MobileNetV1-x050-stride16.onnx",
+    "f2e51d18eec8e3c9ef3f196ea0245db1d86529161d19e14466ad4ebc5e6ee242",
+    description="task semseg: BodyPix, MobileNetV1 at half width, person or not",
+    licence="Apache-2.0",
+    size=2438662,
 )
 
 _TORCHVISION = {
@@ -144,4 +155,4 @@ DETECTRON2 = (
 
 CLASSIFICATION = (*LITES.values(), *(TORCHVISION[name] for name in _TORCHVISION["cls"]))
 DETECTION = (YOLOX_NANO, FASTESTDET, *(TORCHVISION[name] for name in _TORCHVISION["det"]), *DETECTRON2)
-SEMANTIC = (ESPNET, *(TORCHVISION[name] for name in _TORCHVISION["semseg"]))
+SEMANTIC = (ESPNET, BODYPIX, *(TORCHVISION[name] for name in _TORCHVISION["semseg"]))

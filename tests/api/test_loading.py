@@ -19,6 +19,7 @@ from taskodec.api.loading import (
     has_quality,
     is_trained,
     load_codec,
+    missing_adapter,
     unsent_options,
     untrained,
 )
@@ -28,7 +29,7 @@ from taskodec.codecs.tic.codec import TIC
 from taskodec.errors import MismatchError, SettingsError, UsageError
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import AdapterSpec, CodecSpec, hookimpl
-from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings
+from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
 from taskodec.stream.bitstream import Header
 
 HEADER = Header("tiny", b"abcd", 96, 64, 2.0, adapter_fingerprint=b"none")
@@ -233,6 +234,13 @@ def test_auto_asks_for_the_options_that_an_adapter_was_trained_with(plugins, tin
     assert chosen({"loss": "outputs", "layers": [1, 2]}) == (AdapterSettings(name="said"), ())
     for other in (None, {}, {"loss": "features"}):
         assert chosen(other) == (AdapterSettings(name=DEFAULT_ADAPTER), ())
+        named, (note,) = choose_adapter(plugins, AdapterSettings(name="said"), tiny_codec, "edges", other)
+        assert named == AdapterSettings(name="said")
+        assert "'said' was trained for task 'edges' with task.options.loss=outputs: set that too" in note
+    assert choose_adapter(plugins, AdapterSettings(name="said"), tiny_codec, "edges", {"loss": "outputs"})[1] == ()
+    assert choose_adapter(plugins, AdapterSettings(name="said"), tiny_codec, "other")[1] == ()
+    why = missing_adapter(plugins, Settings(task={"name": "edges"}), tiny_codec, "edges")
+    assert "'said' is for task.options.loss=outputs" in why
 
 
 def test_a_file_for_each_quality():

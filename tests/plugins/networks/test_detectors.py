@@ -28,13 +28,13 @@ def test_what_does_not_exist_says_what_does(name, options, message):
 
 def test_seg_needs_a_network_with_masks(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("taskodec.plugins.networks.detectors.load_detector", lambda *args: object())
+    monkeypatch.setattr("taskodec.plugins.networks.detectors.load_detector", lambda *args, **options: object())
     with pytest.raises(UsageError, match="'ssd300_vgg16' gives no masks"):
         default_registry().task_from("seg", network="ssd300_vgg16")
 
 
 def test_networks_of_one_scale_have_none_for_features(monkeypatch):
-    monkeypatch.setattr("taskodec.plugins.networks.detectors.load_detector", lambda *args: object())
+    monkeypatch.setattr("taskodec.plugins.networks.detectors.load_detector", lambda *args, **options: object())
     with pytest.raises(UsageError, match=r"'fastestdet' has one scale for all; leave out task\.options\.feature_scale"):
         default_registry().task_from("det", network="fastestdet", feature_scale=1)
 

@@ -1,7 +1,8 @@
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from taskodec.errors import UsageError, WeightsError
@@ -89,3 +90,35 @@ def test_without_the_converter_the_error_says_what_to_install(gated, without):
     without("onnx2torch")
     with pytest.raises(UsageError, match=r"onnx2torch is not installed: `pip install 'taskodec\[det\]'`"):
         read_graph(gated)
+
+
+@pytest.mark.parametrize("way", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("size", [(9, 9), (8, 11), (7, 4)])
+def test_padding_to_the_same_size_is_onnxs_at_any_size(tmp_path, way, size):
+    conv = helper.make_node("Conv", ["x", "w"], ["middle"], strides=[2, 2], dilations=[2, 1], auto_pad=way)
+    pool = helper.make_node("MaxPool", ["middle"], ["y"], kernel_shape=[2, 2], strides=[1, 1], auto_pad=way)
+    draw = torch.Generator().manual_seed(0)
+    weight = torch.randn(2, 3, 3, 3, generator=draw)
+    tensor = helper.make_tensor("w", TensorProto.FLOAT, weight.shape, weight.flatten().tolist())
+    file = save(tmp_path / "same.onnx", [conv, pool], weights=[tensor], rank=4)
+    x = torch.randn(1, 3, *size, generator=draw)
+    graph = read_graph(file)
+    found = convert(graph, ["x"], ["y"], file)(x)
+    expected = ReferenceEvaluator(onnx.load(file)).run(None, {"x": x.numpy()})[0]
+    assert found.shape[2:] == (-(-size[0] // 2), -(-size[1] // 2))
+    assert torch.allclose(found, torch.from_numpy(expected), atol=1e-5)
+    assert torch.equal(convert(graph, ["x"], ["y"], file)(x), found)  # the graph is as it was
+
+
+def test_weights_may_be_constants_and_copies_of_others(tmp_path):
+    weight = numpy_helper.from_array(torch.randn(2, 3, 1, 1, generator=torch.Generator().manual_seed(0)).numpy(), "w")
+    bias = numpy_helper.from_array(torch.tensor([1.0, 2.0]).numpy(), "b")
+    nodes = [
+        helper.make_node("Constant", [], ["constant"], value=weight),
+        helper.make_node("Identity", ["b"], ["copy"]),
+        helper.make_node("Conv", ["x", "constant", "copy"], ["y"]),
+    ]
+    file = save(tmp_path / "constants.onnx", nodes, weights=[bias], rank=4)
+    x = torch.rand(1, 3, 2, 2)
+    expected = nn.functional.conv2d(x, torch.from_numpy(numpy_helper.to_array(weight).copy()), torch.tensor([1.0, 2.0]))
+    assert torch.allclose(convert(read_graph(file), ["x"], ["y"], file)(x), expected)
