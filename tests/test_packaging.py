@@ -180,6 +180,7 @@ def test_what_extras_bring_is_what_the_code_asks_for():
         "eval",
         "export",
         "notebook",
+        "perception",
         "remote",
         "report",
         "serve",

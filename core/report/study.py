@@ -101,8 +101,8 @@ def study(
 ) -> Study:
     """Look at a compressed picture; writes files of about the same size, so that there is something to compare.
 
-    The plain one of the codec, and one of each of the anchors, by name. `judges` have the names of their tasks, or those
-    that a mapping gives them.
+    The plain one of the codec, and one of each of the anchors, by name. `judges` have the names of their tasks, or
+    those that a mapping gives them.
     """
     x, codec, settings = given.x, given.codec, given.settings
     best = given.tuned.best

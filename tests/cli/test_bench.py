@@ -8,6 +8,8 @@ from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import CodecSpec, hookimpl
 
+pytestmark = pytest.mark.usefixtures("without_lpips")
+
 PAGE = ("report.html", "run.json")
 
 

@@ -6,6 +6,8 @@ from taskodec.cli.bench_speed import SPEED_ANCHORS
 from taskodec.hooks import registry
 from taskodec.hooks.registry import Registry
 
+pytestmark = pytest.mark.usefixtures("without_lpips")
+
 PAGE = ("report.html", "run.json")
 
 

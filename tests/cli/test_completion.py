@@ -34,7 +34,7 @@ def asked(words, shell="bash"):
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["taskodec", "de"], ["decompress"]),
+        (["taskodec", "de"], ["decompress", "demo"]),
         (["taskodec", "compress", "--task", "c"], ["cls"]),
         (["taskodec", "compress", "--codec", "li"], ["lite"]),
         (["taskodec", "compress", "--adapter", "lite-h"], ["lite-human"]),
