@@ -12,6 +12,10 @@ from taskodec.plugins.networks.zoo import CLASSIFICATION
 __all__ = ["register_adapters", "register_tasks", "register_weights"]
 
 
+NAMES = ("lite-cls", "lite-cls-2")
+"""The adapters that come with it, in the order of their making."""
+
+
 @hookimpl
 def register_tasks() -> Sequence[TaskSpec]:
     """`cls`."""
@@ -22,10 +26,14 @@ def register_tasks() -> Sequence[TaskSpec]:
 
 @hookimpl
 def register_adapters() -> Sequence[AdapterSpec]:
-    """`lite-cls`."""
-    build = shipped_adapter("taskodec.plugins", "weights/lite-cls.safetensors")
-    about = "for EfficientNet-Lite0's predictions"
-    return [AdapterSpec("lite-cls", build, about, codec="lite", task="cls", task_options={"loss": "outputs"})]
+    """`lite-cls-2`, and for streams that need it `lite-cls`, the first one, which `auto` takes for no task."""
+    files = {name: shipped_adapter("taskodec.plugins", f"weights/{name}.safetensors") for name in NAMES}
+    first, second = NAMES
+    about = "for what classifiers see, with views; it modulates latents"
+    return [
+        AdapterSpec(second, files[second], about, codec="lite", task="cls", task_options={"loss": "outputs"}),
+        AdapterSpec(first, files[first], "for EfficientNet-Lite0's predictions, the first one", codec="lite"),
+    ]
 
 
 @hookimpl

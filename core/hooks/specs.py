@@ -60,8 +60,8 @@ class AdapterSpec:
     """An adapter by name. `build(codec, **options)` makes it, not yet attached.
 
     A method (such as `svd-lora`) has neither `codec` nor `task`; a pre-trained adapter names both, and in
-    `task_options` those options of the task without which it does not suit. `taskodec.adapters.shipped` makes `build`
-    for a file in a package.
+    `task_options` those options of the task without which it does not suit; one without a task is only taken by its
+    name, and for streams that were made with it. `taskodec.adapters.shipped` makes `build` for a file in a package.
     """
 
     name: str
