@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Annotated, Any
@@ -54,17 +52,7 @@ def make_app(service: Service, chosen: str) -> ASGIApp:
     """The application; `chosen` is the task that the page begins with."""
     runs = Runs(service.pool, service.folder)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            await service.pool.begin()
-            if service.pool.problem:
-                raise RuntimeError(service.pool.problem)
-            yield
-        finally:
-            await service.pool.close()
-
-    app = FastAPI(title="taskodec demo", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(title="taskodec demo", docs_url=None, redoc_url=None, openapi_url=None, lifespan=service.running)
     app.state.runs = runs
     app.include_router(_page())
     app.include_router(_about(service, runs, chosen))

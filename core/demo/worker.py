@@ -14,11 +14,12 @@ from taskodec.demo.asked import Asked
 from taskodec.demo.files import ASKED, PAGE, PIECE, TOLD
 from taskodec.demo.told import Teller
 from taskodec.errors import ImageError
+from taskodec.files.inputs import NamedBytes
 from taskodec.hooks.specs import Anchor
 from taskodec.images.tensors import LoadedImage, load_image, to_pil
 from taskodec.report.picture_page import picture_piece, pictures_page
 from taskodec.service.work import GIVEN, MADE, Answer, Done, Work
-from taskodec.service.worker import Coders, NamedPicture, figures, watched
+from taskodec.service.worker import PICTURE, Coders, figures, watched
 from taskodec.tuning.task_calls import on_device
 
 __all__ = ["Studies", "reduced"]
@@ -40,7 +41,7 @@ class Studies(Coders):
         try:
             stage("reading")
             limit = work.settings.limits.max_pixels
-            given = NamedPicture((folder / GIVEN).read_bytes())
+            given = NamedBytes((folder / GIVEN).read_bytes(), PICTURE)
             image = reduced(load_image(given, max_pixels=limit), asked.megapixels)
             stage("loading", width=image.x.shape[3], height=image.x.shape[2])
             compressor = self.compressor(work.settings)

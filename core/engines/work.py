@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +13,7 @@ from taskodec.api.compressor import Compressor, Result
 from taskodec.api.decompressor import Decompressor
 from taskodec.console.progress import Progress
 from taskodec.engines.steps import Outcome, Subject, Work, failure
-from taskodec.files.inputs import STANDARD, most_bytes
+from taskodec.files.inputs import STANDARD, NamedBytes, most_bytes
 from taskodec.hooks.registry import Registry
 from taskodec.images.tensors import encode_image
 from taskodec.settings.model import Settings
@@ -102,12 +101,4 @@ def picture_of(entry: Entry, most: int) -> Path | BinaryIO:
     """What the API takes for an entry."""
     if entry.path is not None and entry.path != STANDARD and entry.data is None:
         return entry.path
-    picture = _Named(read_entry(entry, most))
-    picture.name = "standard input" if entry.path == STANDARD else entry.name
-    return picture
-
-
-class _Named(BytesIO):
-    """Bytes with a name for messages."""
-
-    name = ""
+    return NamedBytes(read_entry(entry, most), "standard input" if entry.path == STANDARD else entry.name)

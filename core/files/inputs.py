@@ -20,6 +20,7 @@ __all__ = [
     "MOST_BYTES",
     "MOST_LABELS",
     "STANDARD",
+    "NamedBytes",
     "argument",
     "cannot_read",
     "expand_home",
@@ -45,6 +46,14 @@ WRITER_WAIT = 10.0
 """Seconds in which somebody must open a named pipe for writing; who has may take any time."""
 
 BLOCK = 2**20
+
+
+class NamedBytes(io.BytesIO):
+    """Bytes with a name for messages."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
 
 
 def argument(text: str) -> Path:

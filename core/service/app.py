@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -56,23 +55,12 @@ class ErrorBody(BaseModel):
 
 def make_app(service: Service, token: str = "") -> ASGIApp:
     """The application; requests need the token, unless it is empty."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            await service.pool.begin()
-            if service.pool.problem:
-                raise RuntimeError(service.pool.problem)
-            yield
-        finally:
-            await service.pool.close()
-
     app = FastAPIOffline(
         redoc_url=None,
         title="taskodec",
         version=version("taskodec"),
         summary="Compresses pictures for what they are used for.",
-        lifespan=lifespan,
+        lifespan=service.running,
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.include_router(_health(service))

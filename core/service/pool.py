@@ -13,7 +13,7 @@ from typing import Any
 from taskodec.service import errors
 from taskodec.service.logs import log
 from taskodec.service.metrics import Metrics
-from taskodec.service.process import Died, Overdue, Process
+from taskodec.service.process import Died, Overdue, Process, started
 from taskodec.service.work import Done, Failed, Work
 from taskodec.settings.model import Settings
 from taskodec.settings.serve import ServeSettings
@@ -184,7 +184,7 @@ class Pool:
         """Have this process, or another one in its place, until the task is cancelled."""
         pause = FIRST_PAUSE
         while True:
-            self.problem = await _started(process)
+            self.problem = await started(process)
             self._first.set()
             if self.problem and self.stopping:
                 return
@@ -286,19 +286,6 @@ class Pool:
         self.metrics.deaths.labels(reason).inc()
         ids = [job.request for job in jobs]
         log.warning("a worker has ended, another one starts", extra={"event": "worker", "reason": reason, "ids": ids})
-
-
-async def _started(process: Process) -> str:
-    """Start it; what is wrong if it could not."""
-    try:
-        return await process.begin()
-    except Died:
-        return "the process died while it started, perhaps for want of memory"
-    except Overdue:
-        return f"the process took longer than {process.start_timeout:g} s to start (serve.start_timeout)"
-    except Exception as error:
-        process.kill()
-        return f"{type(error).__name__}: {error}"
 
 
 def _fail(job: Job, error: errors.ServiceError) -> None:

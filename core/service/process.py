@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from taskodec.service import entry
 from taskodec.service.work import Answer, Start, Work
 
-__all__ = ["Died", "Overdue", "Process"]
+__all__ = ["Died", "Overdue", "Process", "started"]
 
 T = TypeVar("T")
 
@@ -96,6 +96,19 @@ class Process:
         except BrokenProcessPool:
             self.kill()
             raise Died from None
+
+
+async def started(process: Process) -> str:
+    """Start it; what is wrong if it could not."""
+    try:
+        return await process.begin()
+    except Died:
+        return "the process died while it started, perhaps for want of memory"
+    except Overdue:
+        return f"the process took longer than {process.start_timeout:g} s to start (serve.start_timeout)"
+    except Exception as error:
+        process.kill()
+        return f"{type(error).__name__}: {error}"
 
 
 def _context() -> BaseContext:

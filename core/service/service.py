@@ -66,6 +66,17 @@ class Service:
         self._parsing = asyncio.Semaphore(PARSED_AT_ONCE)
 
     @asynccontextmanager
+    async def running(self, _: object) -> AsyncIterator[None]:
+        """While an application runs, so do the processes; RuntimeError if they cannot be started."""
+        try:
+            await self.pool.begin()
+            if self.pool.problem:
+                raise RuntimeError(self.pool.problem)
+            yield
+        finally:
+            await self.pool.close()
+
+    @asynccontextmanager
     async def job_folder(self) -> AsyncIterator[Path]:
         """A folder for the files of a request, which goes with it."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import traceback
 import warnings
@@ -19,6 +18,7 @@ from taskodec.console.interrupt import end_with_parent
 from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Task
 from taskodec.errors import TaskodecError
+from taskodec.files.inputs import NamedBytes
 from taskodec.hooks.registry import Registry, default_registry
 from taskodec.hooks.specs import resolve
 from taskodec.images.tensors import save_image
@@ -27,19 +27,16 @@ from taskodec.service.work import GIVEN, MADE, Answer, Done, Failed, Start, Work
 from taskodec.settings.model import Settings
 from taskodec.stream.bitstream import Stream
 
-__all__ = ["Abandoned", "Coders", "NamedPicture", "begin", "do", "failed", "figures", "prepare", "watched"]
+__all__ = ["PICTURE", "Abandoned", "Coders", "begin", "do", "failed", "figures", "prepare", "watched"]
 
 OUT_OF_MEMORY = "OutOfMemoryError"
+
+PICTURE = "the picture"
+"""What messages call it."""
 
 
 class Abandoned(Exception):
     """Nobody waits for the result any more."""
-
-
-class NamedPicture(io.BytesIO):
-    """A picture with a name for messages."""
-
-    name = "the picture"
 
 
 class Coders:
@@ -86,7 +83,7 @@ class Coders:
     def compressed(self, work: Work) -> list[Answer]:
         """What became of each picture of a piece of work."""
         compressor = self.compressor(work.settings)
-        pictures = [NamedPicture((folder / GIVEN).read_bytes()) for folder in work.folders]
+        pictures = [NamedBytes((folder / GIVEN).read_bytes(), PICTURE) for folder in work.folders]
         outcomes = compressor.compress_batch(pictures, watched(work))
         answers: list[Answer] = []
         for folder, outcome in zip(work.folders, outcomes, strict=True):

@@ -31,9 +31,9 @@ from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.tensors import MAX_PIXELS
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.randomness import numbers_kept
-from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit, worker_count
+from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit
 from taskodec.training.costs import Figures, Terms, relative_cost, task_cost, validate
-from taskodec.training.datasets import CropDataset, Reading, StepDataset
+from taskodec.training.datasets import CropDataset, Reading, StepDataset, crops_for, worker_count
 from taskodec.training.parallel import broadcast_weights, rank, wait_for_all, world_size
 from taskodec.training.pictures import Picture, list_pictures, opened
 from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
@@ -151,14 +151,12 @@ def pretrain(
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
     check_batch(settings, world_size())
     check_crops(settings, codec.name, codec.stride)
-    data, validation = list_pictures(data), list_pictures(validation) if validation else ()
+    device = next(codec.parameters()).device
+    crops = crops_for(settings, data, device, framing, max_pixels)
+    validation = list_pictures(validation) if validation else ()
     make_folder(out, resume)
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
-    device = next(codec.parameters()).device
-    workers = worker_count(settings, device)
-    kept_on = device if settings.cache_on_device else "cpu"
-    crops = CropDataset(data, settings.cache_mb * 10**6 // max(1, workers), framing, max_pixels, kept_on)
     read = _read(crops, validation, settings, reading)
     run = Pretraining(codec, adapter.to(device), task, settings, out)
     with numbers_kept(device):
@@ -172,7 +170,7 @@ def pretrain(
             steps = StepDataset(read.crops, settings, codec.qualities, (rank(), world_size()))
             check = partial(_validate_average, run, read.held_out) if read.held_out else None
             with run.model.applied(codec):
-                run_steps(run, steps, workers, partial(_advance, run), check, progress, reading)
+                run_steps(run, steps, worker_count(settings, device), partial(_advance, run), check, progress, reading)
     if rank() == 0:
         run.save()
     run.model.load_state_dict(run.best or run.ema)

@@ -30,7 +30,14 @@ from taskodec.images.tensors import MAX_PIXELS, crop_to, load_image, pad_to
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.guests import as_guest
 from taskodec.isolation.randomness import numbers_kept
-from taskodec.training.datasets import CropDataset, Reading, StepDataset, step_loader
+from taskodec.training.datasets import (
+    CropDataset,
+    Reading,
+    StepDataset,
+    crops_for,
+    step_loader,
+    worker_count,
+)
 from taskodec.training.log import TrainLog
 from taskodec.training.parallel import (
     any_rank,
@@ -48,7 +55,7 @@ from taskodec.training.state import TrainedT, TrainingState
 if TYPE_CHECKING:
     from taskodec.settings.model import TrainSettings
 
-__all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate", "worker_count"]
+__all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate"]
 
 REPORT_EVERY = 50
 """Steps between two lines of the log."""
@@ -125,9 +132,7 @@ def train(
     check_crops(settings, codec.name, codec.stride)
     device = next(codec.parameters()).device
     workers = worker_count(settings, device)
-    cache = settings.cache_mb * 10**6 // max(1, workers)
-    kept_on = device if settings.cache_on_device else "cpu"
-    dataset = CropDataset(list_pictures(data), cache, max_pixels=max_pixels, device=kept_on)
+    dataset = crops_for(settings, data, device, max_pixels=max_pixels)
     held_out = list_pictures(validation) if validation else []
     make_folder(out, resume)
     if rank() == 0:
@@ -238,18 +243,6 @@ def _advance(run: TrainingState[Codec], x: Tensor, quality: Tensor) -> dict[str,
     rate = run.rate
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
     return {**dict(zip(("loss", "bpp", "psnr"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
-
-
-def worker_count(settings: TrainSettings, device: torch.device) -> int:
-    """How many processes read ahead: on a CPU they would take its cores from training.
-
-    UsageError for any where crops are cut on the device, which belongs to this process.
-    """
-    if settings.cache_on_device:
-        if settings.workers:
-            raise UsageError("workers: processes cannot cut crops on the device: leave it out, or cache_on_device")
-        return 0
-    return (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -20,13 +20,13 @@ from torch.utils.data import DataLoader, Dataset
 from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.tensors import MAX_PIXELS
-from taskodec.training.pictures import Picture, opened, size_of
+from taskodec.training.pictures import Picture, list_pictures, opened, size_of
 from taskodec.training.schedule import crops_of, position, stage_at
 
 if TYPE_CHECKING:
     from taskodec.settings.model import TrainSettings
 
-__all__ = ["Batch", "CropDataset", "Reading", "StepDataset", "step_loader"]
+__all__ = ["Batch", "CropDataset", "Reading", "StepDataset", "crops_for", "step_loader", "worker_count"]
 
 DRAWS = 100
 """How many unsuitable pictures in a row end a run."""
@@ -183,3 +183,28 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
     """A terminal sends Ctrl-C to workers as well, which must go on until the run has stopped."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def worker_count(settings: TrainSettings, device: torch.device) -> int:
+    """How many processes read ahead: on a CPU they would take its cores from training.
+
+    UsageError for any where crops are cut on the device, which belongs to this process.
+    """
+    if settings.cache_on_device:
+        if settings.workers:
+            raise UsageError("workers: processes cannot cut crops on the device: leave it out, or cache_on_device")
+        return 0
+    return (4 if device.type == "cuda" else 0) if settings.workers is None else settings.workers
+
+
+def crops_for(
+    settings: TrainSettings,
+    data: Sequence[Picture],
+    device: torch.device,
+    framing: Framing = WHOLE,
+    max_pixels: int = MAX_PIXELS,
+) -> CropDataset:
+    """The crops that a run on this device draws from; each process that reads keeps its share of `cache_mb`."""
+    room = settings.cache_mb * 10**6 // max(1, worker_count(settings, device))
+    kept_on = device if settings.cache_on_device else "cpu"
+    return CropDataset(list_pictures(data), room, framing, max_pixels, kept_on)

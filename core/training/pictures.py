@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import IO, TypeAlias
 
 from taskodec.errors import ImageError, TaskodecError, UsageError
 from taskodec.files.atomic import IMAGE_SUFFIXES
-from taskodec.files.inputs import most_bytes
+from taskodec.files.inputs import NamedBytes, most_bytes
 from taskodec.images.sets import list_images
 from taskodec.pixels.pillow import opened_size, picture_size
 from taskodec.sources.archives import is_archive
@@ -60,10 +59,9 @@ def opened(picture: Picture, max_pixels: int) -> Iterator[Path | IO[bytes]]:
         yield picture
         return
     try:
-        data = _Named(read_url(picture, most_bytes(max_pixels)))
+        data = NamedBytes(read_url(picture, most_bytes(max_pixels)), picture)
     except TaskodecError as error:
         raise ImageError(str(error)) from error
-    data.name = picture
     yield data
 
 
@@ -78,9 +76,3 @@ def size_of(picture: Picture) -> tuple[int, int]:
         raise
     except (TaskodecError, OSError) as error:
         raise ImageError(f"cannot open {picture}: {error}") from error
-
-
-class _Named(BytesIO):
-    """Bytes with a name for messages."""
-
-    name = ""

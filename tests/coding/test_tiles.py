@@ -8,6 +8,7 @@ from PIL import ImageChops
 from torch import nn
 
 from taskodec.adapters.lora import build_svd_lora
+from taskodec.adapters.shipped import shipped_adapter
 from taskodec.api.compressor import Compressor
 from taskodec.api.decompressor import Decompressor
 from taskodec.codecs.lite.codec import load_lite
@@ -105,6 +106,16 @@ def check(codec, x, limit, quality=3.0, **tolerance):
 def test_lite_in_tiles_is_the_whole_but_for_rounding(lite, size):
     x = KODIM23.repeat(1, 1, 2, 2)[..., : size[0], : size[1]]
     check(lite, pad_to(x, 64), 64 * 640, quality=5.5, rtol=1e-5, atol=3e-5)
+
+
+def test_lite_in_tiles_is_nearly_the_whole_with_a_modulation(lite):
+    """Which looks further than the margins."""
+    x = KODIM23.repeat(1, 1, 2, 2)[..., :448, :704]
+    with shipped_adapter("taskodec.plugins", "weights/lite-cls-2.safetensors")(lite).applied(lite):
+        whole, tiled = (tiles.analysis(lite, x, 3.0).y for tiles in (Tiles(None), Tiles(64 * 640)))
+    plain = lite.analysis(x, 3.0).y
+    torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-3)
+    assert (whole.round() != plain.round()).float().mean() > 0.001
 
 
 def test_margins_of_lite_are_needed(lite, monkeypatch):
