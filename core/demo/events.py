@@ -28,6 +28,7 @@ async def events(run: Run, stopping: Callable[[], bool]) -> AsyncIterator[str]:
         run.trail.follow()
         if run.job.begun is not None and run.state == "waiting":
             run.state = "running"
+        over = not run.active  # as the page is told of it: it may end while that is sent
         mark = f"{run.state} {run.trail.stage} {len(run.trail.steps)}"
         quiet += 1
         if mark != known:
@@ -35,7 +36,7 @@ async def events(run: Run, stopping: Callable[[], bool]) -> AsyncIterator[str]:
             yield f"data: {json.dumps(finite(state_of(run)))}\n\n"
         elif quiet % ALIVE_EVERY == 0:
             yield ": nothing new\n\n"
-        if not run.active:
+        if over:
             return
         if stopping():
             yield f"data: {json.dumps({'state': 'stopping'})}\n\n"
