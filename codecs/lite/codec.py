@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from bisect import bisect_right
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from taskodec.codecs.checkpoints import load_state
+from taskodec.codecs.checkpoints import load_tensors, read_checkpoint
 from taskodec.codecs.lite.checkerboard import (
     Prediction,
     decode_checkerboard,
@@ -45,17 +46,27 @@ from taskodec.isolation.ambient import in_clean_state
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.exact import between
 
-__all__ = ["LMBDAS", "Lite", "create_lite", "load_lite"]
+__all__ = ["LEVELS", "Lite", "create_lite", "load_lite"]
 
-LMBDAS = (0.0009, 0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483)
-"""Trade-offs of qualities 1 to 7, as in CompressAI from the second on."""
+LEVELS = {
+    0.0: 0.00022,
+    0.5: 0.00045,
+    1.0: 0.0009,
+    2.0: 0.0018,
+    3.0: 0.0035,
+    4.0: 0.0067,
+    5.0: 0.013,
+    6.0: 0.025,
+    7.0: 0.0483,
+}
+"""Trade-off of each quality that has gains of its own; from quality 2 on those of CompressAI's first six."""
 
 
 class Lite(Codec):
     """The default codec; see the module's docstring.
 
-    M, N, D: channels of y, at 1/8 and at 1/16; stem: at 1/4; Z: of z; C: hidden ones of the context model; depth:
-    Swin blocks a stage.
+    M, N, D: channels of y, at 1/8 and at 1/16; stem: at 1/4; Z: of z; F: of what h_s tells the context model, C: hidden
+    ones there; depth: Swin blocks a stage; levels: those of `LEVELS`, from the top.
     """
 
     name = "lite"
@@ -65,24 +76,36 @@ class Lite(Codec):
     tiling = Tiling(align=128, analysis=256, synthesis=128)  # exact for a depth of 2; docs/large_images.md
 
     def __init__(
-        self, *, M: int = 192, N: int = 96, D: int = 160, stem: int = 48, Z: int = 96, C: int = 128, depth: int = 2
+        self,
+        *,
+        M: int = 320,
+        N: int = 96,
+        D: int = 160,
+        stem: int = 48,
+        Z: int = 96,
+        F: int = 192,
+        C: int = 96,
+        depth: int = 2,
+        levels: int = len(LEVELS),
     ) -> None:
         super().__init__()
-        self.qualities = tuple(float(q) for q in range(1, len(LMBDAS) + 1))
+        self.qualities = tuple(LEVELS)[-levels:]
+        self.lmbdas = tuple(LEVELS[q] for q in self.qualities)
         self.g_a = Analysis(M, N, D, stem, depth)
         self.coded = nn.Identity()  # y as it is coded, for what adapters make of it
         self.g_s = Synthesis(M, N, D, stem, depth)
         self.h_a = HyperAnalysis(M, Z)
-        self.h_s = HyperSynthesis(M, Z, Z)
-        self.context = Context(M, C)
+        self.h_s = HyperSynthesis(M, Z, Z, F)
+        self.context = Context(M, F, C)
         self.entropy_bottleneck = EntropyBottleneck(Z, init_scale=4)
-        levels = len(LMBDAS)
+        self.knots: Tensor
+        self.register_buffer("knots", torch.tensor(self.qualities), persistent=False)
         self.gain = nn.Parameter(torch.zeros(levels, M))  # in logarithms, like the three below
         self.inverse_gain = nn.Parameter(torch.zeros(levels, M))
         self.embedding_a = nn.Parameter(torch.zeros(levels, Z))
         self.embedding_s = nn.Parameter(torch.zeros(levels, 4 * Z))
         # largest activations for the integer form, as it wants them; zeros until `finish` has measured them
-        self.range_sizes = (Z, Z, M, C, M)
+        self.range_sizes = (Z, Z, F, C, M)
         self.ranges: Tensor
         self.register_buffer("ranges", torch.zeros(sum(self.range_sizes)))
         self.licence = UNKNOWN_LICENCE
@@ -97,7 +120,7 @@ class Lite(Codec):
         self.g_a.dct.weight.copy_(filters)
         self.g_s.idct.weight.copy_(filters)
         # at high rate the best step of a uniform quantiser is where 6 dB of distortion cost one bit
-        steps = torch.tensor([math.sqrt(6 / (math.log(2) * lmbda * 255**2)) for lmbda in LMBDAS])
+        steps = torch.tensor([math.sqrt(6 / (math.log(2) * lmbda * 255**2)) for lmbda in self.lmbdas])
         self.gain.copy_(-steps.log()[:, None])
         self.inverse_gain.copy_(steps.log()[:, None])
         for name in ("g_a.dct.bias", "g_s.idct.bias"):
@@ -139,16 +162,16 @@ class Lite(Codec):
 
     def lmbda(self, quality: float) -> float:
         """Between two levels, the geometric interpolation."""
-        position = min(max(quality - 1, 0.0), len(LMBDAS) - 1.0)
-        low = min(int(position), len(LMBDAS) - 2)
-        share = position - low
-        return float(LMBDAS[low] ** (1 - share) * LMBDAS[low + 1] ** share)
+        at = min(max(quality, self.qualities[0]), self.qualities[-1])
+        low = min(bisect_right(self.qualities, at), len(self.qualities) - 1) - 1
+        share = (at - self.qualities[low]) / (self.qualities[low + 1] - self.qualities[low])
+        return float(self.lmbdas[low] ** (1 - share) * self.lmbdas[low + 1] ** share)
 
     def at(self, table: Tensor, quality: Quality) -> Tensor:
         """Row(s) of a (levels, C) table at any quality, linearly interpolated: (1 or B, C, 1, 1)."""
-        position = torch.as_tensor(quality, dtype=table.dtype, device=table.device).reshape(-1) - 1
-        low = position.floor().clamp(0, table.shape[0] - 2).long()
-        share = (position - low)[:, None]
+        at = torch.as_tensor(quality, dtype=table.dtype, device=table.device).reshape(-1)
+        low = (torch.bucketize(at, self.knots, right=True) - 1).clamp(0, table.shape[0] - 2)
+        share = ((at - self.knots[low]) / (self.knots[low + 1] - self.knots[low]))[:, None]
         return torch.lerp(table[low], table[low + 1], share)[:, :, None, None]
 
     def analysis(self, x: Tensor, quality: Quality) -> Latents:
@@ -160,7 +183,7 @@ class Lite(Codec):
         """Scales and means of y as they are coded: by integers where these weights have been prepared for it."""
         if not bool(self.ranges.any()):
             return self.prediction(z_hat, quality)
-        embedding, log_gain = (between(double(table), quality) for table in (self.embedding_s, self.gain))
+        embedding, log_gain = (between(double(table), quality, self.qualities) for table in (self.embedding_s, self.gain))
         return self.predictor()(z_hat - self.medians().view(1, -1, 1, 1), embedding, log_gain)
 
     def predictor(self) -> IntegerPredictor:
@@ -187,7 +210,7 @@ class Lite(Codec):
             )
         encoder = lite_encoder_parts(self.g_a, self.coded, self.h_a, self.medians(), self.gain, self.embedding_a)
         levels = (self.gain, self.inverse_gain, self.embedding_s)
-        return lite_parts(self.g_s, self.predictor(), self.tables(), levels, self.licence, encoder)
+        return lite_parts(self.g_s, self.predictor(), self.tables(), levels, self.qualities, self.licence, encoder)
 
     def prediction(self, z_hat: Tensor, quality: Quality) -> Prediction:
         """Scales and means of y in floats, differentiable."""
@@ -243,17 +266,17 @@ def create_lite(quality: float = 3.0) -> Lite:
 
 @in_clean_state
 def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lite:
-    """`lite` with the shipped weights, or with those of a checkpoint that `taskodec train` wrote.
+    """`lite` with the shipped weights, or with those of a checkpoint, of today's sizes or of those before.
 
     A warning says when a checkpoint is of a run that did not end: it then codes in floats.
     """
-    codec = create_lite(quality)
     if checkpoint is None:
         with as_file(files("taskodec.codecs") / "weights" / "lite.safetensors") as path:
-            load_state(codec, path)
+            codec = _filled(path)
         codec.licence = "BSD-3-Clause"
     else:
-        load_state(codec, Path(checkpoint))
+        codec = _filled(Path(checkpoint))
+    codec.check_quality(quality)
     if not bool(codec.ranges.any()):
         warnings.warn(
             f"{checkpoint}: the training of these weights has not ended, so codec 'lite' codes in floats, and another "
@@ -261,6 +284,22 @@ def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lit
             stacklevel=2,
         )
     return codec.eval()
+
+
+def _filled(path: Path) -> Lite:
+    """`lite` of the sizes that the weights in a file have."""
+    found = read_checkpoint(path)
+    codec = Lite(**_sizes(found.state))
+    load_tensors(codec, found.state, str(path))
+    return codec
+
+
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """What differs between the weights that were shipped; of others, today's, which then do not fit."""
+    gain, features = state.get("gain"), state.get("context.features.weight")
+    if gain is None or features is None or gain.ndim != 2 or features.ndim != 4 or not 2 <= len(gain) <= len(LEVELS):
+        return {}
+    return {"M": gain.shape[1], "F": features.shape[1], "C": features.shape[0], "levels": len(gain)}
 
 
 def _forget(codec: Lite, *_: object) -> None:

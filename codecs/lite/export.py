@@ -76,18 +76,20 @@ def lite_parts(
     predictor: IntegerPredictor,
     tables: Tables,
     levels: Sequence[Tensor],
+    qualities: Sequence[float],
     licence: str,
     encoder: EncoderParts,
 ) -> ExportParts:
-    """`levels` are the gains, their inverses (L, M) and the embeddings (L, 4 Z) of every level, gains in logarithms."""
+    """`levels` are the gains, their inverses (L, M) and the embeddings (L, 4 Z) of these qualities, gains in logarithms."""
     log_gain, log_inverse_gain, embedding = (value.detach().cpu().numpy() for value in levels)
     first, channels = predictor.h_s.first, log_gain.shape[1]
     symbols, y = torch.zeros(1, len(tables.rows), SIZE[0] // 4, SIZE[1] // 4), torch.zeros(1, channels, *SIZE)
+    features = torch.zeros(1, predictor.features, *SIZE)
     networks = {
         "hyper": Network(
             predictor.h_s, {"z_symbols": symbols, "bias": first.with_bias(0.0)}, ("parameters", "features")
         ),
-        "context": Network(predictor.context, {"y": y, "features": y}, ("correction",)),
+        "context": Network(predictor.context, {"y": y, "features": features}, ("correction",)),
         "synthesis": Network(GainedSynthesis(g_s), {"y_hat": y, "gain": torch.ones(channels)}, ("x_hat",)),
     }
     arrays = {
@@ -100,5 +102,6 @@ def lite_parts(
         "log_synthesis_gain": log_inverse_gain,
         "y_exponents": predictor.exponents,
         "z_stride": np.array(64),
+        "knots": np.array(qualities, dtype=np.float32),
     }
     return ExportParts("integer-checkerboard", networks, {"z": tables}, arrays, licence=licence, encoder=encoder)

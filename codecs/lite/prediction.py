@@ -59,6 +59,7 @@ class IntegerPredictor:
     ) -> None:
         *parts, y = (double(part) for part in torch.split(ranges, list(sizes)))
         *units, hidden = (activation_units(part) for part in parts)
+        self.features = sizes[2]
         self.exponents = np.frexp(activation_units(y))[1]
         layers = [_weight_and_bias(layer) for layer in (h_s.first, *h_s.body, h_s.last) if isinstance(layer, nn.Conv2d)]
         self.h_s = IntegerHyperSynthesis(layers, units, double(medians))

@@ -90,9 +90,9 @@ class HyperAnalysis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """h_s: z_hat (B, Z, h/4, w/4) to log-scales and means at unit gain (B, 2M, h, w), and features (B, M, h, w)."""
+    """h_s: z_hat (B, Z, h/4, w/4) to log-scales and means at unit gain (B, 2M, h, w), and features (B, F, h, w)."""
 
-    def __init__(self, M: int, Z: int, hidden: int) -> None:
+    def __init__(self, M: int, Z: int, hidden: int, features: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(Z, 4 * hidden, 1)
         self.body = nn.Sequential(
@@ -101,10 +101,10 @@ class HyperSynthesis(nn.Module):
             nn.Conv2d(hidden, 4 * hidden, 1),
             nn.PixelShuffle(2),
             nn.ReLU(),
-            nn.Conv2d(hidden, M, 3, padding=1),
+            nn.Conv2d(hidden, features, 3, padding=1),
             nn.ReLU(),
         )
-        self.last = nn.Conv2d(M, 2 * M, 1)
+        self.last = nn.Conv2d(features, 2 * M, 1)
 
     def forward(self, z_hat: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
         features: Tensor = self.body(self.first(z_hat) + embedding)
@@ -114,11 +114,11 @@ class HyperSynthesis(nn.Module):
 class Context(nn.Module):
     """What y_hat on the black fields of a checkerboard (B, M, h, w) adds to h_s on the white: (B, 2M, h, w)."""
 
-    def __init__(self, M: int, hidden: int) -> None:
+    def __init__(self, M: int, features: int, hidden: int) -> None:
         super().__init__()
         self.seen = nn.Identity()  # where the range of y_hat is measured
         self.neighbours = CheckerboardConv(M, hidden)
-        self.features = nn.Conv2d(M, hidden, 1)
+        self.features = nn.Conv2d(features, hidden, 1)
         self.relu = nn.ReLU()
         self.last = nn.Conv2d(hidden, 2 * M, 1)
 

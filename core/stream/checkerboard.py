@@ -41,6 +41,8 @@ class IntegerCheckerboard:
         self.hyper, self.context = graphs["hyper"], graphs["context"]
         self.tables, self.arrays, self.stride = tables["z"], arrays, int(arrays["z_stride"])
         self.y_scale = np.ldexp(1.0, -arrays["y_exponents"])[:, None]
+        every = range(1, len(arrays["log_gain"]) + 1)  # exports before there were others have no `knots`
+        self.knots = [float(q) for q in arrays.get("knots", every)]
         self._levels: dict[float, _Level] = {}
 
     def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Floats:
@@ -96,9 +98,9 @@ class IntegerCheckerboard:
         """Made once for each quality."""
         if quality not in self._levels:
             arrays = self.arrays
-            real = arrays["bias_real"] + between(arrays["embedding"].astype(np.float64), quality)
+            real = arrays["bias_real"] + between(arrays["embedding"].astype(np.float64), quality, self.knots)
             bias = whole_bias(real, arrays["bias_unit"], arrays["bias_shift"], arrays["bias_room"])
-            log_gain = between(arrays["log_gain"].astype(np.float64), quality)
+            log_gain = between(arrays["log_gain"].astype(np.float64), quality, self.knots)
             gain = exact_exp(log_gain)
             self._levels[quality] = _Level(
                 bias.astype(np.float32),

@@ -5,7 +5,8 @@ Sums, products, quotients and powers of two are rounded alike everywhere (IEEE 7
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from decimal import Context, Decimal, localcontext
 
 import numpy as np
@@ -33,11 +34,11 @@ def exact_exp(x: Doubles) -> Doubles:
         return np.array([float(Decimal(value).exp()) for value in x.tolist()])
 
 
-def between(levels: Doubles, quality: float) -> Doubles:
-    """The row of `levels` (L, C), which stand for qualities 1 to L, at any quality: linearly interpolated."""
-    position = quality - 1
-    low = min(max(math.floor(position), 0), len(levels) - 2)
-    row: Doubles = levels[low] + (position - low) * (levels[low + 1] - levels[low])
+def between(levels: Doubles, quality: float, knots: Sequence[float]) -> Doubles:
+    """The row of `levels` (L, C), which stand for the qualities `knots` (L,), at any quality: linearly interpolated."""
+    low = min(max(bisect_right(knots, quality) - 1, 0), len(levels) - 2)
+    share = (quality - knots[low]) / (knots[low + 1] - knots[low])
+    row: Doubles = levels[low] + share * (levels[low + 1] - levels[low])
     return row
 
 
