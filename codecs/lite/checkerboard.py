@@ -50,13 +50,14 @@ class CheckerboardConv(nn.Module):
         super().__init__()
         bound = (len(TAPS) * inputs) ** -0.5
         self.weight = nn.Parameter(torch.empty(outputs, inputs, len(TAPS)).uniform_(-bound, bound))
+        self.places: Tensor
+        self.register_buffer("places", torch.tensor([SIDE * row + column for row, column in TAPS]), persistent=False)
 
     def kernel(self) -> Tensor:
         """The whole filters (O, I, 5, 5), zero where a field of the same colour would be."""
-        rows, columns = zip(*TAPS, strict=True)
-        kernel = self.weight.new_zeros(*self.weight.shape[:2], SIDE, SIDE)
-        kernel[:, :, list(rows), list(columns)] = self.weight
-        return kernel
+        kernel = self.weight.new_zeros(*self.weight.shape[:2], SIDE * SIDE)
+        kernel = kernel.index_copy(2, self.places, self.weight)
+        return kernel.unflatten(2, (SIDE, SIDE))  # (O, I, 25) -> (O, I, 5, 5)
 
     def forward(self, y_hat: Tensor) -> Tensor:
         return F.conv2d(y_hat, self.kernel(), padding=SIDE // 2)

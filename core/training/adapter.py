@@ -31,7 +31,7 @@ from taskodec.images.framing import WHOLE, Framing
 from taskodec.images.tensors import MAX_PIXELS
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.randomness import numbers_kept
-from taskodec.training.codec import BEFORE, make_folder, run_steps, seed_step, unit
+from taskodec.training.codec import BEFORE, Report, make_folder, run_steps, seed_step, unit
 from taskodec.training.costs import Figures, Terms, relative_cost, task_cost, validate
 from taskodec.training.datasets import CropDataset, Reading, StepDataset, crops_for, worker_count
 from taskodec.training.parallel import broadcast_weights, rank, wait_for_all, world_size
@@ -212,7 +212,7 @@ def _write_settings(run: Pretraining, resolved: Mapping[str, Any]) -> None:
     write_atomic(run.out / "settings.json", json.dumps(used, indent=1).encode())
 
 
-def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
+def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> Report:
     """One step on this process's part of the batch; figures of the whole batch."""
     stage = run.stage
     seed_step(run.settings.seed, run.step)
@@ -227,7 +227,7 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> dict[str, float]:
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
     for name, seen in {**run.part_slopes, run.task.name: run.slope}.items():
         warn_without_slope(name, seen)
-    return {**dict(zip(("cost", "loss", "bpp"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
+    return {**dict(zip(("cost", "loss", "bpp"), figures.unbind(), strict=True)), "norm": norm, "lr": rate}
 
 
 def _views(run: Pretraining, x: Tensor) -> list[RandomView]:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from taskodec.coding.weights import save_weights
 from taskodec.console.interrupt import Stopped, interrupts_kept
@@ -38,6 +38,7 @@ from taskodec.training.datasets import (
     step_loader,
     worker_count,
 )
+from taskodec.training.graphs import GraphedCalls
 from taskodec.training.log import TrainLog
 from taskodec.training.parallel import (
     any_rank,
@@ -53,12 +54,15 @@ from taskodec.training.schedule import check_batch, check_crops, crops_of, large
 from taskodec.training.state import TrainedT, TrainingState
 
 if TYPE_CHECKING:
-    from taskodec.settings.model import TrainSettings
+    from taskodec.settings.model import StageSettings, TrainSettings
 
-__all__ = ["make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate"]
+__all__ = ["Report", "make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate"]
 
 REPORT_EVERY = 50
 """Steps between two lines of the log."""
+
+Report: TypeAlias = "dict[str, Tensor | float]"
+"""Figures of a step by name, numbers or scalars."""
 
 BEFORE, AFTER = 2**32 - 1, 2**32 - 2
 """Stand for no step: the crops that a codec is calibrated on before a run, and finished on after it."""
@@ -71,13 +75,40 @@ def rd_loss(codec: Codec, x: Tensor, quality: Tensor, rounding: Rounding = "mixe
     the rate range, so that no level dominates the gradient. `quality` may lie on the
     CPU, which does not make a GPU wait.
     """
-    lmbda = torch.tensor([codec.lmbda(q) for q in quality.tolist()], device=x.device)
-    output = codec(x, quality.to(x.device), rounding)
+    return _weighted_cost(codec, x, quality.to(x.device), _lmbdas(codec, quality, x.device), rounding)
+
+
+def _lmbdas(codec: Codec, quality: Tensor, device: torch.device) -> Tensor:
+    """The trade-off of each quality (B,)."""
+    return torch.tensor([codec.lmbda(q) for q in quality.tolist()], device=device)
+
+
+def _weighted_cost(
+    codec: Codec, x: Tensor, quality: Tensor, lmbda: Tensor, rounding: Rounding
+) -> tuple[Tensor, dict[str, Tensor]]:
+    output = codec(x, quality, rounding)
     mse = (output.x_hat.float() - x).square().flatten(1).mean(1)
     bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
     middle = codec.lmbda((codec.qualities[0] + codec.qualities[-1]) / 2)
     cost = lmbda * 255**2 * mse + bpp
     return (cost * (middle / lmbda).sqrt()).mean(), {"mse": mse.detach(), "bpp": bpp.detach()}
+
+
+class _Step(nn.Module):
+    """The loss of a batch in a stage, and its figures (3,): loss, bpp and PSNR, means."""
+
+    def __init__(self, codec: Codec, stage: StageSettings) -> None:
+        super().__init__()
+        self.codec, self.stage = codec, stage
+
+    def forward(self, x: Tensor, quality: Tensor, lmbda: Tensor) -> tuple[Tensor, Tensor]:
+        """Of crops (B, 3, S, S), each at a quality (B,) with a trade-off (B,)."""
+        # a recorded graph may hold no casts that the next step takes from a cache
+        precision = torch.autocast(x.device.type, torch.bfloat16, enabled=self.stage.bf16, cache_enabled=False)
+        with precision:
+            loss, parts = _weighted_cost(self.codec, x, quality, lmbda, self.stage.rounding)
+        psnrs = -10 * parts["mse"].clamp_min(1e-10).log10()
+        return loss, torch.stack([loss.detach(), parts["bpp"].mean(), psnrs.mean()])
 
 
 @torch.no_grad()
@@ -150,7 +181,9 @@ def train(
         if not run.ended:
             points = partial(_validate_average, run, held_out, max_pixels) if held_out else None
             steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
-            run_steps(run, steps, workers, partial(_advance, run), points, progress)
+            graphs = settings.cuda_graphs and device.type == "cuda" and world_size() == 1
+            calls = GraphedCalls(partial(_Step, codec)) if graphs else None
+            run_steps(run, steps, workers, partial(_advance, run, calls), points, progress)
         if rank() == 0:
             run.save()
             _finish(run, dataset, device)
@@ -185,7 +218,7 @@ def run_steps(
     run: TrainingState[TrainedT],
     steps: StepDataset,
     workers: int,
-    advance: Callable[[Tensor, Tensor], dict[str, float]],
+    advance: Callable[[Tensor, Tensor], Report],
     validation: Callable[[], list[dict[str, float]]] | None,
     progress: Progress | None,
     reading: Reading | None = None,
@@ -193,7 +226,7 @@ def run_steps(
     """The steps of a run from where it stands until it has ended: the log, validation, checkpoints, a clean stop.
 
     `advance` does one step on this process's crops (B, 3, S, S) in [0, 1] and their qualities (B,), and returns
-    figures; `validation` gives figures at each quality.
+    figures, which a GPU is waited for only where they are said; `validation` gives figures at each quality.
     """
     settings, device, progress = run.settings, next(run.model.parameters()).device, as_guest(progress)
     pinned = device.type == "cuda" and not settings.cache_on_device
@@ -207,14 +240,16 @@ def run_steps(
                 raise batch
             run.stage = settings.stages[batch[2]]
             report = advance(unit(batch[0], device), batch[1])
+            said = log is not None and run.step % REPORT_EVERY == 0
+            figures = {name: float(value) for name, value in report.items()} if said or progress else {}
             now = time.monotonic()
             run.seconds += now - ticked
             steps.seconds.fill_(run.seconds)
             ticked = now
             if progress:
-                progress(int(run.position), settings.steps, report)
-            if log and run.step % REPORT_EVERY == 0:
-                log.report(run.step, run.seconds, report)
+                progress(int(run.position), settings.steps, figures)
+            if log and said:
+                log.report(run.step, run.seconds, figures)
             if any_rank(bool(interrupted()), device) and not run.ended:
                 _stop(run, interrupted())
             last = run.ended and settings.time_budget is not None
@@ -229,20 +264,18 @@ def run_steps(
                 saved = time.monotonic()
 
 
-def _advance(run: TrainingState[Codec], x: Tensor, quality: Tensor) -> dict[str, float]:
+def _advance(run: TrainingState[Codec], calls: GraphedCalls | None, x: Tensor, quality: Tensor) -> Report:
     """One step on this process's part of the batch; figures of the whole batch."""
-    stage = run.stage
     seed_step(run.settings.seed, run.step)
+    inputs = x, quality.to(x.device), _lmbdas(run.model, quality, x.device)
 
     def forward() -> tuple[Tensor, Tensor]:
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
-            loss, parts = rd_loss(run.model, x, quality, stage.rounding)
-        fidelity = -10 * parts["mse"].clamp_min(1e-10).log10()
-        return loss, torch.stack([loss.detach(), parts["bpp"].mean(), fidelity.mean()])
+        found = _Step(run.model, run.stage)(*inputs) if calls is None else calls(run.stage, *inputs)
+        return cast("tuple[Tensor, Tensor]", found)
 
     rate = run.rate
-    figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
-    return {**dict(zip(("loss", "bpp", "psnr"), figures.tolist(), strict=True)), "norm": float(norm), "lr": rate}
+    figures, norm = run.advance(forward, len(x) / crops_of(run.stage, run.settings))
+    return {**dict(zip(("loss", "bpp", "psnr"), figures.unbind(), strict=True)), "norm": norm, "lr": rate}
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -45,6 +45,7 @@ class TrainingState(Generic[TrainedT]):
         self.aux_optimizer = torch.optim.Adam(self.quantiles, lr=1e-3) if self.quantiles else None
         self.stage = settings.stages[0]
         self.ema: dict[str, Tensor] = {}
+        self._averaged: list[tuple[Tensor, Tensor]] = []
         self.start_average()
         self.step = 0
         self.seconds = 0.0
@@ -68,6 +69,7 @@ class TrainingState(Generic[TrainedT]):
         """Let the moving average begin at the weights as they are."""
         lasting = lasting_state(self.model)
         self.ema = {n: v.detach().clone() for n, v in lasting.items() if v.is_floating_point()}
+        self._averaged = []
 
     def save(self) -> None:
         """Write `checkpoint.pt`, and the weights as they would be used now."""
@@ -111,6 +113,7 @@ class TrainingState(Generic[TrainedT]):
             ema = {name: state["ema"][name] for name in self.ema if name in state["ema"]}
             self.check_average(ema, str(path))
             self.ema = {name: value.to(self.ema[name].device) for name, value in ema.items()}
+            self._averaged = []
             load_optimizer(self.optimizer, state["optimizer"])
             if self.aux_optimizer:
                 load_optimizer(self.aux_optimizer, state["aux_optimizer"])
@@ -144,23 +147,33 @@ class TrainingState(Generic[TrainedT]):
         if self.aux_optimizer:
             self.aux_optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(cast("Codec", self.model).aux_loss() * share, inputs=self.quantiles)
-        figures = sum_gradients([*self.parameters, *self.quantiles], figures * share)
+        figures = sum_gradients([*self.parameters, *self.quantiles], figures.detach() * share)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        if torch.isfinite(norm):  # one bad batch must not end a run of hours
-            self.optimizer.step()
+        self._step_unless_bad(norm)
         if self.aux_optimizer:
             self.aux_optimizer.step()
         self._average()
         self.step += 1
         return figures, norm
 
+    def _step_unless_bad(self, norm: Tensor) -> None:
+        """One bad batch must not end a run of hours: where the norm is not finite, the weights stay."""
+        bad = ~torch.isfinite(norm)
+        if norm.device.type == "cuda" and all(group.get("fused") for group in self.optimizer.param_groups):
+            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # decided there: nothing waits
+            self.optimizer.step()
+        elif not bad:
+            self.optimizer.step()
+
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        now = self.model.state_dict()
-        names = [name for name in now if name in self.ema]
+        if not self._averaged:  # weights are changed in place, so one look at them is enough
+            now = self.model.state_dict(keep_vars=True)
+            self._averaged = [(self.ema[name], now[name]) for name in now if name in self.ema]
+        averages, values = zip(*self._averaged, strict=True)
         towards = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        towards([self.ema[name] for name in names], [now[name] for name in names], self.step)
+        towards(list(averages), [value.detach() for value in values], self.step)
 
 
 def _counted(value: object, kind: type[CountT]) -> CountT:
