@@ -183,7 +183,9 @@ class Lite(Codec):
         """Scales and means of y as they are coded: by integers where these weights have been prepared for it."""
         if not bool(self.ranges.any()):
             return self.prediction(z_hat, quality)
-        embedding, log_gain = (between(double(table), quality, self.qualities) for table in (self.embedding_s, self.gain))
+        embedding, log_gain = (
+            between(double(table), quality, self.qualities) for table in (self.embedding_s, self.gain)
+        )
         return self.predictor()(z_hat - self.medians().view(1, -1, 1, 1), embedding, log_gain)
 
     def predictor(self) -> IntegerPredictor:

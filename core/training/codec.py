@@ -56,7 +56,7 @@ from taskodec.training.state import TrainedT, TrainingState
 if TYPE_CHECKING:
     from taskodec.settings.model import StageSettings, TrainSettings
 
-__all__ = ["Report", "make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate"]
+__all__ = ["Report", "StepLoss", "make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate"]
 
 REPORT_EVERY = 50
 """Steps between two lines of the log."""
@@ -94,7 +94,7 @@ def _weighted_cost(
     return (cost * (middle / lmbda).sqrt()).mean(), {"mse": mse.detach(), "bpp": bpp.detach()}
 
 
-class _Step(nn.Module):
+class StepLoss(nn.Module):
     """The loss of a batch in a stage, and its figures (3,): loss, bpp and PSNR, means."""
 
     def __init__(self, codec: Codec, stage: StageSettings) -> None:
@@ -182,7 +182,7 @@ def train(
             points = partial(_validate_average, run, held_out, max_pixels) if held_out else None
             steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
             graphs = settings.cuda_graphs and device.type == "cuda" and world_size() == 1
-            calls = GraphedCalls(partial(_Step, codec)) if graphs else None
+            calls = GraphedCalls(partial(StepLoss, codec)) if graphs else None
             run_steps(run, steps, workers, partial(_advance, run, calls), points, progress)
         if rank() == 0:
             run.save()
@@ -270,7 +270,7 @@ def _advance(run: TrainingState[Codec], calls: GraphedCalls | None, x: Tensor, q
     inputs = x, quality.to(x.device), _lmbdas(run.model, quality, x.device)
 
     def forward() -> tuple[Tensor, Tensor]:
-        found = _Step(run.model, run.stage)(*inputs) if calls is None else calls(run.stage, *inputs)
+        found = StepLoss(run.model, run.stage)(*inputs) if calls is None else calls(run.stage, *inputs)
         return cast("tuple[Tensor, Tensor]", found)
 
     rate = run.rate

@@ -15,8 +15,8 @@ __all__ = ["GraphedCalls"]
 class GraphedCalls:
     """Calls a module on a GPU by recorded graphs, forward and backward, one for each set of shapes and each `key`.
 
-    `make(key)` gives the module; it must not wait for the GPU nor depend on values, and have no buffers that change. Where a
-    graph cannot be recorded, a warning says why, and the module is called as it is.
+    `make(key)` gives the module; it must not wait for the GPU nor depend on values, and have no buffers that change.
+    Where a graph cannot be recorded, a warning says why, and the module is called as it is.
     """
 
     def __init__(self, make: Callable[[Any], nn.Module]) -> None:
@@ -41,6 +41,5 @@ class GraphedCalls:
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             warnings.warn(f"no CUDA graph of a step can be recorded, steps go without: {reason}", stacklevel=3)
-            torch.cuda.synchronize()
             return self.make(key)
         return cast("Callable[..., Any]", made)

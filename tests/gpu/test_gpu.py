@@ -6,6 +6,7 @@ Skipped where there is none. `TASKODEC_TEST_DEVICE=cpu` runs them all the same, 
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,20 @@ def test_a_run_that_began_there_ends_here(lite: Codec, tmp_path: Path) -> None:
         lite.to("cpu"), [PHOTO], tmp_path, run, resume=True, fresh=False, progress=lambda step, *_: steps.append(step)
     )
     assert steps == [4]
+
+
+def test_recorded_steps_are_those_that_are_not(tmp_path: Path) -> None:
+    """Graphs, in two stages of other crops and precision, come to the weights that single kernels come to."""
+    stages = (
+        StageSettings(until=0.5, crop=64, rounding="ste"),
+        StageSettings(until=1, crop=128, rounding="ste", bf16=True),
+    )
+    found = []
+    for graphs in (False, True):
+        run = TrainSettings(stages=stages, batch=4, steps=6, cache_on_device=True, cuda_graphs=graphs, lr=1e-4)
+        codec = load_codec(default_registry(), CodecSettings(name="lite"), 3.0).to(DEVICE)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "no CUDA graph")
+            found.append(load_file(train(codec, [PHOTO], tmp_path / str(graphs), run, fresh=False)))
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], rtol=1e-2, atol=2e-4), name

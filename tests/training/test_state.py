@@ -38,12 +38,16 @@ def test_a_step_moves_weights_quantiles_and_average(tiny_codec, photo, tmp_path)
         assert not torch.equal(average[name], run.ema[name])
 
 
-def test_a_gradient_that_is_not_finite_is_skipped(tiny_codec, photo, tmp_path):
-    run = TrainingState(tiny_codec, TrainSettings(steps=10), tmp_path)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_gradient_that_is_not_finite_is_skipped(tiny_codec, photo, tmp_path, fused):
+    run = TrainingState(tiny_codec, TrainSettings(steps=10, fused=fused), tmp_path)
     before = tiny_codec.g_a[0].weight.clone()
     run.advance(forward(tiny_codec, photo, float("nan")), 1.0)
     assert torch.equal(before, tiny_codec.g_a[0].weight)
     assert run.step == 1
+    run.advance(forward(tiny_codec, photo), 1.0)
+    assert not torch.equal(before, tiny_codec.g_a[0].weight)
+    assert bool(tiny_codec.g_a[0].weight.isfinite().all())
 
 
 @pytest.mark.parametrize("bf16", [False, True])
