@@ -57,7 +57,7 @@ class CheckerboardConv(nn.Module):
         """The whole filters (O, I, 5, 5), zero where a field of the same colour would be."""
         kernel = self.weight.new_zeros(*self.weight.shape[:2], SIDE * SIDE)
         kernel = kernel.index_copy(2, self.places, self.weight)
-        return kernel.unflatten(2, (SIDE, SIDE))  # (O, I, 25) -> (O, I, 5, 5)
+        return kernel.reshape(*kernel.shape[:2], SIDE, SIDE)  # (O, I, 25) -> (O, I, 5, 5)
 
     def forward(self, y_hat: Tensor) -> Tensor:
         return F.conv2d(y_hat, self.kernel(), padding=SIDE // 2)

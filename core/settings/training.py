@@ -36,7 +36,7 @@ class TrainSettings(Model):
 
     `time_budget` (seconds, over all parts of a run that was stopped) ends a run in place of `steps`, and its stages and
     rate follow the clock. `optimizer` is for weights of two dimensions and more: `muon` and `soap` take the extra
-    `train`. `fused` is about Adam's kernels; None means on a GPU. `cuda_graphs` records the steps of a codec on one GPU,
+    `train`. `fused` is about Adam's kernels; None means on a GPU. `cuda_graphs` records the steps of a codec on a GPU,
     so that small kernels do not wait to be launched; what cannot be recorded goes without, with a warning.
     """
 

@@ -35,9 +35,7 @@ class GraphedCalls:
         module = self.make(key)
         examples = tuple(value.detach().clone(memory_format=torch.preserve_format) for value in inputs)
         try:
-            made = torch.cuda.make_graphed_callables(  # type: ignore[no-untyped-call]
-                module, examples, allow_unused_input=True
-            )
+            made = torch.cuda.make_graphed_callables(module, examples, allow_unused_input=True)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             warnings.warn(f"no CUDA graph of a step can be recorded, steps go without: {reason}", stacklevel=3)
