@@ -25,14 +25,15 @@ LARGEST = 1024
 def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
     """Parameters by learning-rate factor: `lr_scales` maps glob patterns of names to factors, the first match wins.
 
-    For an optimiser of matrices, those that are none are apart (`matrix`): vectors, and tables of a row for each level,
-    which `lr_scales` names.
+    For an optimiser of matrices, those that are none are apart (`matrix`): vectors, tables of a row for each level, and
+    the factorised prior, a stack of a little network for each channel.
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not name.endswith("quantiles"):
             scale = next((f for pattern, f in settings.lr_scales.items() if fnmatch(name, pattern)), 1.0)
-            matrix = settings.optimizer != "adam" and parameter.ndim >= 2 and "." in name
+            single = "." not in name or "entropy_bottleneck." in name
+            matrix = settings.optimizer != "adam" and parameter.ndim >= 2 and not single
             groups.setdefault((scale, matrix), []).append(parameter)
     kind = settings.optimizer
     return [{"params": each, "scale": s, "matrix": matrix, "kind": kind} for (s, matrix), each in groups.items()]
