@@ -26,6 +26,15 @@ ROOT = Path(__file__).parents[2]
 BESIDE = ("pytest", "packaging", "pytorch-optimizer")
 """What the session needs that taskodec does not: its tests, and the other optimisers."""
 
+SOURCES = (
+    "scripts/gpu/session.py",
+    "scripts/gpu/adapters.py",
+    "scripts/ship_weights.py",
+    "tests/gpu/test_gpu.py",
+    "docs/images/kodim23.png",
+)
+"""Of this project, beside its wheel."""
+
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 MIB = 2**20
 
@@ -38,7 +47,7 @@ def main() -> None:
         shutil.rmtree(out)
     (out / "wheels").mkdir(parents=True)
     collect_wheels(out / "wheels", args.python, args.platform, [*args.present, *args.leave_out])
-    for source in ("scripts/gpu/session.py", "tests/gpu/test_gpu.py", "docs/images/kodim23.png"):
+    for source in SOURCES:
         to = out / "project" / source
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / source, to)

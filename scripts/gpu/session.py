@@ -30,7 +30,8 @@ LOOK = 10
 class Session:
     """The clock, what has been done by it, and the report of that."""
 
-    def __init__(self, out: Path, seconds: float) -> None:
+    def __init__(self, out: Path, seconds: float, report: str = "session.json") -> None:
+        self.report = out / report
         self.out, self.begun, self.seconds = out, time.monotonic(), seconds
         self.done: dict[str, object] = {}
 
@@ -51,7 +52,7 @@ class Session:
     def say(self, text: str) -> None:
         """A line on standard output, and the report as it stands."""
         print(text, flush=True)
-        (self.out / "session.json").write_text(json.dumps(self.done, indent=1) + "\n", encoding="utf-8")
+        self.report.write_text(json.dumps(self.done, indent=1) + "\n", encoding="utf-8")
 
     def run(self, command: Sequence[str], log: str, most: float, **environment: str) -> int:
         """A command with its output in a file; its exit code, or 124 for one that was ended after `most` seconds."""
