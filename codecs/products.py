@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Linear", "Pointwise", "convolves_directly", "linear"]
+__all__ = ["Blocks", "Linear", "Pointwise", "convolves_directly", "linear"]
 
 BATCH = 16
 """From so many samples on PyTorch gives 1×1 convolutions to oneDNN on any number of threads."""
@@ -61,6 +61,23 @@ class Pointwise(nn.Conv2d):
             return super().forward(input)
         rows = input.permute(0, 2, 3, 1)  # (B, I, h, w) -> (B, h, w, I)
         return linear(rows, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)  # (B, h, w, O) -> (B, O, h, w)
+
+
+class Blocks(nn.ConvTranspose2d):
+    """A transposed convolution whose blocks do not overlap, by `linear`: (B, I, h, w) to (B, O, size h, size w)."""
+
+    def __init__(self, inputs: int, outputs: int, size: int) -> None:
+        super().__init__(inputs, outputs, size, stride=size)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if output_size is not None or self.bias is None or not convolves_directly(input):
+            return super().forward(input, output_size)
+        batch, _, height, width = input.shape
+        outputs, size = self.weight.shape[1:3]
+        blocks = linear(input.permute(0, 2, 3, 1), self.weight.flatten(1).T)  # (B, I, h, w) -> (B, h, w, O*size*size)
+        blocks = blocks.reshape(batch, height, width, outputs, size, size).permute(0, 3, 1, 4, 2, 5)
+        x = blocks.reshape(batch, outputs, size * height, size * width)  # (B, O, h, size, w, size) -> (B, O, H, W)
+        return x + self.bias[:, None, None]
 
 
 @cache
