@@ -1,8 +1,8 @@
 """Products of matrices that run as convolutions of oneDNN where PyTorch would take a slower library for them.
 
-On a CPU PyTorch multiplies matrices of float32 with MKL, which on processors other than Intel's does not use what they
-have: oneDNN's direct convolutions are more than twice as fast there, and as fast elsewhere. Convolutions of 1×1 with few
-threads go to MKL too, unless there are at least `BATCH` samples.
+On a CPU PyTorch multiplies matrices of float32 with MKL, which leaves half of what a processor of AMD's with AVX-512
+can do; oneDNN's direct convolutions do not. Convolutions of 1×1 on one thread go to MKL too, unless there are at least
+`BATCH` samples.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class Linear(nn.Linear):
     """A linear layer by `linear`."""
 
+    plain = True
+
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
 
@@ -56,15 +58,17 @@ class Pointwise(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 1)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not convolves_directly(input):
-            return super().forward(input)
+            return super()._conv_forward(input, weight, bias)
         rows = input.permute(0, 2, 3, 1)  # (B, I, h, w) -> (B, h, w, I)
-        return linear(rows, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)  # (B, h, w, O) -> (B, O, h, w)
+        return linear(rows, weight.flatten(1), bias).permute(0, 3, 1, 2)  # (B, h, w, O) -> (B, O, h, w)
 
 
 class Blocks(nn.ConvTranspose2d):
     """A transposed convolution whose blocks do not overlap, by `linear`: (B, I, h, w) to (B, O, size h, size w)."""
+
+    plain = True
 
     def __init__(self, inputs: int, outputs: int, size: int) -> None:
         super().__init__(inputs, outputs, size, stride=size)

@@ -148,7 +148,6 @@ class IntegerContext(nn.Module):
         correction: Tensor = self.last((self.neighbours(y) + self.features(features)).clamp(0, ACTIVATIONS))
         return correction
 
-
     def _neighbours(self, black: Tensor) -> Tensor:
         """The convolution of the neighbours at the white fields (B, C, h, w/2) of what is on the black (B, M, h, w/2).
 
@@ -162,9 +161,7 @@ class IntegerContext(nn.Module):
         return out
 
 
-def convolved(
-    q: Tensor, kernel: Tensor, bias: Tensor | None, padding: int, stride: tuple[int, int] = (1, 1)
-) -> Tensor:
+def convolved(q: Tensor, kernel: Tensor, bias: Tensor | None, padding: int, stride: tuple[int, int] = (1, 1)) -> Tensor:
     """oneDNN's convolution of (B, I, h, w), which PyTorch has it compute as the sums that it is."""
     q = q.contiguous(memory_format=torch.channels_last)
     out: Tensor = torch.mkldnn_convolution(q, kernel, bias, (padding, padding), stride, (1, 1), 1)
