@@ -28,7 +28,7 @@ def convolves_directly(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and _has_direct_convolutions()
     )
 
@@ -60,7 +60,8 @@ class Pointwise(nn.Conv2d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not convolves_directly(input):
-            return super()._conv_forward(input, weight, bias)
+            convolved: Tensor = super()._conv_forward(input, weight, bias)
+            return convolved
         rows = input.permute(0, 2, 3, 1)  # (B, I, h, w) -> (B, h, w, I)
         return linear(rows, weight.flatten(1), bias).permute(0, 3, 1, 2)  # (B, h, w, O) -> (B, O, h, w)
 
@@ -75,7 +76,8 @@ class Blocks(nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is not None or self.bias is None or not convolves_directly(input):
-            return super().forward(input, output_size)
+            convolved: Tensor = super().forward(input, output_size)
+            return convolved
         batch, _, height, width = input.shape
         outputs, size = self.weight.shape[1:3]
         blocks = linear(input.permute(0, 2, 3, 1), self.weight.flatten(1).T)  # (B, I, h, w) -> (B, h, w, O*size*size)
@@ -89,4 +91,5 @@ def _has_direct_convolutions() -> bool:
     """Elsewhere oneDNN calls libraries that have others, and these variables let it compute in fewer bits."""
     modes = {os.environ.get(f"{prefix}_DEFAULT_FPMATH_MODE", "STRICT").upper() for prefix in ("ONEDNN", "DNNL")}
     machine = platform.machine().lower()
-    return torch.backends.mkldnn.is_available() and machine in ("x86_64", "amd64") and modes == {"STRICT"}
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and machine in ("x86_64", "amd64") and modes == {"STRICT"}

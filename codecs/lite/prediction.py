@@ -113,10 +113,10 @@ class IntegerPrediction(Prediction):
         return self._parameters(self.base + self._correction(y_hat))
 
     def black(self) -> tuple[IntArray, Tensor]:
-        return self._coded(fields(self.base, BLACK))
+        return self._rows_and_means(fields(self.base, BLACK))
 
     def white(self, y_hat: Tensor) -> tuple[IntArray, Tensor]:
-        return self._coded(fields(self.base, WHITE).add_(fields(self._correction(y_hat), WHITE)))
+        return self._rows_and_means(fields(self.base, WHITE).add_(fields(self._correction(y_hat), WHITE)))
 
     @torch.no_grad()
     def _correction(self, y_hat: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class IntegerPrediction(Prediction):
         scales = torch.exp(LOG_FIRST + (self._steps(logs).double() - 0.5) * LOG_UNIT)
         return scales.to(self.like), self._means(means.double())
 
-    def _coded(self, integers: Tensor) -> tuple[IntArray, Tensor]:
+    def _rows_and_means(self, integers: Tensor) -> tuple[IntArray, Tensor]:
         """Table rows and means from integers (1, 2M, h, w/2): (1, M, h * w/2) each."""
         logs, means = integers.flatten(2).chunk(2, 1)
         # the first table whose scale is not below the one of `_parameters`: there are 16 steps from one to the next
