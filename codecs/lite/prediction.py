@@ -110,7 +110,8 @@ class IntegerPrediction(Prediction):
 
     def second(self, y_hat: Tensor) -> tuple[Tensor, Tensor]:
         """With the anchors of y_hat (B, M, h, w)."""
-        return self._parameters(self.base + self._correction(y_hat))
+        correction = on_board(fields(self._correction(y_hat), WHITE), WHITE)  # and nothing where it means nothing
+        return self._parameters(self.base + correction)
 
     def black(self) -> tuple[IntArray, Tensor]:
         return self._rows_and_means(fields(self.base, BLACK))
