@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taskodec.codecs.products import Linear
+
 __all__ = ["RSTB", "SwinBlock"]
 
 MASKED = -100.0
@@ -24,7 +26,7 @@ MASKED = -100.0
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learned bias for every relative position.
 
-    Adapters act on `qkv` and `proj`, which are called as plain `nn.Linear` modules.
+    Adapters act on `qkv` and `proj`, which are called as `nn.Linear` modules.
     """
 
     relative_position_index: Tensor
@@ -36,8 +38,8 @@ class WindowAttention(nn.Module):
         self.heads = heads
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.register_buffer("relative_position_index", _relative_positions(window), persistent=False)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -48,7 +50,8 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_bias_table[self.relative_position_index]  # (L*L, heads)
         bias = bias.reshape(1, length, length, self.heads).permute(0, 3, 1, 2)  # -> (1, heads, L, L)
         if mask is not None:
-            bias = (bias + mask).repeat(batch, 1, 1, 1)  # (n, heads, L, L) -> (B*n, heads, L, L)
+            bias = bias + mask
+            bias = bias if batch == 1 else bias.repeat(batch, 1, 1, 1)  # (n, heads, L, L) -> (B*n, heads, L, L)
         out = _attend(q, k, v, bias)
         out = out.transpose(1, 2).reshape(batch, count, length, dim)  # (B*n, heads, L, d) -> (B, n, L, C)
         projected: Tensor = self.proj(out)
@@ -60,8 +63,8 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) to (…, C)."""

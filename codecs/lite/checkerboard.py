@@ -7,15 +7,18 @@ arXiv:2103.15306).
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taskodec.coding.priors import decode_gaussian, encode_gaussian, estimate_gaussian
+from taskodec.codecs.lite.board import BLACK, WHITE, anchors, in_reading_order, put_back
+from taskodec.coding.priors import decode_indexed, encode_indexed, estimate_gaussian, scale_indexes
 from taskodec.contracts import Rounding
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
+from taskodec.stream.tables import IntArray
 
 __all__ = [
     "CheckerboardConv",
@@ -33,14 +36,31 @@ TAPS = tuple((row, column) for row in range(SIDE) for column in range(SIDE) if (
 """Where, around a field of one colour, those of the other lie."""
 
 
-class Prediction(Protocol):
-    """Scales and means of y, each (B, M, h, w), for one z_hat and quality."""
+class Prediction(ABC):
+    """Scales and means of y, each of this `shape` (B, M, h, w), for one z_hat and quality."""
 
+    shape: Sequence[int]
+
+    @abstractmethod
     def first(self) -> tuple[Tensor, Tensor]:
         """From the hyperprior alone."""
 
+    @abstractmethod
     def second(self, y_hat: Tensor) -> tuple[Tensor, Tensor]:
         """With the fields that are known, all others zero; only those of the other colour mean anything."""
+
+    def black(self) -> tuple[IntArray, Tensor]:
+        """Table rows and means, (1, M, n) each, of the fields that are coded first."""
+        return self._coded(self.first(), BLACK)
+
+    def white(self, y_hat: Tensor) -> tuple[IntArray, Tensor]:
+        """Table rows and means, (1, M, n) each, of the others, with the first in y_hat (1, M, h, w)."""
+        return self._coded(self.second(y_hat), WHITE)
+
+    @staticmethod
+    def _coded(parameters: tuple[Tensor, Tensor], colour: int) -> tuple[IntArray, Tensor]:
+        scales, means = (in_reading_order(p, colour) for p in parameters)  # (1, M, h, w) -> (1, M, n)
+        return scale_indexes(scales), means
 
 
 class CheckerboardConv(nn.Module):
@@ -63,13 +83,6 @@ class CheckerboardConv(nn.Module):
         return F.conv2d(y_hat, self.kernel(), padding=SIDE // 2)
 
 
-def anchors(like: Tensor) -> Tensor:
-    """Which positions of (…, h, w) are coded first: boolean (h, w)."""
-    height, width = like.shape[-2:]
-    rows, columns = (torch.arange(n, device=like.device) for n in (height, width))
-    return (rows[:, None] + columns) % 2 == 0
-
-
 def estimate_checkerboard(y: Tensor, prediction: Prediction, rounding: Rounding) -> tuple[Tensor, Tensor]:
     """Quantised y and the likelihood of every element, as `taskodec.coding.priors.estimate_gaussian`."""
     known = anchors(y)
@@ -80,23 +93,24 @@ def estimate_checkerboard(y: Tensor, prediction: Prediction, rounding: Rounding)
 
 def encode_checkerboard(y: Tensor, prediction: Prediction, coder: SymbolEncoder) -> Tensor:
     """Write y (1, M, h, w); returns y_hat. WeightsError for values that no stream can hold."""
-    known = anchors(y)
-    y_hat = torch.zeros_like(y, memory_format=torch.contiguous_format)
-    for fields in (known, ~known):
-        parameters = prediction.first() if fields is known else prediction.second(y_hat)
-        scales, means = (p[..., fields] for p in parameters)  # (1, M, h, w) -> (1, M, n)
-        y_hat[..., fields] = encode_gaussian(y[..., fields], scales, means, coder)
-    return y_hat
+
+    def code(rows: IntArray, means: Tensor, colour: int) -> Tensor:
+        return encode_indexed(in_reading_order(y, colour), means, rows, coder)
+
+    return _both_colours(prediction, code)
 
 
 def decode_checkerboard(prediction: Prediction, coder: SymbolDecoder) -> Tensor:
     """Read y_hat, of the shape that the prediction has."""
-    parameters = prediction.first()
-    known = anchors(parameters[0])
-    y_hat = torch.zeros_like(parameters[0], memory_format=torch.contiguous_format)
-    for fields in (known, ~known):
-        if fields is not known:
-            parameters = prediction.second(y_hat)
-        scales, means = (p[..., fields] for p in parameters)  # (1, M, h, w) -> (1, M, n)
-        y_hat[..., fields] = decode_gaussian(scales, means, coder)
-    return y_hat
+
+    def code(rows: IntArray, means: Tensor, _: int) -> Tensor:
+        return decode_indexed(means, rows, coder)
+
+    return _both_colours(prediction, code)
+
+
+def _both_colours(prediction: Prediction, code: Callable[[IntArray, Tensor, int], Tensor]) -> Tensor:
+    """The one way through of encoder and decoder: `code` gives y_hat of a colour (1, M, n); returns all of it."""
+    black = code(*prediction.black(), BLACK)
+    y_hat = put_back(black, BLACK, black.new_zeros(prediction.shape))
+    return put_back(code(*prediction.white(y_hat), WHITE), WHITE, y_hat)

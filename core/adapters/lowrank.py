@@ -192,7 +192,8 @@ def make_branch(name: str, layer: nn.Module, rank: int, seed: int, *, singular: 
     for branch in BRANCHES:
         if not isinstance(layer, branch.layer_type):
             continue
-        if type(layer).forward is not branch.layer_type.forward:
+        own = type(layer).forward is not branch.layer_type.forward
+        if own and not getattr(layer, "plain", False):  # which a class says that computes the same by other means
             raise UsageError(f"{found} computes its output in a way of its own; adapters need a plain layer")
         if getattr(layer, "groups", 1) != 1:
             raise UsageError(f"{found} has groups={layer.groups}; adapters take convolutions with groups=1 only")

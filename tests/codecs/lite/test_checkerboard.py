@@ -3,6 +3,7 @@ import torch
 
 from taskodec.codecs.lite.checkerboard import (
     CheckerboardConv,
+    Prediction,
     anchors,
     decode_checkerboard,
     encode_checkerboard,
@@ -12,7 +13,7 @@ from taskodec.coding.priors import estimate_gaussian
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
 
 
-class Neighbours:
+class Neighbours(Prediction):
     """Predicts a field as the mean of the four around it."""
 
     def __init__(self, shape):

@@ -154,3 +154,31 @@ def test_training_forgets_what_was_made_from_the_weights(z_hat):
     codec.h_s.first.weight.mul_(1.5)
     codec.eval()
     assert not torch.equal(codec.exact_prediction(z_hat, 2.0).first()[0], before)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_context_of_half_the_fields_is_that_of_all(lite, batch):
+    context = lite.predictor().context
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(-255, 256, (batch, 192, 8, 12), generator=generator).float() * anchors(torch.zeros(8, 12))
+    features = torch.randint(0, 256, (batch, 192, 8, 12), generator=generator).float()
+    half = context(y, features)
+    with torch.backends.mkldnn.flags(enabled=False):
+        everywhere = context(y, features)
+    white = ~anchors(y)
+    assert float(half[..., white].abs().max()) > 0
+    assert torch.equal(half[..., white], everywhere[..., white])
+
+
+@pytest.mark.parametrize("quality", [1.0, 3.3125, 7.0])
+def test_tables_come_without_scales(lite, z_hat, y, quality):
+    """Straight from integers, they are those that the scales stand for; the means are the same."""
+    prediction = lite.exact_prediction(z_hat, quality)
+    y_hat = torch.where(anchors(y), torch.round(y - prediction.first()[1]) + prediction.first()[1], 0)
+    for colour, parameters, coded in (
+        (anchors(y), prediction.first(), prediction.black()),
+        (~anchors(y), prediction.second(y_hat), prediction.white(y_hat)),
+    ):
+        scales, means = (p[..., colour] for p in parameters)
+        assert np.array_equal(coded[0], scale_indexes(scales))
+        assert torch.equal(coded[1], means)
