@@ -61,6 +61,9 @@ LEVELS = {
 }
 """Trade-off of each quality that has gains of its own; from quality 2 on those of CompressAI's first six."""
 
+TELLING = {"stem": "g_a.net.1.weight", "N": "g_a.net.3.weight", "D": "g_a.net.5.weight"}
+"""Weights as long as a size of the transforms."""
+
 
 class Lite(Codec):
     """The default codec; see the module's docstring.
@@ -79,9 +82,9 @@ class Lite(Codec):
         self,
         *,
         M: int = 320,
-        N: int = 96,
-        D: int = 160,
-        stem: int = 48,
+        N: int = 120,
+        D: int = 180,
+        stem: int = 64,
         Z: int = 96,
         F: int = 192,
         C: int = 96,
@@ -301,7 +304,11 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
     gain, features = state.get("gain"), state.get("context.features.weight")
     if gain is None or features is None or gain.ndim != 2 or features.ndim != 4 or not 2 <= len(gain) <= len(LEVELS):
         return {}
-    return {"M": gain.shape[1], "F": features.shape[1], "C": features.shape[0], "levels": len(gain)}
+    sizes = {"M": gain.shape[1], "F": features.shape[1], "C": features.shape[0], "levels": len(gain)}
+    for size, name in TELLING.items():
+        if name in state and state[name].ndim == 4:
+            sizes[size] = len(state[name])
+    return sizes
 
 
 def _forget(codec: Lite, *_: object) -> None:
