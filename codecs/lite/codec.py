@@ -183,7 +183,9 @@ class Lite(Codec):
         """Scales and means of y as they are coded: by integers where these weights have been prepared for it."""
         if not bool(self.ranges.any()):
             return self.prediction(z_hat, quality)
-        embedding, log_gain = (between(double(table), quality, self.qualities) for table in (self.embedding_s, self.gain))
+        embedding, log_gain = (
+            between(double(table), quality, self.qualities) for table in (self.embedding_s, self.gain)
+        )
         return self.predictor()(z_hat - self.medians().view(1, -1, 1, 1), embedding, log_gain)
 
     def predictor(self) -> IntegerPredictor:
@@ -295,11 +297,22 @@ def _filled(path: Path) -> Lite:
 
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """What differs between the weights that were shipped; of others, today's, which then do not fit."""
-    gain, features = state.get("gain"), state.get("context.features.weight")
-    if gain is None or features is None or gain.ndim != 2 or features.ndim != 4 or not 2 <= len(gain) <= len(LEVELS):
-        return {}
-    return {"M": gain.shape[1], "F": features.shape[1], "C": features.shape[0], "levels": len(gain)}
+    """What differs between the weights that were shipped; none for others, which then do not fit today's.
+
+    The largest layers have these sizes too, so that a small file makes no large network.
+    """
+    sides = {name: tuple(value.shape) for name, value in state.items()}
+    levels, M = (*sides.get("gain", ()), 0, 0)[:2]
+    C, F = (*sides.get("context.features.weight", ()), 0, 0)[:2]
+    expected = {
+        "gain": (levels, M),
+        "g_a.dct.weight": (M, 3, 16, 16),
+        "h_s.last.weight": (2 * M, F, 1, 1),
+        "context.features.weight": (C, F, 1, 1),
+        "context.last.weight": (2 * M, C, 1, 1),
+    }
+    fit = 2 <= levels <= len(LEVELS) and all(sides.get(name) == shape for name, shape in expected.items())
+    return {"M": M, "F": F, "C": C, "levels": levels} if fit else {}
 
 
 def _forget(codec: Lite, *_: object) -> None:

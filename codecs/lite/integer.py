@@ -91,7 +91,7 @@ class IntegerHyperSynthesis(nn.Module):
         shares = zip(weight[:, :, 0, 0] * medians, bias, strict=True)
         first = (weight, np.array([math.fsum((*share, b)) for share, b in shares]))
         inputs = (np.ones(len(medians)), *units)
-        outputs = (np.repeat(units[0], 4), np.repeat(units[1], 4), units[2], parameter_units(len(units[2])))
+        outputs = (np.repeat(units[0], 4), np.repeat(units[1], 4), units[2], parameter_units(len(layers[-1][1]) // 2))
         largest = (SYMBOLS, ACTIVATIONS, ACTIVATIONS, ACTIVATIONS)
         convs = zip((first, *others), inputs, outputs, largest, strict=True)
         self.first, self.second, self.third, self.last = (
@@ -99,7 +99,7 @@ class IntegerHyperSynthesis(nn.Module):
         )
 
     def forward(self, symbols: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-scales and means at unit gain (B, 2M, h, w), and features (B, M, h, w).
+        """Log-scales and means at unit gain (B, 2M, h, w), and features (B, F, h, w).
 
         From symbols of z (B, Z, h/4, w/4) and the first convolution's bias (4 Z,), which depends on the quality.
         """
