@@ -27,6 +27,7 @@ from taskodec.codecs.lite.checkerboard import (
     estimate_checkerboard,
 )
 from taskodec.codecs.lite.dct import dct_filters
+from taskodec.codecs.lite.earlier import EARLIER
 from taskodec.codecs.lite.export import lite_encoder_parts, lite_parts
 from taskodec.codecs.lite.prediction import FloatPrediction, IntegerPredictor, double
 from taskodec.codecs.lite.transforms import (
@@ -73,6 +74,8 @@ class Lite(Codec):
     stride = 64
     continuous = True
     latents_layer = "coded"
+    earlier = EARLIER
+    weights_format = 2  # 1: levels 1 to 7, and as many channels of y as features
     tiling = Tiling(align=128, analysis=256, synthesis=128)  # exact for a depth of 2; docs/large_images.md
 
     def __init__(
@@ -291,6 +294,7 @@ def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lit
 def _filled(path: Path) -> Lite:
     """`lite` of the sizes that the weights in a file have."""
     found = read_checkpoint(path)
+    found.check_format(Lite.weights_format, str(path))
     codec = Lite(**_sizes(found.state))
     load_tensors(codec, found.state, str(path))
     return codec

@@ -43,8 +43,8 @@ class IntegerCheckerboard:
 
     Graph `hyper`: `z_symbols` and `bias` to `parameters` (log-scales and means) and `features`; graph `context`: `y`
     and `features` to `correction`. Tables `z`; arrays of the bias (`bias_real`, `bias_unit`, `bias_shift`,
-    `bias_room`), of every level (`embedding`, `log_gain`) and its quality (`knots`), `y_exponents` (M,), `z_stride`, and
-    `medians` (Z,) to write.
+    `bias_room`), of every level (`embedding`, `log_gain`) and its quality (`knots`), `y_exponents` (M,), `z_stride`,
+    and `medians` (Z,) to write.
     All steps are those of the codec, in the same order and precision, so that results are equal to the last bit.
     """
 

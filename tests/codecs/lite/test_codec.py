@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -144,6 +145,18 @@ def test_adapters_reach_attention_and_convolutions(lite):
         assert all(name.startswith(f"{root}.") for name in names)
         assert sum(name.endswith("attn.qkv") for name in names) == 4
     assert "g_a.dct" in lite.adapter_layers("encoder")
+
+
+@pytest.mark.filterwarnings("ignore:.*training of these weights has not ended")
+def test_weights_of_a_newer_format_are_refused(tmp_path):
+    codec = Lite(M=48, F=20, C=12)
+    with safe_open(saved(tmp_path / "now.safetensors", codec), "pt") as file:
+        assert file.metadata() == {"codec": "lite", "format": "2"}
+    for version in ("1", "2", "pt"):
+        load_lite(checkpoint=saved(tmp_path / "known.safetensors", codec, format=version))
+    for version in ("0", "3", "9" * 5000):
+        with pytest.raises(WeightsError, match=r"newer\.safetensors has weights of format .* reads up to 2"):
+            load_lite(checkpoint=saved(tmp_path / "newer.safetensors", codec, format=version))
 
 
 def test_missing_checkpoint(tmp_path):
