@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from taskodec.coding.bottleneck import names_of
 from taskodec.coding.tensor_files import read_tensors
 from taskodec.coding.weights import fill
+from taskodec.console.terminal import shown
 from taskodec.errors import WeightsError
 from taskodec.files.atomic import pointer_to
 
@@ -46,6 +48,17 @@ class Checkpoint:
 
     state: dict[str, Tensor]
     adapter: dict[str, dict[str, Tensor]]
+    format: str = ""
+    """What the file calls its format, if it does; a version, in digits, where `taskodec train` wrote it."""
+
+    def check_format(self, newest: int, source: str) -> None:
+        """WeightsError, which names `source`, for a version that is not known here; 1 where the file has none."""
+        known = not re.fullmatch("[0-9]+", self.format) or self.format in map(str, range(1, newest + 1))
+        if not known:
+            raise WeightsError(
+                f"{source} has weights of format {shown(self.format)}, this version of taskodec reads up to {newest}: "
+                "install a newer one"
+            )
 
 
 def load_state(module: nn.Module, path: str | Path, rename: Callable[[str], str] | None = None) -> Checkpoint:
@@ -59,6 +72,7 @@ def load_state(module: nn.Module, path: str | Path, rename: Callable[[str], str]
     Raises WeightsError if the file cannot be read, or does not fit.
     """
     checkpoint = read_checkpoint(path, rename)
+    checkpoint.check_format(getattr(module, "weights_format", 1), str(path))
     load_tensors(module, checkpoint.state, str(path))
     return checkpoint
 
@@ -78,7 +92,7 @@ def read_checkpoint(path: str | Path, rename: Callable[[str], str] | None = None
             adapter.setdefault(part["layer"], {})[part["part"]] = value
         elif not LEFT_OUT.search(name):
             state[name] = value
-    return Checkpoint(state, adapter)
+    return Checkpoint(state, adapter, _format(Path(path)))
 
 
 def load_tensors(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -109,6 +123,14 @@ def _tensors(path: Path, member: str = "") -> dict[str, Tensor]:
             f"{path} cannot be read as a checkpoint ({type(error).__name__}: {_first_line(error)}); "
             "valid are safetensors files and torch.save files that hold only tensors and plain values"
         ) from error
+
+
+def _format(path: Path) -> str:
+    """What a safetensors file that was read calls its format; other projects write what made its tensors, `pt`."""
+    if path.suffix != ".safetensors":
+        return ""
+    with safe_open(path, framework="pt") as file:
+        return str((file.metadata() or {}).get("format", ""))
 
 
 def _member(path: Path, member: str) -> BinaryIO:

@@ -39,7 +39,7 @@ from taskodec.tuning.task_calls import metrics_of, on_device, prepared, weight_o
 
 __all__ = ["Readers", "small_codec", "write_seeds"]
 
-SIZES = {"M": 16, "N": 24, "D": 20, "stem": 8, "Z": 8, "C": 8}
+SIZES = {"M": 16, "N": 24, "D": 20, "stem": 8, "Z": 8, "F": 12, "C": 8}
 
 
 def small_codec() -> Lite:

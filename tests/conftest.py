@@ -231,7 +231,7 @@ def small_lite():
     """A `Lite` of few channels with random weights that codes in integers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        codec = Lite(M=16, N=24, D=20, stem=8, Z=8, C=8).eval().requires_grad_(False)
+        codec = Lite(M=16, N=24, D=20, stem=8, Z=8, F=12, C=8).eval().requires_grad_(False)
         for parameter in (codec.g_s.stem[-1].weight, codec.context.last.weight, codec.h_s.last.weight):
             parameter.normal_(std=0.1)
         codec.finish(load_image(IMAGES / "kodim23.png").x[:, :, :128, :192])

@@ -27,6 +27,7 @@ from taskodec.codecs.lite.checkerboard import (
     estimate_checkerboard,
 )
 from taskodec.codecs.lite.dct import dct_filters
+from taskodec.codecs.lite.earlier import EARLIER
 from taskodec.codecs.lite.export import lite_encoder_parts, lite_parts
 from taskodec.codecs.lite.prediction import FloatPrediction, IntegerPredictor, double
 from taskodec.codecs.lite.transforms import (
@@ -61,9 +62,6 @@ LEVELS = {
 }
 """Trade-off of each quality that has gains of its own; from quality 2 on those of CompressAI's first six."""
 
-TELLING = {"stem": "g_a.net.1.weight", "N": "g_a.net.3.weight", "D": "g_a.net.5.weight"}
-"""Weights as long as a size of the transforms."""
-
 
 class Lite(Codec):
     """The default codec; see the module's docstring.
@@ -76,6 +74,8 @@ class Lite(Codec):
     stride = 64
     continuous = True
     latents_layer = "coded"
+    earlier = EARLIER
+    weights_format = 2  # 1: levels 1 to 7, and as many channels of y as features
     tiling = Tiling(align=128, analysis=256, synthesis=128)  # exact for a depth of 2; docs/large_images.md
 
     def __init__(
@@ -294,24 +294,34 @@ def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lit
 def _filled(path: Path) -> Lite:
     """`lite` of the sizes that the weights in a file have."""
     found = read_checkpoint(path)
-    try:
-        codec = Lite(**_sizes(found.state))
-    except (ValueError, ZeroDivisionError):  # widths that cannot be: what does not fit is said of today's
-        codec = Lite()
+    found.check_format(Lite.weights_format, str(path))
+    codec = Lite(**_sizes(found.state))
     load_tensors(codec, found.state, str(path))
     return codec
 
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """What differs between the weights that were shipped; of others, today's, which then do not fit."""
-    gain, features = state.get("gain"), state.get("context.features.weight")
-    if gain is None or features is None or gain.ndim != 2 or features.ndim != 4 or not 2 <= len(gain) <= len(LEVELS):
-        return {}
-    sizes = {"M": gain.shape[1], "F": features.shape[1], "C": features.shape[0], "levels": len(gain)}
-    for size, name in TELLING.items():
-        if name in state and state[name].ndim == 4:
-            sizes[size] = len(state[name])
-    return sizes
+    """What differs between the weights that were shipped; none for others, which then do not fit today's.
+
+    The largest layers have these sizes too, so that a small file makes no large network.
+    """
+    sides = {name: tuple(value.shape) for name, value in state.items()}
+    levels, M = (*sides.get("gain", ()), 0, 0)[:2]
+    C, F = (*sides.get("context.features.weight", ()), 0, 0)[:2]
+    stem, N, D = ((*sides.get(f"g_a.net.{number}.weight", ()), 0)[0] for number in (1, 3, 5))
+    expected = {
+        "gain": (levels, M),
+        "g_a.dct.weight": (M, 3, 16, 16),
+        "g_a.net.1.weight": (stem, 48, 3, 3),
+        "g_a.net.3.weight": (N, stem, 3, 3),
+        "g_a.net.5.weight": (D, N, 3, 3),
+        "h_s.last.weight": (2 * M, F, 1, 1),
+        "context.features.weight": (C, F, 1, 1),
+        "context.last.weight": (2 * M, C, 1, 1),
+    }
+    fit = 2 <= levels <= len(LEVELS) and all(sides.get(name) == shape for name, shape in expected.items())
+    sizes = {"M": M, "N": N, "D": D, "stem": stem, "F": F, "C": C, "levels": levels}
+    return sizes if fit and N and D and not N % 24 and not D % 20 else {}  # attention has heads of 24 and of 20
 
 
 def _forget(codec: Lite, *_: object) -> None:

@@ -80,7 +80,7 @@ def lite_parts(
     licence: str,
     encoder: EncoderParts,
 ) -> ExportParts:
-    """`levels` are the gains, their inverses (L, M) and the embeddings (L, 4 Z) of the qualities, gains in logs."""
+    """`levels` are, of these qualities, gains and their inverses (L, M), in logarithms, and embeddings (L, 4 Z)."""
     log_gain, log_inverse_gain, embedding = (value.detach().cpu().numpy() for value in levels)
     first, channels = predictor.h_s.first, log_gain.shape[1]
     symbols, y = torch.zeros(1, len(tables.rows), SIZE[0] // 4, SIZE[1] // 4), torch.zeros(1, channels, *SIZE)

@@ -112,7 +112,7 @@ class IntegerHyperSynthesis(nn.Module):
         )
 
     def forward(self, symbols: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-scales and means at unit gain (B, 2M, h, w), and features (B, M, h, w).
+        """Log-scales and means at unit gain (B, 2M, h, w), and features (B, F, h, w).
 
         From symbols of z (B, Z, h/4, w/4) and the first convolution's bias (4 Z,), which depends on the quality.
         """

@@ -15,7 +15,7 @@ from taskodec.api.loading import (
     codec_for_stream,
     has_quality,
 )
-from taskodec.coding.streams import padded, read_latents
+from taskodec.coding.streams import check_weights, padded, read_latents
 from taskodec.coding.tiles import Tiles
 from taskodec.console.progress import Progress
 from taskodec.contracts import Codec
@@ -85,7 +85,11 @@ class Decompressor:
         header = stream.header
         adapter = None
         if header.adapter_fingerprint is not None:
-            adapter = adapter_for_stream(self.registry, header, codec, self.settings.adapter)
+            try:
+                adapter = adapter_for_stream(self.registry, header, codec, self.settings.adapter)
+            except MismatchError:
+                check_weights(header, codec)  # where they are others, no adapter here can be the one
+                raise
         with inactive(), shared(codec) if adapter is None else adapter.applied(codec):
             y_hat, delta = read_latents(stream, codec, adapter)
             if adapter is not None:

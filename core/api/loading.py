@@ -262,9 +262,12 @@ def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen:
             return adapter.requires_grad_(False)
         tried.append(f"{name!r} is {found.hex()}")
     wanted = (header.adapter_fingerprint or b"").hex()
+    earlier = codec.earlier.get(header.codec_fingerprint.hex())
+    file = earlier.adapters.get(wanted) if earlier is not None else None
     raise MismatchError(
         f"the stream needs adapter {wanted} of codec {codec.name!r}, and none here is it ({'; '.join(tried)}); "
-        "install or load (--plugin) the plugin that provides it, or give its file with --adapter"
+        f"install or load (--plugin) the plugin that provides it, or give its file{f', {file},' if file else ''} with "
+        "--adapter"
     )
 
 

@@ -20,7 +20,15 @@ from taskodec.images.tensors import crop_to
 from taskodec.stream.bitstream import Header, Stream
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder
 
-__all__ = ["Coded", "StreamWriter", "codec_fingerprint", "decoded_picture", "quantize_quality", "read_latents"]
+__all__ = [
+    "Coded",
+    "StreamWriter",
+    "check_weights",
+    "codec_fingerprint",
+    "decoded_picture",
+    "quantize_quality",
+    "read_latents",
+]
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +118,23 @@ class StreamWriter:
         return Coded(stream.to_bytes(), y_hat, delta, adapter_bytes, header_bytes, header.adapter_fingerprint)
 
 
+def check_weights(header: Header, codec: Codec) -> None:
+    """MismatchError unless the codec has the weights of the stream; for earlier ones, it says which files to give."""
+    found, needed = codec_fingerprint(codec), header.codec_fingerprint
+    if found == needed:
+        return
+    earlier = codec.earlier.get(needed.hex())
+    if earlier is None:
+        raise MismatchError(
+            f"the stream was made with weights {needed.hex()} of codec {header.codec!r}, the ones here are "
+            f"{found.hex()}; give the right ones with codec.checkpoint=FILE"
+        )
+    raise MismatchError(
+        f"the stream was written with {earlier.name} ({needed.hex()}), the ones here are {found.hex()}; decode it with "
+        f"{earlier.options(header.adapter_fingerprint)}"
+    )
+
+
 @torch.no_grad()
 def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple[Tensor, Travelling | None]:
     """y_hat (1, M, h, w) and the delta of a stream whose codec and adapter are these.
@@ -123,11 +148,7 @@ def read_latents(stream: Stream, codec: Codec, adapter: Adapter | None) -> tuple
         *(header.width, header.height, header.codec, header.quality, stream.header_bytes, len(stream.payload)),
         ", with an adapter" if adapter else "",
     )
-    if codec_fingerprint(codec) != header.codec_fingerprint:
-        raise MismatchError(
-            f"the stream was made with weights {header.codec_fingerprint.hex()} of codec {header.codec!r}, the ones "
-            f"here are {codec_fingerprint(codec).hex()}; give the right ones with codec.checkpoint=FILE"
-        )
+    check_weights(header, codec)
     coder = SymbolDecoder(stream.payload)
     delta = read_travelling(header, adapter, coder) if adapter is not None else None
     size = (padded(header.height, codec.stride), padded(header.width, codec.stride))

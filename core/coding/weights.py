@@ -53,10 +53,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
 
 
 def save_weights(codec: Codec, weights: Mapping[str, Tensor], path: Path, card: Mapping[str, str]) -> None:
-    """Write those of `weights` that last as safetensors, whole or not at all; `card` becomes its metadata."""
+    """Write those of `weights` that last as safetensors, whole or not at all; `card` and version are its metadata."""
     names = lasting_state(codec).keys()
     kept = {name: value.detach().cpu().contiguous() for name, value in weights.items() if name in names}
-    write_atomic(path, save(kept, metadata={"codec": codec.name, **card}))
+    write_atomic(path, save(kept, metadata={"codec": codec.name, "format": str(codec.weights_format), **card}))
 
 
 def _caches(module: nn.Module) -> set[str]:

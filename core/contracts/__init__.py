@@ -6,6 +6,7 @@ Images are float tensors (B, 3, H, W), RGB in [0, 1].
 
 from taskodec.contracts.adapter import Adapter
 from taskodec.contracts.codec import Codec, Side
+from taskodec.contracts.earlier import EarlierWeights
 from taskodec.contracts.evaluators import Evaluator, Record
 from taskodec.contracts.export_parts import UNKNOWN_LICENCE, EncoderParts, ExportParts, Network
 from taskodec.contracts.findings import Findings, Found
@@ -22,6 +23,7 @@ __all__ = [
     "Annealed",
     "Codec",
     "CodecOutput",
+    "EarlierWeights",
     "EncoderParts",
     "Entropy",
     "Evaluator",

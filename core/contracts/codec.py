@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from taskodec.contracts.earlier import EarlierWeights
 from taskodec.contracts.export_parts import ExportParts
 from taskodec.contracts.latents import CodecOutput, Entropy, Latents, Quality, Rounding
 from taskodec.errors import UsageError
@@ -44,6 +46,11 @@ class Codec(nn.Module, ABC):
     """How `analysis` and `synthesis` of large pictures may be tiled (`taskodec.coding.tiles`); None for never."""
     latents_layer: str | None = None
     """The module whose output is y, in units of its rounding, before z is made of it; there adapters modulate."""
+
+    earlier: Mapping[str, EarlierWeights] = MappingProxyType({})
+    """The weights that the codec came with before, by their fingerprint: 8 hexadecimal digits."""
+    weights_format: int = 1
+    """The version of its files of weights, which are refused where theirs is newer."""
 
     @abstractmethod
     def lmbda(self, quality: float) -> float:

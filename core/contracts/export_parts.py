@@ -49,7 +49,8 @@ class ExportParts:
         networks: by the names of the recipe's graphs, and `synthesis`: `y_hat`, and `gain` (M,) for codecs that have
             gains, to `x_hat`. It must call the very layers of `Codec.adapter_layers("decoder")`.
         tables: entropy tables by the recipe's names.
-        arrays: by the recipe's names; `log_synthesis_gain` (levels, M) is what `gain` is interpolated from.
+        arrays: by the recipe's names; `log_synthesis_gain` (levels, M) is what `gain` is interpolated from. `knots`
+            (levels,) has the quality of each level, ascending reals; without it they are 1, 2, and so on.
         encode_with: options of the codec that its streams must be encoded with.
         licence: of the weights.
         encoder: None for codecs that are exported as decoders only.

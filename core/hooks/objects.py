@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.console.terminal import shown
-from taskodec.contracts import Adapter, Codec, Entropy, Latents, Task
+from taskodec.contracts import Adapter, Codec, EarlierWeights, Entropy, Latents, Task
 from taskodec.errors import PluginError, TaskodecError
 from taskodec.isolation.faults import described
 from taskodec.stream.bitstream import MAX_QUALITY
@@ -53,6 +53,12 @@ def check_codec(codec: object, name: str, owner: str) -> Codec:
             tiling is None or _is_tiling(tiling, stride),
             who,
             f"its tiling is {tiling}, expected None or a Tiling whose align is a multiple of the stride {stride}",
+        )
+        _require(
+            isinstance(codec.earlier, Mapping)
+            and all(isinstance(one, EarlierWeights) for one in codec.earlier.values()),
+            who,
+            f"its earlier weights are {shown(codec.earlier)}, expected EarlierWeights by fingerprints",
         )
         for side in SIDES:
             _check_layers(codec, side, who)

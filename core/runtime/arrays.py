@@ -44,6 +44,7 @@ _STRIDE = _Form(0, "iu", 1, 1024)
 _REAL = _Form(1, "f", -FINITE, FINITE)
 _POSITIVE = _Form(1, "f", float(np.finfo(np.float32).tiny), FINITE)
 _SIZE = _Form(1, "f", 0, FINITE)
+_KNOTS = _Form(1, "f", 0, 256)
 _EXPONENTS = _Form(1, "i", -1000, 1000)
 _LEVELS = _Form(2, "f", -FINITE, FINITE)
 _LOGARITHMS = _Form(2, "f", -LOGARITHM, LOGARITHM)
@@ -59,6 +60,7 @@ _ARRAYS: Mapping[str, _Form] = {
     "bias_unit": _POSITIVE,
     "bias_shift": _EXPONENTS,
     "bias_room": _SIZE,
+    "knots": _KNOTS,
     "embedding": _LEVELS,
     "hyper_embedding": _LEVELS,
     "log_gain": _LOGARITHMS,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from taskodec.files.atomic import pointer_to, read_limited, write_atomic
 from taskodec.files.json_text import parse_json
 from taskodec.runtime.arrays import pack_arrays, unpack_arrays
 from taskodec.runtime.manifest import Manifest, parse_manifest
-from taskodec.stream.exact import between
+from taskodec.stream.exact import between, knots_of
 from taskodec.stream.tables import IntArray, Tables
 
 __all__ = ["DECODER", "ENCODER", "FORMAT", "MANIFEST", "Exported", "Manifest", "read_exported", "write_exported"]
@@ -33,6 +33,9 @@ ENCODER = ("hyper", "context", "analysis", "hyper_analysis")
 """The graphs of either; each is a file with the suffix .onnx, and not every codec has all."""
 
 FILES = frozenset({TABLES, *(f"{name}.onnx" for name in (*DECODER, *ENCODER))})
+
+CLOSEST = 2.0**-10
+"""The least distance of two levels' qualities, between which numbers stay finite."""
 
 MAX_MANIFEST = 2**22
 """Bytes; most of a manifest are the groups."""
@@ -49,7 +52,10 @@ class Exported:
 
     def at_level(self, name: str, quality: float) -> IntArray | None:
         """The row of the array (levels, C) of this name at any quality, in float64; None if there is no such array."""
-        return between(self.arrays[name].astype(np.float64), quality) if name in self.arrays else None
+        if name not in self.arrays:
+            return None
+        levels = self.arrays[name].astype(np.float64)
+        return between(levels, quality, knots_of(self.arrays, len(levels)))
 
 
 def write_exported(folder: Path, exported: Exported) -> Manifest:
@@ -99,10 +105,23 @@ def _check_arrays(manifest: Manifest, arrays: Mapping[str, IntArray]) -> None:
     for name in ("y_stride", "z_stride"):
         if name in arrays and manifest.stride % int(arrays[name]):
             raise ValueError(f"{name} is {int(arrays[name])}, the stride {manifest.stride} is no multiple of it")
+    _check_levels(manifest.qualities, arrays)
+
+
+def _check_levels(qualities: Sequence[float], arrays: Mapping[str, IntArray]) -> None:
+    """ValueError for knots that do not ascend, and for levels that are not one for each, or not for all qualities."""
+    knots = arrays.get("knots")
+    if knots is not None and (len(knots) < 2 or not (np.diff(knots.astype(np.float64)) >= CLOSEST).all()):
+        raise ValueError(f"knots are {shown(knots.tolist())}, expected ascending qualities, two at least")
     for name, levels in arrays.items():
-        low, high = manifest.qualities[0], manifest.qualities[-1]
-        if levels.ndim == 2 and (len(levels) < max(2, high) or low < 1):
-            raise ValueError(f"{name} has {len(levels)} levels, the manifest qualities from {low:g} to {high:g}")
+        if levels.ndim != 2:
+            continue
+        if knots is not None and len(levels) != len(knots):
+            raise ValueError(f"{name} has {len(levels)} levels, and there are {len(knots)} knots")
+        (low, high), own = (qualities[0], qualities[-1]), knots_of(arrays, len(levels))
+        if len(own) < 2 or low < own[0] or high > own[-1]:
+            found = f"{len(levels)} levels, of qualities from {own[0]:g} to {own[-1]:g}"
+            raise ValueError(f"{name} has {found}, the manifest qualities from {low:g} to {high:g}")
 
 
 def _read_manifest(path: Path) -> Manifest:

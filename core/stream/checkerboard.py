@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from taskodec.stream.entropy import SCALES, SymbolDecoder, SymbolEncoder, Tables, gaussian_tables
-from taskodec.stream.exact import ACTIVATIONS, LOG_FIRST, LOG_UNIT, MEAN_UNIT, Doubles, between, exact_exp, whole_bias
+from taskodec.stream.exact import (
+    ACTIVATIONS,
+    LOG_FIRST,
+    LOG_UNIT,
+    MEAN_UNIT,
+    Doubles,
+    between,
+    exact_exp,
+    knots_of,
+    whole_bias,
+)
 from taskodec.stream.prior_coding import Floats, Graph, column, read_prior, shrunk, write_prior, write_symbols
 from taskodec.stream.tables import IntArray
 
@@ -33,7 +43,8 @@ class IntegerCheckerboard:
 
     Graph `hyper`: `z_symbols` and `bias` to `parameters` (log-scales and means) and `features`; graph `context`: `y`
     and `features` to `correction`. Tables `z`; arrays of the bias (`bias_real`, `bias_unit`, `bias_shift`,
-    `bias_room`), of every level (`embedding`, `log_gain`), `y_exponents` (M,), `z_stride`, and `medians` (Z,) to write.
+    `bias_room`), of every level (`embedding`, `log_gain`) and its quality (`knots`), `y_exponents` (M,), `z_stride`,
+    and `medians` (Z,) to write.
     All steps are those of the codec, in the same order and precision, so that results are equal to the last bit.
     """
 
@@ -41,8 +52,7 @@ class IntegerCheckerboard:
         self.hyper, self.context = graphs["hyper"], graphs["context"]
         self.tables, self.arrays, self.stride = tables["z"], arrays, int(arrays["z_stride"])
         self.y_scale = np.ldexp(1.0, -arrays["y_exponents"])[:, None]
-        every = range(1, len(arrays["log_gain"]) + 1)  # exports before there were others have no `knots`
-        self.knots = [float(q) for q in arrays.get("knots", every)]
+        self.knots = knots_of(arrays, len(arrays["log_gain"]))
         self._levels: dict[float, _Level] = {}
 
     def read(self, size: tuple[int, int], quality: float, coder: SymbolDecoder) -> Floats:

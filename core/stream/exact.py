@@ -6,13 +6,24 @@ Sums, products, quotients and powers of two are rounded alike everywhere (IEEE 7
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, localcontext
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ACTIVATIONS", "LOG_FIRST", "LOG_UNIT", "MEAN_UNIT", "Doubles", "between", "exact_exp", "whole_bias"]
+__all__ = [
+    "ACTIVATIONS",
+    "LOG_FIRST",
+    "LOG_UNIT",
+    "MEAN_UNIT",
+    "Doubles",
+    "between",
+    "exact_exp",
+    "knots_of",
+    "whole_bias",
+]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -32,6 +43,11 @@ def exact_exp(x: Doubles) -> Doubles:
     """exp of every element, the same on all machines: no standard says how `numpy.exp` rounds."""
     with localcontext(Context(prec=25)):
         return np.array([float(Decimal(value).exp()) for value in x.tolist()])
+
+
+def knots_of(arrays: Mapping[str, npt.NDArray[Any]], levels: int) -> list[float]:
+    """The qualities that `levels` rows stand for: the array `knots`, or 1 to L where exports are older than it."""
+    return [float(quality) for quality in arrays.get("knots", np.arange(1, levels + 1))]
 
 
 def between(levels: Doubles, quality: float, knots: Sequence[float]) -> Doubles:

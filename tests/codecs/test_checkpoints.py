@@ -73,6 +73,24 @@ def test_wrapping_and_prefixes_are_taken_off(wrapped: bool, tmp_path: Path) -> N
     assert equal(source, target)
 
 
+def test_a_version_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    state = dict(small(1).named_parameters())
+    for version, newest, known in (("pt", 1, True), ("1", 1, True), ("2", 1, False), ("2", 2, True), ("3", 2, False)):
+        save_file(
+            {name: value.detach() for name, value in state.items()},
+            path := tmp_path / "w.safetensors",
+            {"format": version},
+        )
+        module = small(2)
+        module.weights_format = newest
+        if known:
+            load_state(module, path)
+            continue
+        with pytest.raises(WeightsError, match=f"format '{version}', this version of taskodec reads up to {newest}"):
+            load_state(module, path)
+        assert equal(module, small(2))
+
+
 def test_safetensors_with_parameters_alone_are_enough(tmp_path: Path) -> None:
     source, target = small(1), small(2)
     save_file({n: p.detach() for n, p in source.named_parameters()}, tmp_path / "c.safetensors")

@@ -5,6 +5,7 @@ import torch
 from taskodec.adapters.lora import build_svd_lora
 from taskodec.coding.singular_values import Delta
 from taskodec.coding.streams import StreamWriter, codec_fingerprint, quantize_quality, read_latents
+from taskodec.contracts import EarlierWeights
 from taskodec.errors import MismatchError
 from taskodec.stream.bitstream import Stream
 
@@ -57,6 +58,29 @@ def test_other_weights_are_refused(tiny_codec, latents):
         tiny_codec.g_s[0].bias += 1e-3
     with pytest.raises(MismatchError, match=r"codec\.checkpoint"):
         read_latents(stream, tiny_codec, None)
+
+
+def test_earlier_weights_are_named_with_the_files_to_give(tiny_codec, tiny_decompressor, latents):
+    adapter = build_svd_lora(tiny_codec)
+    for branch in adapter.branches("decoder").values():
+        branch.w_lora_S.data.fill_(0.3)
+    plain, tuned = (StreamWriter(tiny_codec, one, 2.0, (64, 96)).write(latents, None).stream for one in (None, adapter))
+    adapters = {adapter.fingerprint().hex(): "old/cls.safetensors"}
+    own = EarlierWeights("version 1 of tiny's weights", "old/tiny.safetensors", adapters, "of the archive")
+    tiny_codec.earlier = {codec_fingerprint(tiny_codec).hex(): own}
+    assert tiny_decompressor.decompress(plain).size == (96, 64)
+    with pytest.raises(MismatchError, match=r"give its file, old/cls\.safetensors, with --adapter"):
+        tiny_decompressor.decompress(tuned)
+    with torch.no_grad():
+        tiny_codec.g_s[0].bias += 1e-3
+    said = r"written with version 1 of tiny's weights \([0-9a-f]{8}\), the ones here are .*"
+    with pytest.raises(MismatchError, match=said + r"codec\.checkpoint=old/tiny\.safetensors`, of the archive"):
+        tiny_decompressor.decompress(plain)
+    with pytest.raises(MismatchError, match=said + r"=old/tiny\.safetensors --adapter old/cls\.safetensors`"):
+        tiny_decompressor.decompress(tuned)
+    tiny_codec.earlier = {}
+    with pytest.raises(MismatchError, match=r"made with weights .*codec\.checkpoint=FILE"):
+        tiny_decompressor.decompress(tuned)
 
 
 def test_other_scale_indexes_are_an_error_and_no_picture(tiny_codec, latents, monkeypatch):

@@ -7,6 +7,7 @@ import { Buffer } from 'node:buffer';
 
 const load = (name) => import(new URL(`../../docs/demo/js/${name}.js`, import.meta.url));
 const { readStream } = await load('container');
+const { knotsOf } = await load('checkerboard');
 const { Decoder } = await load('decoder');
 const { decodeDelta, deltaTables } = await load('delta');
 const { between, exactExp, rint, wholeBias } = await load('exact');
@@ -111,11 +112,12 @@ const CHECKS = {
     const shipped = await gaussianTables({ lengths: lengths.data, counts: counts.data });
     return [shipped, await escapeTable(), gates, values, classes, near, blocks].map((table) => text(table.fingerprint));
   },
-  exact: ({ values, halves, levels, shape, quality }) => ({
+  exact: ({ values, halves, levels, shape, quality, knots }) => ({
     exp: values.map(exactExp),
     rint: halves.map(rint),
-    between: Array.from(between({ data: levels, shape }, quality)),
+    between: Array.from(between({ data: levels, shape }, quality, knots)),
   }),
+  knots: ({ knots, levels }) => knotsOf({ knots: knots && { data: knots }, log_gain: { shape: [levels, 3] } }),
   bias: ({ real, unit, shift, room }) => Array.from(wholeBias(real, unit, shift, room)),
   grid: ({ size, align, margin, limit }) => grid(size, align, margin, limit),
   png: async ({ pixels, width, height }) => text(await encodePng(bytes(pixels), width, height)),

@@ -124,13 +124,18 @@ class TestNumbers:
         halves = [0.5, 1.5, 2.5, -0.5, -1.5, 1e9 + 0.5]
         levels = rng.normal(0, 2, (7, 5)).astype(np.float32)
         given = {"values": x.tolist(), "halves": halves, "levels": levels.reshape(-1).tolist(), "shape": [7, 5]}
-        qualities = (1.0, 4.3125, 7.0)
-        for found, quality in zip(
-            values(*(("exact", {**given, "quality": q}) for q in qualities)), qualities, strict=True
-        ):
+        qualities, knots = (0.0, 0.4375, 0.5, 1.0, 4.3125, 5.0), [0, 0.5, 1, 2, 3, 4, 5]
+        calls = (("exact", {**given, "quality": q, "knots": knots}) for q in qualities)
+        for found, quality in zip(values(*calls), qualities, strict=True):
             assert found["exp"] == exact.exact_exp(x).tolist()
             assert found["rint"] == np.rint(halves).tolist()
-            assert found["between"] == exact.between(levels.astype(np.float64), quality).tolist()
+            assert found["between"] == exact.between(levels.astype(np.float64), quality, knots).tolist()
+
+    def test_levels_have_the_qualities_of_the_export_or_1_2_3(self, node):
+        given = [(None, 3), ([0, 0.5, 7], 3), ([0, 1], 3), ([1, 1, 2], 3), ([2, 1], 2), ([1], 1)]
+        found = node(*(("knots", {"knots": knots, "levels": levels}) for knots, levels in given))
+        assert [one.get("value") for one in found[:2]] == [[1, 2, 3], [0, 0.5, 7]]
+        assert [one.get("error") for one in found[2:]] == ["WeightsError"] * 4
 
     def test_biases(self, values):
         rng = np.random.default_rng(1)

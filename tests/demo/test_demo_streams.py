@@ -70,7 +70,7 @@ def test_streams_are_decoded_to_the_last_bit(decoder, exported, small_adapter, w
         "absolute": Absolute.of(own * 0 + 0.31, own),
     }
     checks, expected = [], []
-    for quality in (1.0, 4.3125, 7.0):
+    for quality in (0.0, 0.4375, 4.3125, 7.0):
         adapter = None if kind == "untuned" else small_adapter
         data = written(photo[:, :, : size[0], : size[1]], quality, adapter, deltas.get(kind))
         check, *rest = played(decoder, data, exported)

@@ -142,7 +142,7 @@ def test_what_cannot_be_exported_says_why(tiny_codec, small_lite, tmp_path):
     with pytest.raises(UsageError, match="codec 'tiny' cannot be exported"):
         export_codec(tiny_codec, None, tmp_path)
     with pytest.raises(UsageError, match="their training has not ended"):
-        export_codec(Lite(M=16, N=24, D=20, stem=8, Z=8, C=8), None, tmp_path)
+        export_codec(Lite(M=16, N=24, D=20, stem=8, Z=8, F=12, C=8), None, tmp_path)
     with pytest.raises(UsageError, match="adapter 'other' cannot be exported"):
         export_codec(small_lite, Other(), tmp_path)
     with pytest.raises(UsageError, match="no layer in the decoder"):

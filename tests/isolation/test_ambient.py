@@ -129,7 +129,7 @@ def registry(small_lite):
     """With a small codec of the kind of `lite`, which is made anew whenever it is loaded."""
 
     def load(quality=3.0):
-        codec = Lite(M=16, N=24, D=20, stem=8, Z=8, C=8)
+        codec = Lite(M=16, N=24, D=20, stem=8, Z=8, F=12, C=8)
         codec.load_state_dict(small_lite.state_dict())
         return codec
 

@@ -39,7 +39,7 @@ def pixels(photo):
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 90), (1, 1), (64, 17)])
-@pytest.mark.parametrize("quality", [1.0, 4.3125, 7.0])
+@pytest.mark.parametrize("quality", [0.0, 0.4375, 4.3125, 7.0])
 def test_both_decoders_read_what_was_written(encoder, exported, small_lite, small_adapter, pixels, size, quality):
     pixels = pixels[: size[0], : size[1]]
     data = encoder.encode(pixels, quality)
@@ -101,12 +101,12 @@ def test_it_needs_neither_torch_nor_anything_else(exported, encoder, pixels, tmp
 
 
 def test_without_a_quality_the_middle_one(encoder, pixels):
-    assert Stream.from_bytes(encoder.encode(pixels)).header.quality == 4
-    assert encoder.quality(3.03) == 3
+    assert Stream.from_bytes(encoder.encode(pixels)).header.quality == 3
+    assert encoder.quality(3.53) == 3.5
 
 
 def test_what_is_wrong_says_so(exported, encoder, small_lite, tmp_path, pixels):
-    with pytest.raises(UsageError, match=r"quality 7\.5 does not exist for codec 'lite'; valid: 1 to 7"):
+    with pytest.raises(UsageError, match=r"quality 7\.5 does not exist for codec 'lite'; valid: 0 to 7"):
         encoder.encode(pixels, 7.5)
     with pytest.raises(ImageError, match="shape"):
         encoder.encode(pixels[None], 3)

@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
+from taskodec.codecs.lite.codec import Lite
 from taskodec.errors import (
     TaskodecError,
     WeightsError,
 )
-from taskodec.runtime import Decoder
+from taskodec.export.folder import Form, export_codec
+from taskodec.runtime import Decoder, Encoder
 
+KNOTS = np.array([0, 0.5, 1, 2, 3, 4, 5, 6, 7], np.float32)
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
@@ -76,8 +80,7 @@ def altered(exported, tmp_path):
         ({"groups": [2**31]}, "its groups is"),
         ({"groups": [5]}, "it has 46 singular_values, the manifest 5"),
         ({"stride": 96, "tiling": None}, "z_stride is 64, the stride 96 is no multiple of it"),
-        ({"qualities": [1, 9]}, "has 7 levels, the manifest qualities from 1 to 9"),
-        ({"qualities": [0.5, 2]}, "qualities from 0.5 to 2"),
+        ({"qualities": [1, 9]}, "has 9 levels, of qualities from 0 to 7, the manifest qualities from 1 to 9"),
         ({"files": {}}, "names no tables.npz"),
     ],
 )
@@ -106,8 +109,20 @@ def arrays_with(**changes):
         ({"y_exponents": None}, "no 'y_exponents', which its recipe needs"),
         ({"z_stride": np.array(0)}, "z_stride has values"),
         ({"z_stride": np.ones((2, 2), int)}, "expected whole numbers with 0 sides"),
-        ({"embedding": np.zeros((7, 32), complex)}, "embedding is complex128"),
-        ({"log_gain": np.full((7, 16), np.nan)}, "log_gain has values"),
+        ({"embedding": np.zeros((9, 32), complex)}, "embedding is complex128"),
+        ({"log_gain": np.full((9, 16), np.nan)}, "log_gain has values"),
+        ({"log_gain": np.zeros((7, 16))}, "log_gain has 7 levels, and there are 9 knots"),
+        ({"knots": None}, "has 9 levels, of qualities from 1 to 9, the manifest qualities from 0 to 7"),
+        ({"knots": KNOTS[:-1]}, "has 9 levels, and there are 8 knots"),
+        ({"knots": np.float32([3])}, "knots are .*, expected ascending qualities"),
+        ({"knots": KNOTS[::-1]}, "knots are .*, expected ascending qualities"),
+        ({"knots": KNOTS.round()}, "knots are .*, expected ascending qualities"),
+        ({"knots": np.arange(9) * 1e-300}, "knots are .*, expected ascending qualities"),
+        ({"knots": np.where(KNOTS == 2, np.nan, KNOTS)}, "knots has values that are not from 0 to 256"),
+        ({"knots": KNOTS - 1}, "knots has values that are not from 0 to 256"),
+        ({"knots": KNOTS + 0.25}, "of qualities from 0.25 to 7.25, the manifest qualities from 0 to 7"),
+        ({"knots": np.arange(9)}, "knots is int64"),
+        ({"knots": KNOTS[:, None]}, "expected real numbers with 1 sides"),
         ({"medians": np.zeros(2**26, np.float32)}, "medians has .* bytes, valid: up to"),
     ],
 )
@@ -116,8 +131,32 @@ def test_arrays_that_cannot_be(altered, changes, words):
         Decoder(altered(tables=arrays_with(**changes)))
 
 
+def test_folders_from_before_knots_have_levels_from_1(tmp_path, photo, written):
+    torch.manual_seed(0)
+    codec = Lite(M=16, N=24, D=20, stem=8, Z=8, F=12, C=8, levels=7).eval().requires_grad_(False)
+    for parameter in (codec.gain, codec.embedding_s, codec.embedding_a):
+        parameter.normal_(std=0.5)
+    codec.finish(photo[..., :64, :64])
+    export_codec(codec, None, tmp_path / "now", Form(encoder=True))
+    with np.load(tmp_path / "now" / "tables.npz") as file:
+        assert file["knots"].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    shutil.copytree(tmp_path / "now", tmp_path / "before")
+    about = json.loads((tmp_path / "before" / "manifest.json").read_text())
+    data = arrays_with(knots=None)((tmp_path / "before" / "tables.npz").read_bytes())
+    (tmp_path / "before" / "tables.npz").write_bytes(data)
+    about["files"]["tables.npz"] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (tmp_path / "before" / "manifest.json").write_text(json.dumps(about))
+    now, before = (Decoder(tmp_path / name) for name in ("now", "before"))
+    pixels = (photo[0, :, :48, :64].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    encoders = [Encoder(tmp_path / name) for name in ("now", "before")]
+    for quality in (1.0, 3.6875, 7.0):
+        stream = written(photo, quality, adapter=None, codec=codec)
+        assert np.array_equal(before.decode(stream), now.decode(stream))
+        assert encoders[0].encode(pixels, quality) == encoders[1].encode(pixels, quality)
+
+
 def test_arrays_that_do_not_go_with_the_graphs(altered, written, photo):
-    folder = altered(tables=arrays_with(y_exponents=np.zeros(5, np.int32), log_gain=np.zeros((7, 5), np.float32)))
+    folder = altered(tables=arrays_with(y_exponents=np.zeros(5, np.int32), log_gain=np.zeros((9, 5), np.float32)))
     with pytest.raises(WeightsError, match=r"graphs and arrays do not fit .*: export the codec again"):
         Decoder(folder).decode(written(photo, adapter=None))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from taskodec.stream.entropy import SCALES
-from taskodec.stream.exact import LOG_FIRST, LOG_UNIT, between, exact_exp, whole_bias
+from taskodec.stream.exact import LOG_FIRST, LOG_UNIT, between, exact_exp, knots_of, whole_bias
 
 
 def test_exponentials_are_right():
@@ -17,10 +17,28 @@ def test_the_figures_are_the_logarithms():
     assert math.isclose(LOG_UNIT, math.log(SCALES[-1] / SCALES[0]) / 63 / 16, rel_tol=1e-15)
 
 
-@pytest.mark.parametrize(("quality", "expected"), [(1.0, 0.0), (1.25, 2.5), (2.0, 10.0), (3.0, 30.0), (2.5, 20.0)])
-def test_between_levels(quality, expected):
+@pytest.mark.parametrize(
+    ("knots", "quality", "expected"),
+    [
+        ([1, 2, 3], 1.0, 0.0),
+        ([1, 2, 3], 1.25, 2.5),
+        ([1, 2, 3], 2.0, 10.0),
+        ([1, 2, 3], 3.0, 30.0),
+        ([1, 2, 3], 2.5, 20.0),
+        ([0, 0.5, 1], 0.125, 2.5),
+        ([0, 0.5, 1], 0.5, 10.0),
+        ([0.5, 1, 7], 2.5, 15.0),
+        ([0.5, 1, 7], 7.0, 30.0),
+    ],
+)
+def test_between_levels(knots, quality, expected):
     levels = np.array([[0.0, 1.0], [10.0, 1.0], [30.0, 1.0]])
-    assert between(levels, quality).tolist() == [expected, 1.0]
+    assert between(levels, quality, knots).tolist() == [expected, 1.0]
+
+
+def test_levels_without_knots_are_of_whole_qualities_from_1():
+    assert knots_of({}, 3) == [1.0, 2.0, 3.0]
+    assert knots_of({"knots": np.array([0, 0.5, 1], np.float32)}, 3) == [0.0, 0.5, 1.0]
 
 
 def test_a_bias_is_rounded_in_its_unit_and_kept_within_its_room():

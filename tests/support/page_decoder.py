@@ -200,8 +200,9 @@ class PageDecoder:
 
     def row(self, name, quality):
         levels = self.arrays[name].astype(np.float64)
-        low = min(max(math.floor(quality - 1), 0), len(levels) - 2)
-        return levels[low] + (quality - 1 - low) * (levels[low + 1] - levels[low])
+        knots = self.arrays.get("knots", np.arange(1, len(levels) + 1)).astype(np.float64)
+        low = min(max(int((knots <= quality).sum()) - 1, 0), len(levels) - 2)
+        return levels[low] + (quality - knots[low]) / (knots[low + 1] - knots[low]) * (levels[low + 1] - levels[low])
 
     def decode(self, data):
         """y_hat (1, M, h, w), the singular values or None, and the picture (height, width, 3)."""

@@ -30,6 +30,7 @@ export class IntegerCheckerboard {
     Object.assign(this, { graphs, tables, arrays });
     this.stride = Number(arrays.z_stride.data[0]);
     this.yScale = Float64Array.from(arrays.y_exponents.data, (exponent) => 2 ** -exponent);
+    this.knots = knotsOf(arrays);
     this.levels = new Map();
   }
 
@@ -93,10 +94,10 @@ export class IntegerCheckerboard {
   level(quality) {
     if (!this.levels.has(quality)) {
       const { arrays } = this;
-      const embedding = between(arrays.embedding, quality);
+      const embedding = between(arrays.embedding, quality, this.knots);
       const real = Float64Array.from(arrays.bias_real.data, (value, i) => value + embedding[i]);
       const [unit, shift, room] = ['unit', 'shift', 'room'].map((name) => arrays[`bias_${name}`].data);
-      const logGain = between(arrays.log_gain, quality);
+      const logGain = between(arrays.log_gain, quality, this.knots);
       const gain = logGain.map(exactExp);
       this.levels.set(quality, {
         bias: Float32Array.from(wholeBias(real, unit, shift, room)),
@@ -107,6 +108,14 @@ export class IntegerCheckerboard {
     }
     return this.levels.get(quality);
   }
+}
+
+/** The quality of each level: the array `knots`, or 1 to L where the export is older than it. Throws WeightsError. */
+export function knotsOf({ knots, log_gain: { shape } }) {
+  const found = knots ? Array.from(knots.data) : Array.from({ length: shape[0] }, (_, i) => i + 1);
+  if (shape[0] < 2 || found.length !== shape[0] || !found.every((quality, i) => !i || quality > found[i - 1]))
+    throw new WeightsError(`the exported folder has knots ${found} of ${shape[0]} levels, which do not ascend`);
+  return found;
 }
 
 /** Add `more` to the fields `where` of all channels. */

@@ -51,7 +51,7 @@ export class Decoder {
     const pixels = new Uint8ClampedArray(3 * width * height);
     const inputs = {};
     if (this.arrays.log_synthesis_gain) {
-      const gain = Float32Array.from(between(this.arrays.log_synthesis_gain, quality), Math.exp);
+      const gain = Float32Array.from(between(this.arrays.log_synthesis_gain, quality, this.recipe.knots), Math.exp);
       inputs.gain = { data: gain, dims: [gain.length] };
     }
     if (singularValues) inputs.singular_values = { data: singularValues, dims: [singularValues.length] };

@@ -19,13 +19,17 @@ export function clip(x, low, high) {
   return Math.min(Math.max(x, low), high);
 }
 
-/** Row `quality - 1` of levels `{data, shape: [L, C]}`, linearly interpolated, in doubles. */
-export function between({ data, shape: [levels, channels] }, quality) {
-  const position = quality - 1;
-  const low = clip(Math.floor(position), 0, levels - 2);
+/**
+ * The row at a quality of levels `{data, shape: [L, C]}`, which stand for the qualities `knots`, ascending: linearly
+ * interpolated, in doubles.
+ */
+export function between({ data, shape: [levels, channels] }, quality, knots) {
+  let low = 0;
+  while (low < levels - 2 && quality >= knots[low + 1]) low++;
+  const share = (quality - knots[low]) / (knots[low + 1] - knots[low]);
   return Float64Array.from({ length: channels }, (_, c) => {
     const first = data[low * channels + c];
-    return first + (position - low) * (data[(low + 1) * channels + c] - first);
+    return first + share * (data[(low + 1) * channels + c] - first);
   });
 }
 

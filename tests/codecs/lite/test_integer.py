@@ -17,14 +17,14 @@ def lite():
 @pytest.fixture(scope="module")
 def z_hat(lite):
     torch.manual_seed(0)
-    symbols = torch.round(torch.randn(1, 96, 4, 6) * 4)
+    symbols = torch.round(torch.randn(1, len(lite.medians()), 4, 6) * 4)
     return symbols + lite.entropy_bottleneck.quantiles[:, 0, 1].view(1, -1, 1, 1)
 
 
 @pytest.fixture(scope="module")
 def y(lite):
     torch.manual_seed(1)
-    return torch.randn(1, 192, 16, 24) * 3
+    return torch.randn(1, lite.gain.shape[1], 16, 24) * 3
 
 
 def both(prediction, y):
