@@ -4,8 +4,8 @@
         --adapter cls=recipes/cls.yaml --adapter det=recipes/det.yaml
 
 OUT is the folder that `session.py` filled: its environment is used, and the weights of its run, as they are shipped
-(`scripts/ship_weights.py`): OUT/lite.safetensors. Each recipe is a configuration for `taskodec pretrain`; networks in it
-are files in PACK/networks, where the command runs. OUT/NAME is a run folder. A GPU has room for several small runs:
+(`scripts/ship_weights.py`): OUT/lite.safetensors. Each recipe is a configuration for `taskodec pretrain`; networks in
+it are files in PACK/networks, where the command runs. OUT/NAME is a run folder. A GPU has room for several small runs:
 each is a process, and all end together.
 
 `--device cpu --steps 3` rehearses it where there is no GPU.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from session import PACK, Session  # noqa: E402
+from session import PACK, Session
 
 
 def main() -> None:

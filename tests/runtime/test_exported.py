@@ -134,8 +134,9 @@ def test_arrays_that_cannot_be(altered, changes, words):
 def test_folders_from_before_knots_have_levels_from_1(tmp_path, photo, written):
     torch.manual_seed(0)
     codec = Lite(M=16, N=24, D=20, stem=8, Z=8, F=12, C=8, levels=7).eval().requires_grad_(False)
-    for parameter in (codec.gain, codec.embedding_s, codec.embedding_a):
-        parameter.normal_(std=0.5)
+    weights = (codec.g_s.stem[-1].weight, codec.context.last.weight, codec.h_s.last.weight)
+    for parameter in (*weights, codec.embedding_s, codec.embedding_a):
+        parameter.normal_(std=0.1)
     codec.finish(photo[..., :64, :64])
     export_codec(codec, None, tmp_path / "now", Form(encoder=True))
     with np.load(tmp_path / "now" / "tables.npz") as file:
