@@ -139,7 +139,7 @@ def test_images_too_large_to_tune(photo):
 def test_calls_that_make_no_sense(photo):
     with pytest.raises(SettingsError, match="not both"):
         compress(photo, quality=2, settings=load_settings())
-    with pytest.raises(UsageError, match="quality 9 does not exist .*to 7"):
+    with pytest.raises(UsageError, match=r"quality 9 does not exist .*to 7"):
         compress(photo, quality=9)
     with pytest.raises(UsageError, match="lite"):
         compress(photo, codec="lyte")
