@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from taskodec.errors import UsageError
+from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import clean_leftovers
 from taskodec.files.inputs import STANDARD, argument
 from taskodec.files.outputs import Write
@@ -130,7 +130,11 @@ class FileSink(Sink):
             return None
         if self.clean and self._first_time(str(path.parent)):
             clean_leftovers(path.parent)
-        return self._flaw_of(path) if path.is_file() else None
+        try:
+            there = path.is_file()
+        except OSError:  # such as of a name that is too long: no file has it, and `prepare` says why
+            return None
+        return self._flaw_of(path) if there else None
 
     def check(self) -> None:
         if self.output is None or self.output == str(STANDARD):
@@ -145,8 +149,11 @@ class FileSink(Sink):
             check_target(target)
             self._sure.append(place)
         if not is_url(target) and (path := Path(target)) != STANDARD:
-            check_replaceable([path])
             writable_folder(path.parent)
+            try:
+                check_replaceable([path])
+            except OSError as error:
+                raise TaskodecError(f"cannot write {path}: {error.strerror or error}") from error
 
     def write(self, target: str, data: bytes, entry: Entry) -> None:
         self._write(Path(target), data)

@@ -262,3 +262,11 @@ def test_a_run_that_goes_on_where_nothing_is_to_be_written_asks_nothing(run, tre
     assert (code, "error: t/a.png: cannot write memory://out/a.tkd" in err) == (1, True)
     code, _, err = run("compress", "t", "-r", "-o", "all.tar", *UNTUNED, "--skip-existing")
     assert (code, err) == (1, "error: cannot write all.tar\n")
+
+
+def test_an_input_whose_output_can_have_no_name_does_not_end_the_others(run, tree):
+    long = tree / ("n" * 255)
+    long.write_bytes((tree / "t/a.png").read_bytes())
+    code, _, err = run("compress", "t/a.png", long.name, "-o", "out", *UNTUNED)
+    assert (code, "File name too long" in err, err.count("\n")) == (1, True, 2)
+    assert list(content(tree / "out")) == ["a.tkd"]
