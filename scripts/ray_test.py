@@ -7,7 +7,7 @@ The pictures are crops of docs/images/kodim23.png. Each time `compress --engine 
 random number of reports one of them is killed (SIGKILL), after some more the driver. What is there then must be what
 one process has made. Then the same call goes on with --skip-existing, loses a worker again, and must end with the
 folder of the one process, nothing besides. --memory measures memory (RSS) of driver and workers over so many small
-pictures. --rate compares the seconds of two workers with those of one process. The exit code is 1 if anything differs.
+pictures. The exit code is 1 if anything differs; scripts/ray_speed.py is for seconds.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ RAY = ["--engine", "ray", "--set", "ray.workers=2"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def make_crops(folder: Path, count: int, side: int, rng: random.Random) -> None:
-    """Small crops of the picture, of sides up to `side`, in folders of a hundred."""
+def make_crops(folder: Path, count: int, side: int, rng: random.Random, smallest: int | None = None) -> None:
+    """Small crops of the picture, of sides up to `side` and from half of it, or `smallest`; in folders of a hundred."""
     with Image.open(PICTURE) as picture:
         for number in range(count):
             place = folder / f"{number // 100:03}"
             place.mkdir(parents=True, exist_ok=True)
-            width, height = (rng.randint(max(16, side // 2), side) for _ in range(2))
+            width, height = (rng.randint(smallest or max(16, side // 2), side) for _ in range(2))
             left, top = rng.randint(0, picture.width - width), rng.randint(0, picture.height - height)
             picture.crop((left, top, left + width, top + height)).save(place / f"{number:05}.png")
 
@@ -125,15 +125,6 @@ def disturbed(call: list[str], out: Path, undisturbed: dict[str, bytes], rng: ra
     return faults, done
 
 
-def timed(call: list[str]) -> float:
-    """Seconds from the first report to the last, for each report between."""
-    moments = []
-    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
-        assert process.stdout is not None
-        moments += [time.monotonic() for line in process.stdout if line.startswith("{")]
-    return (moments[-1] - moments[0]) / max(1, len(moments) - 1)
-
-
 def measure_memory(place: Path, count: int, rng: random.Random) -> bool:
     """Memory of driver and workers early and at the end; whether it is flat, within a twentieth and 16 MiB."""
     make_crops(place / "small", count, 32, rng)
@@ -172,7 +163,6 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=96, help="largest side of them, in pixels (96)")
     parser.add_argument("--steps", type=int, default=0, help="of tuning (0)")
     parser.add_argument("--memory", type=int, default=0, metavar="N", help="measure memory over N small pictures")
-    parser.add_argument("--rate", action="store_true", help="compare the seconds of a picture")
     parser.add_argument("--seed", type=int, default=0, help="of crops and moments (0)")
     chosen = parser.parse_args()
     rng, wrong = random.Random(chosen.seed), list[str]()
@@ -180,17 +170,10 @@ def main() -> None:
         place = Path(name)
         make_crops(place / "in", chosen.pictures, chosen.side, rng)
         call = [*TASKODEC, "compress", str(place / "in"), "-r", "--steps", str(chosen.steps), "--json", "-o"]
-        if chosen.count or chosen.rate:
-            alone = timed([*call, str(place / "alone")])
+        if chosen.count:
+            watched([*call, str(place / "alone")], {})
             undisturbed = content(place / "alone")
-            print(
-                f"one process: {len(undisturbed)} files, {alone:.3f} s each, load {os.getloadavg()[0]:.1f}", flush=True
-            )
-        if chosen.rate:
-            both = timed([*call, str(place / "both"), *RAY])
-            same = content(place / "both") == undisturbed
-            wrong += [] if same else ["two workers made other files than one process"]
-            print(f"two workers: {both:.3f} s each, {alone / both:.2f} times as fast, load {os.getloadavg()[0]:.1f}")
+            print(f"one process: {len(undisturbed)} files, load {os.getloadavg()[0]:.1f}", flush=True)
         for number in range(chosen.count):
             out = place / f"killed-{number}"
             faults, done = disturbed([*call, str(out), *RAY], out, undisturbed, rng)

@@ -86,6 +86,7 @@ def compress(
     chosen = places.Places(named, output, ".tkd", shards, force, skip_existing)
     if chosen.exact and Path(str(output)).suffix.lower() in common.IMAGE_SUFFIXES:
         raise UsageError(f"cannot write {output}: streams are no pictures, the usual suffix is .tkd")
+    chosen.check()
     registry = common.load_registry(plugin)
     from taskodec.engines.work import Compressing, made
 
@@ -146,6 +147,7 @@ def decompress(
     check_files(settings)
     if chosen.exact:
         check_writable(Path(str(output)))
+    chosen.check()
     work = Decompressing(settings, registry)
     make = partial(made, Decompressing, settings, registry)
     show = partial(_show, as_json, quiet, _listed)

@@ -20,9 +20,10 @@ from taskodec.extras import require
 from taskodec.files.inputs import STANDARD, argument
 from taskodec.files.outputs import results_to
 from taskodec.files.plans import check_choice, check_standard, how_to_go_on
+from taskodec.sources.archive_sinks import ArchiveSink
 from taskodec.sources.archives import is_archive
 from taskodec.sources.remote import is_url
-from taskodec.sources.sinks import ArchiveSink, FileSink, Sink, real
+from taskodec.sources.sinks import FileSink, Sink, real
 from taskodec.sources.walking import LIST, Inputs
 
 if TYPE_CHECKING:
@@ -149,6 +150,15 @@ class Places:
         exact = self.exact
         with results_to([STANDARD] if self.output == str(STANDARD) else []) as write:
             yield FileSink(self.output, exact, self.suffix, write, flaw, self.skip_existing)
+
+    def check(self) -> None:
+        """Make sure that results can be written, before anything is loaded for them; TaskodecError if not.
+
+        A run that goes on may find all of them, and write none: it is asked when the first one is to be made.
+        """
+        if not self.skip_existing and self.output not in (None, str(STANDARD)):
+            with self.sink() as sink:
+                sink.check()
 
     def run(
         self, engine: Engine, show: Show, report: Path | None, quiet: bool, batch: int = 1, paced: bool = False

@@ -33,6 +33,8 @@ def cluster(address: str | None, settings: RaySettings) -> Iterator[None]:
         os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` asks for it where there is one, and joining does not
     import ray
 
+    if address is None and hasattr(ray._private.ray_constants, "ENABLE_RAY_CLUSTER"):
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # the switch, where Ray was imported before it was set
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical"}
     if address is None:
         asked = math.ceil((settings.workers or 0) * settings.cpus)

@@ -6,6 +6,7 @@ whoever is free. No more is under way, and in memory, than the workers that ther
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -77,12 +78,12 @@ class RayEngine:
         say: Callable[[str], None] = warnings.warn,
     ) -> None:
         import ray
-        from ray import cloudpickle
 
         self.settings, self.most, self._say = settings, most, say
         self._queue: deque[_Pending] = deque()
         self._refs: dict[Any, _Worker] = {}
-        made = cloudpickle.dumps(make)  # type: ignore[no-untyped-call, unused-ignore]
+        made, arrays = _pickled(make)
+        self._arrays = [ray.put(array) for array in arrays]
         kind = ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=-1)(Actor)
         self._workers = [_Worker(kind.remote(made)) for _ in range(_count(settings))]
         for worker in self._workers:
@@ -121,7 +122,7 @@ class RayEngine:
             if not free:
                 return
             worker, pending = min(free, key=lambda worker: len(worker.doing)), self._queue.popleft()
-            ref = worker.actor.work.remote(list(pending.step.subjects))
+            ref = worker.actor.work.remote(list(pending.step.subjects), *self._arrays)
             worker.doing.append((ref, pending))
             self._refs[ref] = worker
 
@@ -153,7 +154,7 @@ class RayEngine:
         self._refs.pop(ref)
         if found is None and not worker.up:
             worker.up = True
-            self._refs[worker.actor.load.remote()] = worker
+            self._refs[worker.actor.load.remote(*self._arrays)] = worker
             return
         if found is None:
             self._loaded(worker, *value)
@@ -204,6 +205,16 @@ class RayEngine:
     def _await_start(self, worker: _Worker) -> None:
         worker.up = worker.ready = False
         self._refs[worker.actor.up.options(max_task_retries=-1).remote()] = worker
+
+
+def _pickled(make: Callable[[], Work]) -> tuple[bytes, list[Any]]:
+    """What makes the work, as a stream and the memory of its arrays, which Ray's store gives without a copy."""
+    import numpy as np
+    from ray import cloudpickle
+
+    buffers: list[pickle.PickleBuffer] = []
+    stream = cloudpickle.dumps(make, protocol=5, buffer_callback=buffers.append)  # type: ignore[no-untyped-call, unused-ignore]
+    return stream, [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
 
 
 def _say_nothing(said: str) -> None:

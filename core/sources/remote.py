@@ -20,7 +20,9 @@ from taskodec.extras import require
 from taskodec.files.atomic import write_atomic
 
 __all__ = [
+    "FILES",
     "READ_ONLY",
+    "WHOLE",
     "Listing",
     "check_url",
     "files_in",
@@ -31,7 +33,9 @@ __all__ = [
     "put_bytes",
     "put_file",
     "read_url",
+    "remote_errors",
     "split_url",
+    "writable",
 ]
 
 Listing = tuple[str, list[str] | TaskodecError]
@@ -154,7 +158,7 @@ def files_in(url: str) -> dict[str, int]:
 def put_bytes(url: str, data: bytes) -> None:
     """Write an object, whole or not at all; TaskodecError says why it cannot be written."""
     with remote_errors(url, "write"):
-        system, place = _writable(url)
+        system, place = writable(url)
         if split_url(url)[0] in FILES:
             write_atomic(Path(place), data)
             return
@@ -168,7 +172,7 @@ def put_bytes(url: str, data: bytes) -> None:
 def put_file(url: str, local: str) -> None:
     """The same with what a file holds."""
     with remote_errors(url, "write"):
-        system, place = _writable(url)
+        system, place = writable(url)
         if split_url(url)[0] in WHOLE:
             system.put_file(local, place)
             return
@@ -221,11 +225,12 @@ def _found(url: str) -> tuple[Any, str]:
     return system, system._strip_protocol(url)
 
 
-def _writable(url: str) -> tuple[Any, str]:
+def writable(url: str, folders: bool = True) -> tuple[Any, str]:
+    """The file system of a URL, and the name there of what is written; `folders` above it are made where needed."""
     check_url(url, written=True)
     system, place = _found(url)
     parent = place.rpartition("/")[0]
-    if parent and split_url(url)[0] not in WHOLE:
+    if folders and parent and split_url(url)[0] not in WHOLE:
         system.makedirs(parent, exist_ok=True)
     return system, place
 

@@ -19,6 +19,7 @@ from taskodec.engines.steps import Outcome, Step, Subject, Work, failure
 from taskodec.errors import TaskodecError
 from taskodec.sources.entries import Entry
 from taskodec.training.datasets import Batch, CropDataset, StepDataset
+from taskodec.training.names import PackedNames
 
 if TYPE_CHECKING:
     from taskodec.settings.model import TrainSettings
@@ -80,9 +81,13 @@ class RayReading:
             yield outcome.report["batch"]
 
     def _of(self, crops: CropDataset) -> RayEngine:
-        """Workers for a data set, started once; tasks are a few bytes each, so that nothing is read here."""
+        """Workers for a data set, started once; tasks are a few bytes each, so that nothing is read here.
+
+        The names of all pictures are once on each machine, in memory that its workers share.
+        """
         if self._engine is None:
-            fresh = partial(CropDataset, crops.paths, self.train.cache_mb * 10**6, crops.framing, crops.max_pixels)
+            names = PackedNames(crops.paths)
+            fresh = partial(CropDataset, names, self.train.cache_mb * 10**6, crops.framing, crops.max_pixels)
             make = partial(_reading, fresh, self.train, self.settings)
             self._engine = RayEngine(make, self.settings, 0, self._say)
         return self._engine

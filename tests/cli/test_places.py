@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 
+from taskodec.errors import TaskodecError
 from taskodec.images.tensors import to_pil
 
 UNTUNED = ("--codec", "tiny", "--steps", "0", "--quiet")
@@ -220,3 +221,52 @@ def test_a_stopped_run_leaves_no_archive(run, tree, monkeypatch, tiny_codec):
     code, _, err = run("compress", "t", "-r", "-o", "all.tar", *UNTUNED)
     assert (code, err) == (130, "stopped; 0 inputs done; the same call with --skip-existing makes the rest\n")
     assert [path.name for path in tree.iterdir()] == ["t"]
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress"])
+@pytest.mark.parametrize("output", ["t/a.png/out", "t/a.png/all.tar", "t/a.png/out --shards", "denied://b/x"])
+def test_where_nothing_can_be_written_nothing_is_loaded(run, shards, monkeypatch, command, output):
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    from fsspec import register_implementation
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Denied(MemoryFileSystem):
+        def pipe_file(self, path, value, **options):
+            raise PermissionError("Access Denied")
+
+    register_implementation("denied", Denied, clobber=True)
+    monkeypatch.setattr("taskodec.api.compressor.Compressor.__init__", lambda *given: pytest.fail("it was loaded"))
+    monkeypatch.setattr("taskodec.api.decompressor.Decompressor.__init__", lambda *given: pytest.fail("it was loaded"))
+    before = content(shards)
+    code, out, err = run(command, "s0.tar", "-o", *output.split(), "--quiet")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: cannot ")
+    assert content(shards) == before
+
+
+def test_a_run_that_goes_on_where_nothing_is_to_be_written_asks_nothing(run, tree, memory, monkeypatch):
+    """And where something is, it is asked before that is made."""
+    assert run("compress", "t", "-r", "-o", "memory://out", *UNTUNED)[0] == 0
+
+    def refuse(target, called=""):
+        raise TaskodecError(f"cannot write {target}")
+
+    for room in ("sinks", "archive_sinks"):
+        monkeypatch.setattr(f"taskodec.sources.{room}.check_target", refuse)
+    again = ("compress", "t", "-r", "-o", "memory://out", *UNTUNED, "--skip-existing")
+    assert run(*again) == (0, "", "")
+    memory.rm("/out/a.tkd")
+    monkeypatch.setattr("taskodec.api.compressor.Compressor.compress_batch", lambda *given: pytest.fail("made"))
+    code, _, err = run(*again)
+    assert (code, "error: t/a.png: cannot write memory://out/a.tkd" in err) == (1, True)
+    code, _, err = run("compress", "t", "-r", "-o", "all.tar", *UNTUNED, "--skip-existing")
+    assert (code, err) == (1, "error: cannot write all.tar\n")
+
+
+def test_an_input_whose_output_can_have_no_name_does_not_end_the_others(run, tree):
+    long = tree / ("n" * 255)
+    long.write_bytes((tree / "t/a.png").read_bytes())
+    code, _, err = run("compress", "t/a.png", long.name, "-o", "out", *UNTUNED)
+    assert (code, "File name too long" in err, err.count("\n")) == (1, True, 2)
+    assert list(content(tree / "out")) == ["a.tkd"]

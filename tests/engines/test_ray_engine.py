@@ -167,7 +167,7 @@ def test_a_cluster_that_is_not_there(monkeypatch):
         raise ConnectionError("nobody answers\nat all")
 
     monkeypatch.setattr(ray, "init", refuse)
-    message = "no Ray cluster at 127.0.0.1:1: nobody answers; start one with `ray start --head`"
+    message = "no Ray cluster at 127.0.0.1:1, or none for this token: nobody answers; start one with `ray start --head`"
     with pytest.raises(UsageError, match=message), cluster("127.0.0.1:1", SETTINGS):
         pass
 
@@ -179,3 +179,18 @@ def test_without_ray_the_extra_is_named(without):
         cluster(None, SETTINGS),
     ):
         pass
+
+
+def test_large_arrays_lie_once_on_a_machine_and_workers_read_them_there():
+    import numpy as np
+
+    large = np.arange(10**6)
+
+    def made():
+        def work(subjects, progress):
+            return [Outcome({"last": int(large[-1]), "own": large.flags.owndata, "pid": os.getpid()}) for _ in subjects]
+
+        return work
+
+    found, _, _ = results(made, steps(*[b"x"] * 8))
+    assert {(outcome.report["last"], outcome.report["own"]) for outcome in found.values()} == {(10**6 - 1, False)}

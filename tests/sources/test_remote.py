@@ -216,3 +216,16 @@ def test_lines_and_places_in_files_at_urls(server, tmp_path, protocol):
 
 def test_joining_keeps_one_slash():
     assert joined("s3://b/", "a") == joined("s3://b", "a") == "s3://b/a"
+
+
+def test_what_cannot_be_written_is_said_before_and_leaves_nothing():
+    """A store without rights; one whose writing fails; one that takes what it is given."""
+    from taskodec.sources.trials import check_folder, check_target
+
+    with pytest.raises(TaskodecError, match=r"cannot write denied://b/x: no right to \(Access Denied\)"):
+        check_folder("denied://b/x")
+    check_folder("slow://b/x")
+    check_target("slow://b/x/a.tkd")
+    assert not Slow.store
+    with pytest.raises(UsageError, match="http is for reading only"):
+        check_folder("https://host/x")

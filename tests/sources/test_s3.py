@@ -115,3 +115,16 @@ def test_pictures_and_shards_of_a_bucket_are_compressed_to_it(s3, run, tmp_path)
     assert (code, "s3://bkt/t/1.tar cannot be read on" in said, "Traceback" in said) == (1, True, False)
     assert sorted(s3.find("bkt/made") + s3.find("bkt/out")) == ["bkt/made/0.tar", "bkt/out/s/0.tkd"]
     assert s3.cat("bkt/out/s/0.tkd") in s3.cat("bkt/made/0.tar")
+
+
+def test_whether_a_bucket_takes_objects_is_asked_without_leaving_one(s3):
+    from taskodec.sources.trials import check_folder, check_target
+
+    s3.pipe_file("bkt/there.tkd", b"1")
+    check_folder("s3://bkt/new/folder")
+    check_target("s3://bkt/there.tkd")
+    assert s3.find("bkt") == ["bkt/there.tkd"]
+    assert s3.cat_file("bkt/there.tkd") == b"1"
+    assert not s3.list_multipart_uploads("bkt")
+    with pytest.raises(TaskodecError, match="cannot write s3://none/x: there is no such object, bucket or host"):
+        check_folder("s3://none/x")
