@@ -142,6 +142,8 @@ def gallery(out: Path, steps: int) -> Iterator[dict[str, Any]]:
     from taskodec.stream.bitstream import Stream
 
     for name, image, task, quality, title in GALLERY:
+        if task and not steps:
+            continue
         path = ROOT / "docs" / "images" / image
         try:
             flags = {"ttft.steps": steps, "task.name": task, **OPTIONS.get(task, {})} if task else {"ttft.steps": 0}

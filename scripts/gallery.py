@@ -75,7 +75,8 @@ def add_strip(study: Study, name: str, folder: Path, lines: Path) -> None:
     own, given = study.opinions[0], study.given
     plain, tuned = (f"{own.losses[key]:.3g}" for key in (PLAIN, TUNED))
     said = [words_of(own.findings.get(key)) for key in (ORIGINAL, PLAIN, TUNED)]
-    finds = f" Finds: {'; '.join(text or 'nothing' for text in said)}." if any(said) else ""
+    named = (f"{place}: {text or 'nothing'}" for place, text in zip(("original", "plain", "tuned"), said, strict=True))
+    finds = f" Finds in the {'; '.join(named)}." if any(said) else ""
     alt = f"{given.name} for {given.task.name} by {given.codec.name}: original, plain and tuned"
     about = f"`{given.name}`, quality {given.settings.quality:g}: loss {plain} plain, {tuned} tuned.{finds}"
     with lines.open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: links that leave `docs/` lead somewhere on the site as well.
+"""A hook of MkDocs: links that leave `docs/` lead somewhere on the site as well, and pages fit a phone.
 
 Pages are written for GitHub: they link to `../CHANGELOG.md`, or a card beside its weights. Each such file becomes part
 of the site, below `source/`, at its path in the repository: Markdown as a page, everything else as it is. So links
@@ -21,6 +21,12 @@ SOURCE = "source"
 
 LINK = re.compile(r"(?<=\]\()([^()\s#]+)((?:#[^()\s]*)?)(?=\))")
 EMPTY_HEAD = re.compile(r"<th\b([^>]*)></th>")
+BLOCK = re.compile(r"(<pre\b.*?</pre>)", re.DOTALL)
+CODE = re.compile(r"(?<=<code>)([^<]+)(?=</code>)")
+JOINT = re.compile(r"(?<=[\w)\]])(?=[(\[])|(?<=[./,:=_@|])(?=\w)")
+LONG = 20
+"""Letters of a word of code that a phone has room for."""
+FIGURE = re.compile(r'<p>(<img\b[^>]*\bsrc="([^"]+)"[^>]*>)</p>')
 FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 
 
@@ -52,8 +58,25 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """An empty head of a column is no head: those who hear a table would hear nothing."""
-    return EMPTY_HEAD.sub(r"<td\1></td>", html)
+    """The page with figures that lead to themselves at full size, for phones, and with code as it may break.
+
+    An empty head of a column is no head: those who hear a table would hear nothing.
+    """
+    html = EMPTY_HEAD.sub(r"<td\1></td>", FIGURE.sub(r'<p><a href="\2">\1</a></p>', html))
+    parts = BLOCK.split(html)
+    parts[::2] = [CODE.sub(lambda found: breaking(found[1]), text) for text in parts[::2]]
+    return "".join(parts)
+
+
+def breaking(code: str) -> str:
+    """Escaped code whose short words stay whole, also at hyphens, and whose long ones break at their joints."""
+
+    def word(text: str) -> str:
+        if len(text) > LONG:
+            return JOINT.sub("<wbr>", text)
+        return f'<span class="word">{text}</span>' if "-" in text else text
+
+    return " ".join(map(word, code.split(" ")))
 
 
 def outside_fences(markdown: str, change: Any) -> str:

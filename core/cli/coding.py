@@ -14,7 +14,7 @@ import typer
 from taskodec.cli import common, places
 from taskodec.cli.progress import progress_bar
 from taskodec.console.layout import say
-from taskodec.console.terminal import escaped, indented
+from taskodec.console.terminal import about, escaped
 from taskodec.errors import UsageError
 from taskodec.files.inputs import most_bytes
 from taskodec.sources.entries import read_entry
@@ -195,7 +195,7 @@ def _show(as_json: bool, quiet: bool, render: Callable[[Mapping[str, Any]], str]
     elif "skipped" in report:
         return
     elif "error" in report:
-        print(f"error: {names['input']}: {indented(report['error'])}", file=sys.stderr)
+        print(f"error: {about(report['input'], report['error'])}", file=sys.stderr)
     elif not quiet:
         for line in render(names).splitlines():
             say(line)

@@ -185,7 +185,7 @@ def _registered(usable: bool) -> Iterator[Finding]:
     yield from _tasks(registry, probes.tasks() if usable else {})
     states = [file.state() for file in registry.weights.values()]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
-    yield Finding("weights", "fine", f"{counted}: `taskodec models list`")
+    yield Finding("weights", "fine", f"{counted}; fetched when first used: `taskodec models list`")
 
 
 def _tasks(registry: Registry, problems: dict[str, str]) -> Iterator[Finding]:

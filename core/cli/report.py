@@ -14,7 +14,7 @@ from taskodec.cli import common
 from taskodec.cli.judges import read_beside
 from taskodec.cli.progress import progress_bar
 from taskodec.console.interrupt import exit_code
-from taskodec.console.terminal import escaped
+from taskodec.console.terminal import about, escaped
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.extras import require
 from taskodec.files.inputs import STANDARD, argument, most_bytes
@@ -158,7 +158,7 @@ def _studies(
                 result = compressor.compress(picture_of(Entry(str(source), source.name, source), limit), progress)
             studies.append(result.study("standard input" if source == STANDARD else source.name, judges))
         except TaskodecError as error:
-            print(f"error: {escaped(str(source))}: {error}", file=sys.stderr)
+            print(f"error: {about(str(source), str(error))}", file=sys.stderr)
             failed.append((source, str(error)))
         except KeyboardInterrupt as stop:
             print(f"stopped; {number} of {len(sources)} pictures done, no page is written", file=sys.stderr)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-__all__ = ["escaped", "guarded", "indented", "raw", "shown"]
+__all__ = ["about", "escaped", "guarded", "indented", "raw", "shown"]
 
 LINES = "\t\n"
 """Control characters that texts of several lines are made of."""
@@ -22,6 +22,12 @@ LINES = "\t\n"
 _UNSEEN = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # marks of direction, separators of lines and paragraphs
 _COMMANDS = re.compile(f"[\x00-\x1f\x7f-\x9f{_UNSEEN}\ud800-\udfff]")
 _IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_UNSEEN}\ud800-\udfff]")
+
+
+def about(source: str, text: str) -> str:
+    """What went wrong with a source, which is named once: many errors name it themselves."""
+    named = re.search(rf"(^|\s){re.escape(source)}(?=[:\s]|$)", text) if source else None
+    return indented(text) if named else f"{escaped(source)}: {indented(text)}"
 
 
 def escaped(text: str, keep_lines: bool = False) -> str:

@@ -106,7 +106,8 @@ class WeightsFile:
                 mirrored(self.url, self.file, options.mirrors), self.cached, self.sha256, options, received or self._say
             )
         except (WeightsError, OSError) as error:
-            raise WeightsError(f"{self._missing()} ({error}): {self._by_hand()}") from error
+            tried = f"the weights of {self.name} are not here and could not be downloaded ({error})"
+            raise WeightsError(f"{tried}: {self._by_hand()}") from error
         self._record(digest)
         return self.cached
 

@@ -42,7 +42,7 @@ def result_card(given: Compressed) -> str:
     facts = {
         "file": f"{size_text(len(best.coded.stream))} bytes, {best.bpp:.4f} bpp",
         "codec": f"{given.settings.codec.name}, quality {given.settings.quality:g}",
-        "task": given.task.name,
+        "task": given.task_name,
         "task loss": f"{untuned.loss:.5g} → {best.loss:.5g}",
         "cost": f"{untuned.cost:.5g} → {best.cost:.5g}",
         "sent": f"{best.name}, after {given.tuned.steps} steps and {given.tuned.seconds:.1f} s",

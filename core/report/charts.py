@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from taskodec.extras import require
 
@@ -106,10 +106,13 @@ class Drawn:
 def drawn(chart: Chart) -> Drawn | None:
     """Where everything goes; None for a chart without a single number."""
     series = [_finite(one, chart.x_end) for one in chart.series]
+    beyond = [one.name for one in series if not one.points and one.name]
     series = [one for one in series if one.points]
     if not series:
         return None
     levels = [level for level in chart.levels if math.isfinite(level.y)]
+    far = [level for level in levels if _far(level.y, [y for one in series for _, y in one.points])]
+    levels = [level for level in levels if level not in far]
     xs = [x for one in series for x, _ in one.points] + [mark.x for mark in chart.marks]
     ys = [y for one in series for _, y in one.points] + [level.y for level in levels]
     ys += [v for one in series for v in (*one.low, *one.high) if v is not None]
@@ -117,14 +120,28 @@ def drawn(chart: Chart) -> Drawn | None:
     across = _Axis(start, chart.x_end or max(xs) + 0.04 * (max(xs) - start), LEFT, CANVAS[0] - RIGHT)
     down = _Axis(min(ys), max(ys), CANVAS[1] - BOTTOM, TOP, margin=0.04)
     return Drawn(
-        chart,
+        replace(chart, note=_noted(chart.note, beyond, far)),
         (LEFT, TOP, CANVAS[0] - RIGHT, CANVAS[1] - BOTTOM),
-        across.ticks(6),
+        across.ticks(6, whole=all(x == round(x) for x in xs)),
         down.ticks(5),
         [_drawn_series(one, n, across, down) for n, one in enumerate(series)],
         [Tick(down.at(level.y), level.name) for level in levels],
         [Tick(across.at(mark.x), mark.name) for mark in chart.marks],
     )
+
+
+def _far(y: float, others: Sequence[float]) -> bool:
+    """Whether a level would press curves flat, as the 100 dB of an original do."""
+    spread = max(others) - min(others)
+    return spread > 0 and not min(others) - 3 * spread <= y <= max(others) + 3 * spread
+
+
+def _noted(note: str, beyond: Sequence[str], far: Sequence[Level]) -> str:
+    """The note, and what there was no room for."""
+    said = [note] if note else []
+    said += [f"further to the right: {', '.join(beyond)}"] if beyond else []
+    said += [f"{level.name}: {level.y:.5g}, out of the frame" for level in far]
+    return "; ".join(said)
 
 
 class _Axis:
@@ -140,12 +157,14 @@ class _Axis:
         share = (value - self.low) / (self.high - self.low)
         return round(self.first + share * (self.last - self.first), 2)
 
-    def ticks(self, count: int) -> list[Tick]:
-        """Round numbers, at most about so many."""
+    def ticks(self, count: int, whole: bool = False) -> list[Tick]:
+        """Round numbers, at most about so many; `whole` ones for what has no parts, such as steps."""
         require("report", "charts", only=["matplotlib"])
         from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-        places = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        places = MaxNLocator(count, steps=[1, 2, 5, 10] if whole else [1, 2, 2.5, 5, 10], integer=whole).tick_values(
+            self.low, self.high
+        )
         inside = [float(v) for v in places if self.low <= v <= self.high]
         form = ScalarFormatter(useOffset=False)
         form.set_scientific(False)

@@ -47,7 +47,7 @@ def card_of(study: Study, page: str) -> Card:
         one_embedded(small, 82),
         *small.size,
         study.given.name,
-        study.given.task.name,
+        study.given.task_name,
         study.given.codec.name,
         (study.takes[1].bytes or 0, tuned.bytes or 0),
         (own.losses[PLAIN], own.losses[TUNED]),

@@ -32,7 +32,7 @@ def tuning_charts(tuned: Tuned) -> list[Chart]:
         sent = 8 * tuned.best.coded.adapter_bytes
         note = f"In the file that was sent, they and the adapter's fingerprint take {sent:.0f} bits."
         series = [Series("bits that they would take", bits, dots=False), Series("values changed", changed, dots=False)]
-        charts.append(Chart("Singular values", "step", "bits; number", series, (), marks, note=note))
+        charts.append(Chart("Singular values", "step", "bits, or how many", series, (), marks, note=note))
     return charts
 
 

@@ -43,7 +43,7 @@ def pictures_page(
     while True:
         pictures = [_parts_of(one, n, budget) for n, one in enumerate(studies, 1)]
         named = title or _title(studies)
-        heading = title or f"Compressed for {studies[0].given.task.name}"
+        heading = title or f"Compressed for {studies[0].given.task_name}"
         page = rendered(
             "pictures.html",
             title=named,
@@ -62,7 +62,7 @@ def pictures_page(
 def _title(studies: Sequence[Study]) -> str:
     first = studies[0].given
     what = f"{len(studies)} pictures" if len(studies) > 1 else first.name or "A picture"
-    return f"{what}, compressed for {first.task.name}"
+    return f"{what}, compressed for {first.task_name}"
 
 
 def picture_piece(one: Study) -> str:
@@ -110,7 +110,7 @@ def _equality(take: Take, wanted: int) -> str:
     size = take.bytes or 0
     if size == wanted:
         return "exactly the same size"
-    difference = f"{size - wanted:+,} bytes ({(size - wanted) / wanted:+.1%})"
+    difference = f"{size - wanted:+,} bytes ({100 * (size - wanted) / wanted:+.1f}\u00a0%)"
     if take.bounded:
         maker = "the codec, as it is loaded," if take.key == PLAIN else "this format"
         return f"{difference}: it is the {take.bounded} file that {maker} makes of this picture"
@@ -125,8 +125,8 @@ def _facts(one: Study) -> list[dict[str, Any]]:
         _row("bytes of the file", {key: f"{size:,}" for key, size in sizes.items()}),
         _row("bits per pixel", {key: f"{8 * size / pixels:.4f}" for key, size in sizes.items()}),
         _row("quality of the codec", {t.key: f"{t.quality:g}" for t in one.takes if t.quality is not None}),
-        _row("task loss (low is good)", {key: f"{value:.5g}" for key, value in own.losses.items()}),
-        _row("cost, λ · loss + bpp", {t.key: f"{t.candidate.cost:.5g}" for t in one.takes if t.candidate}),
+        _row("task loss (low is good)", {key: f"{value:.4g}" for key, value in own.losses.items()}),
+        _row("cost, λ · loss + bpp", {t.key: f"{t.candidate.cost:.4g}" for t in one.takes if t.candidate}),
     ]
     for name in own.metrics[TUNED]:
         rows.append(_row(name.replace("_", " "), {k: f"{v[name]:.4g}" for k, v in own.metrics.items() if name in v}))

@@ -15,7 +15,7 @@ from taskodec.report.study import PLAIN, TUNED, Study, Take
 
 __all__ = ["strip_of", "words_of"]
 
-CAPTION, TEXT, GAP = 26, 15, 6
+CAPTION, TEXT, GAP = 38, 26, 6
 """Rows below the pictures, the size of letters in them, and columns between two."""
 
 DRAWN = 8
@@ -79,7 +79,7 @@ def _with_findings(shown: Image.Image, found: Findings, zoom: float, hues: Hues)
         fitted.putalpha(fitted.getchannel("A").point(lambda value: value // 2))
         over.alpha_composite(fitted)
     shown = over.convert("RGB")
-    draw, font = ImageDraw.Draw(shown), ImageFont.load_default(TEXT - 2)
+    draw, font = ImageDraw.Draw(shown), ImageFont.load_default(TEXT - 6)
     for one in reversed(things):  # so that the surest lies on top
         if not one.outline and one.box is None:
             continue
@@ -88,6 +88,7 @@ def _with_findings(shown: Image.Image, found: Findings, zoom: float, hues: Hues)
         draw.polygon(corners, outline=hue, width=3)
         left, top = min(x for x, _ in corners), max(0.0, min(y for _, y in corners))
         said = one.label if one.score is None else f"{one.label} {one.score:.0%}"
+        left = max(0.0, min(left, shown.width - draw.textlength(said, font=font) - 6))
         box = draw.textbbox((left + 3, top + 2), said, font=font)
         draw.rectangle((box[0] - 3, box[1] - 2, box[2] + 3, box[3] + 2), fill=hue)
         draw.text((left + 3, top + 2), said, "black", font=font)

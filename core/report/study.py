@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import torch
 from torch import Tensor
@@ -43,6 +44,12 @@ class Compressed:
     codec: Codec
     settings: Settings
     notes: Sequence[str] = ()
+
+    @property
+    def task_name(self) -> str:
+        """What people call the task: a function of a file by the file as well, since many are named `loss`."""
+        asked, own = self.settings.task.name, self.task.name
+        return PurePath(asked).name if asked.endswith(f".py:{own}") else own
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def study(
         except TaskodecError as error:  # such as a format that cannot hold so large a picture
             missing.append(f"{name} is left out: {error}")
     named = judges.items() if isinstance(judges, Mapping) else [(task.name, task) for task in judges]
-    opinions = [_opinion(given.task.name, given.task, takes, own=True)]
+    opinions = [_opinion(given.task_name, given.task, takes, own=True)]
     opinions += [_opinion(name, task, takes, own=False) for name, task in named]
     return Study(given, takes, opinions, plain, missing)
 

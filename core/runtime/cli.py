@@ -24,7 +24,7 @@ import numpy.typing as npt
 import taskodec
 from taskodec.console.frame import framed, reason
 from taskodec.console.interrupt import SIGNALLED, Stopped, exit_code
-from taskodec.console.terminal import escaped, indented
+from taskodec.console.terminal import about, escaped
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import IMAGE_SUFFIXES
 from taskodec.files.inputs import STANDARD, argument, cannot_read, most_bytes, read_input
@@ -177,10 +177,10 @@ def _show(report: dict[str, Any], as_json: bool) -> bool:
     if as_json:
         print(json.dumps(report), flush=True)
     elif "error" in report:
-        print(f"error: {source}: {indented(report['error'])}", file=sys.stderr)
+        print(f"error: {about(report['input'], report['error'])}", file=sys.stderr)
     elif "skipped" not in report:
-        about = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
-        print(f"{source} -> {escaped(report['output'])}: {about}", flush=True)
+        size = f"{report['width']}x{report['height']} pixels, {report['bytes']} bytes"
+        print(f"{source} -> {escaped(report['output'])}: {size}", flush=True)
         for note in report.get("notes", ()):
             print(f"note: {source}: {note}", file=sys.stderr)
     return "error" not in report

@@ -76,9 +76,16 @@ NOT_RUN = {
 LINES_NOT_RUN = {
     "docs/report.md": ("taskodec report runs/cls", "python scripts/gallery.py"),
     "docs/targets.md": ("python scripts/targets.py",),
-    "docs/quickstart.md": ("python3 -m venv", "pip install", "taskodec doctor"),
+    "docs/quickstart.md": (
+        "python3 -m venv",
+        "pip install",
+        "taskodec doctor",
+        "taskodec export",
+        "taskodec-decode",
+        "python scripts/demo.py",
+    ),
 }
-"""Beginnings of single lines: they install, measure, or have a test of their own (tests/cli/test_doctor.py)."""
+"""Beginnings of single lines: they install, measure, or have tests of their own (tests/cli, tests/demo)."""
 
 BEFORE = {
     "docs/adapters.md": "import torch\nfrom taskodec.codecs.lite.codec import load_lite\n"

@@ -42,3 +42,26 @@ def test_code_is_left_alone():
 @pytest.mark.parametrize("path", ["docs/ttft.md", "CHANGELOG.md", "plugins/weights/lite-cls.md"])
 def test_a_place_on_the_site_and_one_in_the_repository(path):
     assert LINKS.in_repository(LINKS.place_of(path)) == path
+
+
+@pytest.mark.parametrize(
+    ("html", "on_the_site"),
+    [
+        ("<p><code>--steps 8</code></p>", '<p><code><span class="word">--steps</span> 8</code></p>'),
+        (
+            "<code>taskodec.files.downloads.Options</code>",
+            "<code>taskodec.<wbr>files.<wbr>downloads.<wbr>Options</code>",
+        ),
+        (
+            "<code>net.compress(x)[&quot;strings&quot;]</code>",
+            "<code>net.<wbr>compress<wbr>(x)<wbr>[&quot;strings&quot;]</code>",
+        ),
+        ("<pre><code>taskodec eval --task-of-a-long-name</code></pre>", None),
+        ("<code>lite</code>", None),
+        ("<th></th><th>a</th>", "<td></td><th>a</th>"),
+        ('<p><img alt="a" src="a.png" /></p>', '<p><a href="a.png"><img alt="a" src="a.png" /></a></p>'),
+        ('<p>with <img alt="a" src="a.png" /></p>', None),
+    ],
+)
+def test_a_page_fits_a_phone(html, on_the_site):
+    assert LINKS.on_page_content(html) == (html if on_the_site is None else on_the_site)

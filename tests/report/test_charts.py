@@ -69,3 +69,17 @@ def test_levels_and_bands_that_are_not_finite_are_left_out():
     assert [level.text for level in found.levels] == ["one"]
     assert found.series[0].band == ""
     assert all(math.isfinite(y) for _, y in places(found.series[0].line))
+
+
+def test_what_there_is_no_room_for_is_named():
+    curve = Series("lite", [(0.1, 30.0), (0.2, 32.0)])
+    far = Series("jpeg", [(4.0, 33.0)])
+    made = drawn(Chart("PSNR", "bpp", "dB", [curve, far], [Level("original", 100.0), Level("sent", 31.0)], x_end=0.3))
+    assert made.chart.note == "further to the right: jpeg; original: 100, out of the frame"
+    assert [tick.text for tick in made.levels] == ["sent"]
+    assert float(made.y_ticks[-1].text) <= 32
+
+
+def test_steps_are_whole_numbers():
+    made = drawn(Chart("Cost", "step", "cost", [Series("in steps", [(float(n), 1.0 / n) for n in range(1, 13)])]))
+    assert [tick.text for tick in made.x_ticks] == ["0", "5", "10"]

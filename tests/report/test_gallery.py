@@ -49,7 +49,7 @@ def test_a_strip_shows_what_is_found(seeing, boxes, make_compressor, photo):
     for name, found in (("nothing", Findings()), ("boxes", boxes), ("classes", classes), ("heat", heat)):
         study = make_compressor(task=seeing(name, found)).compress(photo).study("one")
         strips[name] = strip_of(study, 90)
-    assert {strip.size for strip in strips.values()} == {(282, 86)}
+    assert {strip.size for strip in strips.values()} == {(282, 98)}
     plain = np.asarray(strips["nothing"]).astype(int)
     for name in ("boxes", "classes", "heat"):
         differs = (np.asarray(strips[name]).astype(int) != plain).any(2)

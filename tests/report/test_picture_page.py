@@ -1,5 +1,6 @@
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from taskodec.contracts import Findings
 from taskodec.errors import UsageError
 from taskodec.report.page import MOST_BYTES
 from taskodec.report.picture_page import MOST_PICTURES, pictures_page
+from taskodec.report.study import Compressed
 
 NASTY = '"><script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.\udcff'
 
@@ -154,3 +156,12 @@ def test_a_judge_without_a_slope(result, seeing):
 
     page = result.report_html(judges=[Steps("steps", None)])
     assert "the slope of the loss cannot be drawn" in page
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "shown"),
+    [("docs/edges.py:loss", "loss", "edges.py:loss"), ("text.py:Text", "text", "text"), ("cls", "loss", "loss")],
+)
+def test_a_function_is_called_by_its_file_as_well(asked, own, shown):
+    given = SimpleNamespace(settings=SimpleNamespace(task=SimpleNamespace(name=asked)), task=SimpleNamespace(name=own))
+    assert Compressed.task_name.fget(given) == shown

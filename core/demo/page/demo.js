@@ -228,7 +228,7 @@
     byId('result').hidden = false;
     byId('charts').hidden = true; // the result has them, with more
     taskodec.enliven(byId('piece'));
-    status.textContent = `Done: ${bytes(report.bytes)} after ${report.steps} steps and ${report.seconds} s of tuning.`;
+    status.textContent = `Done: ${bytes(report.bytes)} after ${report.steps} steps and ${report.seconds.toFixed(1)} s of tuning.`;
     byId('h-result').focus({ preventScroll: true });
     byId('result').scrollIntoView({ block: 'start' });
   }
