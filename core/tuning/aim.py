@@ -40,7 +40,10 @@ SAVED, MOST_SAVED = 0.005, 0.3
 """What a step saves of a file, about, and all of them together; tuning begins that much above a size."""
 
 ROUGH = 0.02
-"""How close to a limit an untuned file need be that is to be tuned."""
+"""How close to a limit an untuned file need be that is to be tuned, or compared with tuned ones."""
+
+ROOM, ROUNDS = 0.01, 2
+"""What a tuned file may leave of a size, as a logarithm, before more steps spend it; and how often they may try."""
 
 CLEARLY = 0.9
 """The share of an untuned file's loss or size below which a tuned one is better without a closer look."""
@@ -81,7 +84,7 @@ class Aim:
 
     def through(self, phases: Sequence[PhaseSettings]) -> Tuning[Trial]:
         """All of the search but for the codec without its adapter: the best file."""
-        place = self.place_found = self.levels.place("untuned", self.levels.nearest(self.tuner.quality))
+        place = self.place_found = self.untuned_place(self.levels.nearest(self.tuner.quality))
         kept = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
         if self.is_below(place):
             kept += _some(self.levels.below(ROUGH if self.share.steps else NEAR))
@@ -90,6 +93,10 @@ class Aim:
             return self.untuned
         self.untuned = self.best(kept) if kept else self.levels.trial("untuned", self.levels.inside(place))
         return (yield from self.tuned(phases, place, kept))
+
+    def untuned_place(self, start: int) -> int:
+        """The place of the best untuned file, roughly where it is to be tuned."""
+        return self.levels.place("untuned", start, ROUGH if self.share.steps else 0.0)
 
     def is_below(self, place: int) -> bool:
         """Whether files smaller than the lowest quality's are called for."""
@@ -111,12 +118,33 @@ class Aim:
         trials = yield from self.run.aimed(phases)
         seen = [one for (name, _), one in self.levels.trials.items() if name == "seen" and self.goal.miss(one) <= 0]
         found = [*kept, *seen, *self.fitted(trials)]
+        if self.goal.by_size and found:
+            found += yield from self.spent(phases, self.best(found))
         if self.untuned in kept and self.untuned is not None:
             best, before = (self.goal.rank(one.candidate)[0] for one in (self.best(found), self.untuned))
             if best > CLEARLY * before:
-                found += self.finer(place)
+                place = self.levels.place("untuned", place)
+                exact = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
+                found += [*exact, *self.finer(place)]
                 self.untuned = self.best([one for one in found if one.name == "untuned"])
         return self.best(found, trials)
+
+    def spent(self, phases: Sequence[PhaseSettings], best: Trial) -> Tuning[list[Trial]]:
+        """Files that use what the best one leaves of a size: of more steps from it, as long as they lower the loss."""
+        found: list[Trial] = []
+        for heavier in range(1, ROUNDS + 1):
+            if self.run is None or -self.goal.miss(best) <= ROOM or best.candidate.loss <= 0:
+                break
+            more = yield from self.run.further(phases, best, heavier)
+            if more is None:
+                break
+            fits = self.goal.miss(more) <= 0
+            new = [more] if fits else [*_some(between(self.goal, best, more)), *_some(thinned(self.goal, more))]
+            better = [one for one in new if self.goal.rank(one.candidate) < self.goal.rank(best.candidate)]
+            if better:
+                best = self.best(better)
+                found.append(best)
+        return found
 
     def start(self, place: int) -> Trial:
         """Where tuning begins: the picture, or what is seen of it, near the goal."""
@@ -152,7 +180,7 @@ class Aim:
         """The codec's own file, for an adapter that does not suit the image, where that is better."""
         levels, place = self.levels, self.levels.inside(self.place_found)
         plain = levels.trial("plain", place)
-        if self.goal.rank(plain.candidate) >= self.goal.rank(best.candidate):
+        if CLEARLY * self.goal.rank(plain.candidate)[0] > self.goal.rank(best.candidate)[0]:
             return best
         place = levels.place("plain", place)
         return self.best([best, *([levels.trial("plain", place)] if place == levels.inside(place) else [])])
