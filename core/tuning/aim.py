@@ -21,6 +21,7 @@ from taskodec.isolation.randomness import Noise
 from taskodec.isolation.sharing import shared
 from taskodec.tuning.aimed_run import AimedRun
 from taskodec.tuning.calibration import calibrate_lmbda
+from taskodec.tuning.filling import filled
 from taskodec.tuning.fitting import NEAR, between, thinned
 from taskodec.tuning.goals import Goal
 from taskodec.tuning.levels import Levels
@@ -41,9 +42,6 @@ SAVED, MOST_SAVED = 0.005, 0.3
 
 ROUGH = 0.02
 """How close to a limit an untuned file need be that is to be tuned, or compared with tuned ones."""
-
-ROOM, ROUNDS = 0.01, 2
-"""What a tuned file may leave of a size, as a logarithm, before more steps spend it; and how often they may try."""
 
 CLEARLY = 0.9
 """The share of an untuned file's loss or size below which a tuned one is better without a closer look."""
@@ -118,33 +116,16 @@ class Aim:
         trials = yield from self.run.aimed(phases)
         seen = [one for (name, _), one in self.levels.trials.items() if name == "seen" and self.goal.miss(one) <= 0]
         found = [*kept, *seen, *self.fitted(trials)]
-        if self.goal.by_size and found:
-            found += yield from self.spent(phases, self.best(found))
+        if found and (best := self.best(found)).candidates is self.run.candidates:
+            found += _some(filled(self.goal, best, start.latents))
         if self.untuned in kept and self.untuned is not None:
-            best, before = (self.goal.rank(one.candidate)[0] for one in (self.best(found), self.untuned))
-            if best > CLEARLY * before:
+            reached, before = (self.goal.rank(one.candidate)[0] for one in (self.best(found), self.untuned))
+            if reached > CLEARLY * before:
                 place = self.levels.place("untuned", place)
                 exact = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
                 found += [*exact, *self.finer(place)]
                 self.untuned = self.best([one for one in found if one.name == "untuned"])
         return self.best(found, trials)
-
-    def spent(self, phases: Sequence[PhaseSettings], best: Trial) -> Tuning[list[Trial]]:
-        """Files that use what the best one leaves of a size: of more steps from it, as long as they lower the loss."""
-        found: list[Trial] = []
-        for heavier in range(1, ROUNDS + 1):
-            if self.run is None or -self.goal.miss(best) <= ROOM or best.candidate.loss <= 0:
-                break
-            more = yield from self.run.further(phases, best, heavier)
-            if more is None:
-                break
-            fits = self.goal.miss(more) <= 0
-            new = [more] if fits else [*_some(between(self.goal, best, more)), *_some(thinned(self.goal, more))]
-            better = [one for one in new if self.goal.rank(one.candidate) < self.goal.rank(best.candidate)]
-            if better:
-                best = self.best(better)
-                found.append(best)
-        return found
 
     def start(self, place: int) -> Trial:
         """Where tuning begins: the picture, or what is seen of it, near the goal."""

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from taskodec.tuning.goals import Goal
 from taskodec.tuning.objective import Estimate
-from taskodec.tuning.pace import CHECK_EVERY, STREAMS, Pace
+from taskodec.tuning.pace import CHECK_EVERY, STREAMS
 from taskodec.tuning.phases import Point
+from taskodec.tuning.promise import worth_searching
 from taskodec.tuning.run import Run, Share
 from taskodec.tuning.together import Tuning
 from taskodec.tuning.trials import Trial
@@ -33,10 +34,6 @@ AIM = 0.03
 """How far below a size tuning aims: a state between the last two that fits is better than one that is thinned out."""
 
 
-HEAVIER, SHARE = 4.0, 0.2
-"""How much more the loss weighs in steps that spend what a file leaves, and their share of all steps."""
-
-
 class AimedRun(Run):
     """Tuning of one image towards a goal."""
 
@@ -45,7 +42,6 @@ class AimedRun(Run):
         self.goal, self.start = goal, start
         self.overhead = 0.0
         """Bits per pixel of the file that no estimate has."""
-        self.spending = False
         self.looks: list[tuple[Point, Estimate]] = []
         """States that were looked at as they would be sent."""
         for objective in (self.objective, *self.objectives):
@@ -55,7 +51,8 @@ class AimedRun(Run):
 
     def aimed(self, phases: Sequence[PhaseSettings]) -> Tuning[list[Trial]]:
         """All phases from `start` on: its file, perhaps that of a state on the way, and the last one's."""
-        point = Point(self.start.latents, self.no_change())
+        groups = self.adapter.delta_groups if self.adapter is not None else ()
+        point = Point(self.start.latents, self.padded.new_zeros(sum(groups)))
         names: list[str] = []
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
@@ -64,42 +61,11 @@ class AimedRun(Run):
         if not names:
             return [self.start]
         self.weigh_files()
-        best = self.candidates.cheapest(names[-1], point)
+        best = self.candidates.cheapest(names[-1], point, worth_searching(phase))
         last = Trial(self.candidates, best.name, point.latents, best.coded)
         kept = self.goal.miss(last) <= 0
         other = [seen for seen, look in self.looks if (self.goal.lacks(*self._figures(look)) <= 0) != kept]
         return [self.start, *(last.of_latents(seen.latents) for seen in other[-1:]), last]
-
-    def further(self, phases: Sequence[PhaseSettings], best: Trial, heavier: int) -> Tuning[Trial | None]:
-        """What a few more steps of the latents make of a file, the loss weighing more by this power of `HEAVIER`.
-
-        None where it is of another quality, no phase trains latents, there is no time, or nothing comes of them.
-        """
-        latents = [phase for phase in phases if phase.steps and "latents" in phase.train]
-        steps = max(2, round(SHARE * self.share.steps))
-        allowed = self.budget.allows(check=2, step=steps, stream=STREAMS)
-        if not latents or best.quality != self.quality or not allowed:
-            return None
-        few = {"train": ("latents",), "steps": steps, "schedule": "cosine", "average": 0, "backtrack": 1.0}
-        change = best.coded.delta.tensor(best.latents.y) if best.coded.delta is not None else self.no_change()
-        lmbda, self.spending, self.planned = self.lmbda, True, self.share.steps - steps
-        start = Point(best.latents, change)
-        self.weigh(lmbda * HEAVIER**heavier)
-        end = yield from self.phase(latents[-1].model_copy(update=few), start)
-        self.weigh(lmbda)
-        return None if end is start else best.of_latents(end.latents)
-
-    def no_change(self) -> Tensor:
-        """Of the singular values, (sum of groups,)."""
-        groups = self.adapter.delta_groups if self.adapter is not None else ()
-        return self.padded.new_zeros(sum(groups))
-
-    def stepped(self, pace: Pace, estimate: Estimate | None, best: float) -> None:
-        if self.spending:  # beyond the steps that were asked for
-            pace.stepped()
-            self.done += 1
-        else:
-            super().stepped(pace, estimate, best)
 
     def rounded(self, point: Point) -> Tuning[Estimate | None]:
         look = yield from super().rounded(point)
@@ -108,7 +74,7 @@ class AimedRun(Run):
         if not self.looks:  # of the file that tuning begins with
             self.overhead = 8 * self.start.size / self.objective.subject.pixels - float(look.bpp)
         self.looks.append((point, look))
-        if len(self.looks) > 1 and self.done < self.share.steps and not self.spending:
+        if len(self.looks) > 1 and self.done < self.share.steps:
             self.weigh(self.lmbda * math.exp(min(max(self._steer(), -MOST), MOST)))
         return look
 

@@ -7,16 +7,24 @@ drawn anywhere. So a phase with `decoder: auto` trains them at first, and asks o
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from taskodec.stream.delta import STEPS
 from taskodec.tuning.pace import Pace
 from taskodec.tuning.travel import TUNING_STEP
 
-__all__ = ["ENOUGH", "asked", "drifts"]
+if TYPE_CHECKING:
+    from taskodec.settings.ttft import PhaseSettings
+
+__all__ = ["ENOUGH", "asked", "drifts", "least_gain", "worth_searching"]
 
 ENOUGH = 10
 """How many steps singular values have at least before they are judged, if the phase has so many."""
+
+LEAST = 0.01
+"""What they must save of the cost where a phase is over, and all that is left is a search as long as six steps."""
 
 
 def asked(pace: Pace) -> bool:
@@ -27,3 +35,13 @@ def asked(pace: Pace) -> bool:
 def drifts(delta: Tensor) -> bool:
     """Whether changes (n,) have gone so far that most would not be rounded to zero: by their root mean square."""
     return bool(delta.square().mean().sqrt() >= STEPS[TUNING_STEP] / 2)
+
+
+def least_gain(pace: Pace) -> float:
+    """What of the cost they must save by now, their bits counted, to be kept."""
+    return LEAST if pace.over else 0.0
+
+
+def worth_searching(phase: PhaseSettings) -> int | None:
+    """How many decodings their search may take: one for each step, so that few steps have no long search."""
+    return phase.steps if phase.decoder == "auto" else None

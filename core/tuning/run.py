@@ -21,7 +21,7 @@ from taskodec.tuning.objective import Estimate, Objective
 from taskodec.tuning.pace import STREAMS, Pace
 from taskodec.tuning.patches import at_once
 from taskodec.tuning.phases import Point, Variables, rounding_at
-from taskodec.tuning.promise import asked, drifts
+from taskodec.tuning.promise import asked, drifts, least_gain, worth_searching
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import seen_by, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning
@@ -133,7 +133,7 @@ class Run:
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
                 point = yield from self.phase(phase, point)
-                tuned = self.candidates.cheapest("+".join(phase.train), point)
+                tuned = self.candidates.cheapest("+".join(phase.train), point, worth_searching(phase))
                 tried = min(tried, tuned.cost)
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
         slopes, whole = [one.slope for one in self.objectives], self.objective.subject.reference
@@ -206,7 +206,7 @@ class Run:
                 alone = yield Look(self.objective, bare)
         except FloatingPointError:
             return None
-        return (bare, alone) if self.price(alone) <= self.price(look) else None
+        return None if self.price(alone) > (1 + least_gain(pace)) * self.price(look) else (bare, alone)
 
     def stepped(self, pace: Pace, estimate: Estimate | None, best: float) -> None:
         """A step has been made, or, without an estimate, come to nothing."""
