@@ -21,20 +21,20 @@ NEAR = 0.005
 """How close to the size is close enough."""
 
 ORDERS = ((False, 1.0), (False, 0.1), (True, 0.5))
-"""Ways to order latents: by the slope alone, or times the way back; and what share of them is on its way at once."""
+"""Which latents go first, those that the loss feels least or those that it wants back; and what share is on its way."""
 
 
 def filled(goal: Goal, best: Trial, start: Latents) -> Trial | None:
     """A file closer to a size than the best one, and with less loss; None where there is no room, or no such file.
 
-    Latents y go back to where tuning began, those first that the loss feels least. A step down the loss's slope would
-    not do: what is tuned is at the bottom of a narrow valley, and steps of whole latents leave it.
+    Latents y go back to where tuning began. What is tuned for a network is at the bottom of a narrow valley, where those
+    must go first that the loss feels least; where it is wide, as for errors of pixels, those that the loss wants back.
     """
     if not goal.by_size or -goal.miss(best) <= ROOM or best.candidate.loss <= 0:
         return None
     away, felt, wanted = start.y - best.latents.y, best.candidates.felt(best.coded), goal.rank(best.candidate)
-    for travelled, width in ORDERS:
-        made = _way(best, away, _ranks(felt * away if travelled else felt), width)
+    for wanted_back, width in ORDERS:
+        made = _way(best, away, _ranks(felt * away if wanted_back else felt.abs()), width)
         _, tried = fitted(goal, {0.0: best, 1.0: made(1.0)}, made, near=NEAR)
         fuller = max((one for one in tried if goal.miss(one) <= 0), key=goal.miss)
         if goal.rank(fuller.candidate) < wanted:
@@ -54,8 +54,8 @@ def _way(best: Trial, away: Tensor, rank: Tensor, width: float) -> Callable[[flo
 
 
 def _ranks(felt: Tensor) -> Tensor:
-    """Of each element its place by size, from 0 for the least to 1."""
-    order = felt.abs().flatten().argsort(stable=True)
+    """Of each element its place among all, from 0 for the least to 1."""
+    order = felt.flatten().argsort(stable=True)
     ranks = torch.empty_like(felt).flatten()
     ranks[order] = torch.linspace(0, 1, len(order), dtype=felt.dtype, device=felt.device)
     return ranks.view_as(felt)

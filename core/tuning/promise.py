@@ -43,5 +43,5 @@ def least_gain(pace: Pace) -> float:
 
 
 def worth_searching(phase: PhaseSettings) -> int | None:
-    """How many decodings their search may take: one for each step, so that few steps have no long search."""
-    return phase.steps if phase.decoder == "auto" else None
+    """How many decodings their search may take: one for two steps, so that few steps have no long search."""
+    return phase.steps // 2 if phase.decoder == "auto" else None
