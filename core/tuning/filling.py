@@ -27,8 +27,8 @@ ORDERS = ((False, 1.0), (False, 0.1), (True, 0.5))
 def filled(goal: Goal, best: Trial, start: Latents) -> Trial | None:
     """A file closer to a size than the best one, and with less loss; None where there is no room, or no such file.
 
-    Latents y go back to where tuning began. What is tuned for a network is at the bottom of a narrow valley, where those
-    must go first that the loss feels least; where it is wide, as for errors of pixels, those that the loss wants back.
+    Latents y go back to where tuning began. What is tuned for a network is at the bottom of a narrow valley: there
+    those must go first that the loss feels least. Where it is wide, as for errors of pixels, those that it wants back.
     """
     if not goal.by_size or -goal.miss(best) <= ROOM or best.candidate.loss <= 0:
         return None
