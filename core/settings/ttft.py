@@ -26,6 +26,8 @@ class PhaseSettings(Model):
     y. With `latent_steps: local` they are multiplied by the square root of the size that y has around each element, and
     by the size of z. `betas` are Adam's.
 
+    With `decoder: auto` singular values are trained for as long as they promise to pay: see `taskodec.tuning.promise`.
+
     With `average` it is not the last values that are looked at and kept but their average over about so many steps; a
     look that finds it dearer than the best one has the phase go on from there, with rates times `backtrack`.
     """
@@ -41,6 +43,7 @@ class PhaseSettings(Model):
     milestones: tuple[Count, ...] = ()
     gamma: Annotated[Number, Field(gt=0, le=1)] = 0.5
     rounding: Literal["noise", "ste", "mixed", "sga"] = "sga"
+    decoder: Literal["always", "auto"] = "always"
     average: Count = 0
     backtrack: Annotated[float, Field(gt=0, le=1)] = 1.0
 

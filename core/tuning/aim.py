@@ -21,6 +21,7 @@ from taskodec.isolation.randomness import Noise
 from taskodec.isolation.sharing import shared
 from taskodec.tuning.aimed_run import AimedRun
 from taskodec.tuning.calibration import calibrate_lmbda
+from taskodec.tuning.filling import filled
 from taskodec.tuning.fitting import NEAR, between, thinned
 from taskodec.tuning.goals import Goal
 from taskodec.tuning.levels import Levels
@@ -40,7 +41,7 @@ SAVED, MOST_SAVED = 0.005, 0.3
 """What a step saves of a file, about, and all of them together; tuning begins that much above a size."""
 
 ROUGH = 0.02
-"""How close to a limit an untuned file need be that is to be tuned."""
+"""How close to a limit an untuned file need be that is to be tuned, or compared with tuned ones."""
 
 CLEARLY = 0.9
 """The share of an untuned file's loss or size below which a tuned one is better without a closer look."""
@@ -81,7 +82,7 @@ class Aim:
 
     def through(self, phases: Sequence[PhaseSettings]) -> Tuning[Trial]:
         """All of the search but for the codec without its adapter: the best file."""
-        place = self.place_found = self.levels.place("untuned", self.levels.nearest(self.tuner.quality))
+        place = self.place_found = self.untuned_place(self.levels.nearest(self.tuner.quality))
         kept = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
         if self.is_below(place):
             kept += _some(self.levels.below(ROUGH if self.share.steps else NEAR))
@@ -90,6 +91,10 @@ class Aim:
             return self.untuned
         self.untuned = self.best(kept) if kept else self.levels.trial("untuned", self.levels.inside(place))
         return (yield from self.tuned(phases, place, kept))
+
+    def untuned_place(self, start: int) -> int:
+        """The place of the best untuned file, roughly where it is to be tuned."""
+        return self.levels.place("untuned", start, ROUGH if self.share.steps else 0.0)
 
     def is_below(self, place: int) -> bool:
         """Whether files smaller than the lowest quality's are called for."""
@@ -111,10 +116,14 @@ class Aim:
         trials = yield from self.run.aimed(phases)
         seen = [one for (name, _), one in self.levels.trials.items() if name == "seen" and self.goal.miss(one) <= 0]
         found = [*kept, *seen, *self.fitted(trials)]
+        if found and (best := self.best(found)).candidates is self.run.candidates:
+            found += _some(filled(self.goal, best, start.latents))
         if self.untuned in kept and self.untuned is not None:
-            best, before = (self.goal.rank(one.candidate)[0] for one in (self.best(found), self.untuned))
-            if best > CLEARLY * before:
-                found += self.finer(place)
+            reached, before = (self.goal.rank(one.candidate)[0] for one in (self.best(found), self.untuned))
+            if reached > CLEARLY * before:
+                place = self.levels.place("untuned", place)
+                exact = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
+                found += [*exact, *self.finer(place)]
                 self.untuned = self.best([one for one in found if one.name == "untuned"])
         return self.best(found, trials)
 
@@ -152,7 +161,7 @@ class Aim:
         """The codec's own file, for an adapter that does not suit the image, where that is better."""
         levels, place = self.levels, self.levels.inside(self.place_found)
         plain = levels.trial("plain", place)
-        if self.goal.rank(plain.candidate) >= self.goal.rank(best.candidate):
+        if CLEARLY * self.goal.rank(plain.candidate)[0] > self.goal.rank(best.candidate)[0]:
             return best
         place = levels.place("plain", place)
         return self.best([best, *([levels.trial("plain", place)] if place == levels.inside(place) else [])])

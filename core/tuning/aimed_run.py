@@ -13,6 +13,7 @@ from taskodec.tuning.goals import Goal
 from taskodec.tuning.objective import Estimate
 from taskodec.tuning.pace import CHECK_EVERY, STREAMS
 from taskodec.tuning.phases import Point
+from taskodec.tuning.promise import worth_searching
 from taskodec.tuning.run import Run, Share
 from taskodec.tuning.together import Tuning
 from taskodec.tuning.trials import Trial
@@ -52,15 +53,15 @@ class AimedRun(Run):
         """All phases from `start` on: its file, perhaps that of a state on the way, and the last one's."""
         groups = self.adapter.delta_groups if self.adapter is not None else ()
         point = Point(self.start.latents, self.padded.new_zeros(sum(groups)))
-        names: list[str] = []
+        done: list[PhaseSettings] = []
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
-                names = [*names, "+".join(phase.train)]
+                done.append(phase)
                 point = yield from self.phase(phase, point)
-        if not names:
+        if not done:
             return [self.start]
         self.weigh_files()
-        best = self.candidates.cheapest(names[-1], point)
+        best = self.candidates.cheapest("+".join(done[-1].train), point, worth_searching(done[-1]))
         last = Trial(self.candidates, best.name, point.latents, best.coded)
         kept = self.goal.miss(last) <= 0
         other = [seen for seen, look in self.looks if (self.goal.lacks(*self._figures(look)) <= 0) != kept]

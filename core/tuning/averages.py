@@ -19,7 +19,7 @@ class Averages:
     """Averages of variables over their values so far, the first included, and from `window` steps on a moving one."""
 
     def __init__(self, variables: Sequence[Tensor], window: int) -> None:
-        self.variables, self.window, self.steps = variables, window, 0
+        self.variables, self.window, self.steps = list(variables), window, 0
         self.means = [v.detach().clone() for v in variables]
         self.marked = [mean.clone() for mean in self.means]
 
@@ -40,6 +40,12 @@ class Averages:
             yield
         finally:
             self._set(own)
+
+    def forget(self, variable: Tensor) -> None:
+        """Leave a variable out from here on."""
+        kept = [v is not variable for v in self.variables]
+        for part in (self.variables, self.means, self.marked):
+            part[:] = [one for one, stays in zip(part, kept, strict=True) if stays]
 
     def mark(self) -> None:
         """Remember the averages as the best so far."""

@@ -85,8 +85,11 @@ class Candidates:
         log.info("%s: %d bytes, %.4f bpp, loss %.5g, cost %.5g", name, len(coded.stream), bpp, loss, cost)
         return Candidate(name, coded, x_hat, loss, bpp, cost, latents, self.subject.quality)
 
-    def cheapest(self, name: str, point: Point) -> Candidate:
-        """The cheapest stream that a tuned state can become, with its singular values or, unless told so, without."""
+    def cheapest(self, name: str, point: Point, decodings: int | None = None) -> Candidate:
+        """The cheapest stream that a tuned state can become, with its singular values or, unless told so, without.
+
+        The search for their changes has so many `decodings`, if that is less than the settings allow.
+        """
         travelling = self.travel.rounding(point.delta)
         plain = None
         if travelling is None or self.switches.send == "cheapest":
@@ -95,11 +98,11 @@ class Candidates:
             return plain or self.one(name, point.latents)
         if isinstance(travelling, Delta) and self.switches.search:
             y_hat = plain.coded.y_hat if plain else self.writer.write(point.latents, None).y_hat
-            travelling = self._search(y_hat).best(point.delta)
+            travelling = self._search(y_hat, decodings).best(point.delta)
         tuned = self.one(name, point.latents, travelling)
         return tuned if plain is None or tuned.cost < plain.cost else plain
 
-    def _search(self, y_hat: Tensor) -> DeltaSearch:
+    def _search(self, y_hat: Tensor, decodings: int | None) -> DeltaSearch:
         """For the cheapest changes at these latents; those without changes are not looked at."""
         groups = self.subject.adapter.delta_groups if self.subject.adapter is not None else ()
 
@@ -117,9 +120,17 @@ class Candidates:
             groups,
             self.subject.pixels,
             self.switches.search,
-            self.switches.search_decodings,
+            min(self.switches.search_decodings, self.switches.search_decodings if decodings is None else decodings),
             lambda decodings: self.budget.allows(stream=1, decoding=decodings),
         )
+
+    def felt(self, coded: Coded) -> Tensor:
+        """How the weighted loss of a file grows with each element of its y_hat, (1, M, h, w)."""
+        with self.budget.timed("slope"), torch.enable_grad():
+            y_hat = coded.y_hat.detach().clone().requires_grad_()
+            if self.subject.adapter is not None:
+                self.subject.adapter.set_delta(coded.delta.tensor(y_hat) if coded.delta else None)
+            return sum((_slope(patch, y_hat, y_hat) for patch in self.patches), start=torch.zeros_like(y_hat))
 
     def _decoded(self, y_hat: Tensor, delta: Travelling | None) -> tuple[Tensor, float]:
         """The 8-bit picture that a decoder gives, and its loss."""
@@ -139,7 +150,7 @@ class Candidates:
 
 
 def _slope(patch: Subject, y_hat: Tensor, values: Tensor) -> Tensor:
-    """What a patch has in the slope of the whole, (n,)."""
+    """What a patch has in the slope of the whole in these values, in their shape."""
     y_hat = y_hat if patch.area is None else patch.area.of(y_hat)
     x_hat = crop_to(patch.codec.synthesis(y_hat, patch.quality), *patch.size)
     loss = checked_loss(patch.task, x_hat + (x_hat.clamp(0, 1) - x_hat).detach(), patch.reference)

@@ -14,10 +14,11 @@ MARGIN = 0.1
 """What interpolation leaves at least of a bracket on either side: a curve that bends cannot hold it up."""
 
 
-def edge(miss: Callable[[int], float], count: int, start: int, slope: float | None = None) -> int:
+def edge(miss: Callable[[int], float], count: int, start: int, slope: float | None = None, near: float = 0.0) -> int:
     """The last of `count` places at which the limit is kept, -1 for none; `miss` rises with the place.
 
-    `slope` is about by how much from one place to the next, if that is known.
+    `slope` is about by how much from one place to the next, if that is known. Any place that keeps the limit with
+    a miss of less than `near` below 0 will do.
     """
     kept, beyond = (-1, 0.0), (count, 0.0)
     place, looks = min(max(start, 0), count - 1), 0
@@ -31,7 +32,7 @@ def edge(miss: Callable[[int], float], count: int, start: int, slope: float | No
         else:
             beyond = (place, found)
         gap = beyond[0] - kept[0]
-        if gap == 1:
+        if gap == 1 or (kept[0] >= 0 and -kept[1] < near):
             return kept[0]
         if kept[0] >= 0 and beyond[0] < count:
             share = _interpolated(kept[1], beyond[1], 0.0) if looks % 4 else 0.5

@@ -39,6 +39,10 @@ def levels_of(codec: Codec) -> list[float]:
     return [q for q in (quantize_quality(n / 16) for n in sixteenths) if first <= q <= last]
 
 
+CLOSE = 0.015
+"""How close to a size, as a logarithm, a file need be that tuning begins with."""
+
+
 class Levels:
     """Files of `pictures`, which are ways to see one image, by their names; those of `plain` have no adapter."""
 
@@ -62,13 +66,13 @@ class Levels:
         """The place, or the first or last one where there is no such."""
         return min(max(place, 0), self.top)
 
-    def place(self, name: str, start: int) -> int:
+    def place(self, name: str, start: int, near: float = 0.0) -> int:
         """The place of the best level whose file keeps the limit: the last for a size, the first for a figure.
 
-        One before the first, or after the last, if there is none.
+        One before the first, or after the last, if there is none. For a size, one that is so `near` will do.
         """
         if self.goal.by_size:
-            return edge(lambda i: self.goal.miss(self.trial(name, i)), self.top + 1, start, USUAL_SLOPE)
+            return edge(lambda i: self.goal.miss(self.trial(name, i)), self.top + 1, start, USUAL_SLOPE, near)
         return self.top - edge(lambda i: self.goal.miss(self.trial(name, self.top - i)), self.top + 1, self.top - start)
 
     def near(self, name: str, start: int, above: float) -> int:
@@ -77,7 +81,7 @@ class Levels:
         for _ in range(2):
             away = above - self.goal.miss(self.trial(name, place))
             step = round(away / self.slope(name, place))
-            if not step or place == self.inside(place + step):
+            if abs(away) < CLOSE or not step or place == self.inside(place + step):
                 break
             place = self.inside(place + step)
         return place

@@ -117,6 +117,17 @@ class Variables:
             self.optimizer.state.clear()
         return True
 
+    def without_decoder(self) -> None:
+        """The singular values are as the adapter has them, and are not trained from here on."""
+        groups = zip(self.optimizer.param_groups, self.rates, strict=True)
+        kept = [(group, rate) for group, rate in groups if group["params"][0] is not self.delta]
+        self.optimizer.param_groups[:] = [group for group, _ in kept]
+        self.rates = [rate for _, rate in kept]
+        self.optimizer.state.pop(self.delta, None)
+        if self.averages is not None:
+            self.averages.forget(self.delta)
+        self.delta = torch.zeros_like(self.delta, requires_grad=False)
+
     def _kept(self) -> Point:
         with torch.no_grad():
             point = points([self])[0].kept()

@@ -21,6 +21,7 @@ from taskodec.tuning.objective import Estimate, Objective
 from taskodec.tuning.pace import STREAMS, Pace
 from taskodec.tuning.patches import at_once
 from taskodec.tuning.phases import Point, Variables, rounding_at
+from taskodec.tuning.promise import asked, drifts, least_gain, worth_searching
 from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import seen_by, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning
@@ -132,7 +133,7 @@ class Run:
         for phase in phases:
             if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
                 point = yield from self.phase(phase, point)
-                tuned = self.candidates.cheapest("+".join(phase.train), point)
+                tuned = self.candidates.cheapest("+".join(phase.train), point, worth_searching(phase))
                 tried = min(tried, tuned.cost)
                 best = tuned if self.switches.send == "tuned" else min([best, tuned], key=_cost)
         slopes, whole = [one.slope for one in self.objectives], self.objective.subject.reference
@@ -161,6 +162,7 @@ class Run:
         # Then a step's cost is already that of the file at the point where it begins.
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
         known = known and len(self.objectives) == 1 and not self.objectives[0].views
+        unsure = phase.decoder == "auto" and len(phase.train) > 1 and variables.delta.requires_grad and not last
         while not pace.over:
             try:
                 with self.budget.timed("step"):
@@ -185,9 +187,26 @@ class Run:
                     variables.mark()
                 elif not last:
                     variables.back(afresh=look is None)
+            if unsure and asked(pace):
+                unsure = False
+                if (bare := (yield from self.cheaper_bare(best, best_look, pace))) is not None:
+                    best, best_look = bare
+                    variables.without_decoder()
             if pace.at_check and not last:
                 pace.reached(self.price(best_look))
         return best
+
+    def cheaper_bare(self, best: Point, look: Estimate | None, pace: Pace) -> Tuning[tuple[Point, Estimate] | None]:
+        """The best state without changes of the singular values, if they neither pay by now nor promise to."""
+        if not pace.over and drifts(best.delta):
+            return None
+        bare = replace(best, delta=torch.zeros_like(best.delta))
+        try:
+            with self.budget.timed("check"):
+                alone = yield Look(self.objective, bare)
+        except FloatingPointError:
+            return None
+        return None if self.price(alone) > (1 + least_gain(pace)) * self.price(look) else (bare, alone)
 
     def stepped(self, pace: Pace, estimate: Estimate | None, best: float) -> None:
         """A step has been made, or, without an estimate, come to nothing."""

@@ -89,7 +89,8 @@ def _run(tunings: Sequence[Tuning[Outcome]], noise: Noise) -> list[Outcome | Exc
     for number in range(len(tunings)):
         go_on(number, None)
     while waiting:
-        kind = next(iter(waiting.values())).kind
+        looks = (request for request in waiting.values() if isinstance(request, Look))
+        kind = next(looks, next(iter(waiting.values()))).kind  # so that one that looks once more is not left behind
         group = [number for number, request in waiting.items() if request.kind == kind]
         answers = _answers([waiting[number] for number in group], noise)
         for number, answer in zip(group, answers, strict=True):

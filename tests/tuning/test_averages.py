@@ -64,6 +64,19 @@ def test_steps_that_are_far_too_large_find_their_size(tiny_codec, adapter, photo
     assert tuned.best.cost < stubborn.best.cost
 
 
+def test_a_variable_that_is_left_out_stays_as_it_is():
+    first, second = torch.zeros(2), torch.zeros(3)
+    averages = Averages([first, second], 4)
+    first += 1
+    averages.stepped()
+    averages.forget(first)
+    second += 2
+    averages.stepped()
+    averages.back()
+    assert torch.equal(first, torch.ones(2))
+    assert torch.equal(second, torch.zeros(3))  # as it was marked at first
+
+
 @pytest.mark.parametrize("train", [("latents", "decoder"), ("encoder",), ("latents", "encoder", "decoder")])
 def test_each_image_of_a_pass_goes_its_own_way(tiny_codec, adapter, photo, train):
     phases = [phase(20, 2.0, train=train, lr=0.02)]

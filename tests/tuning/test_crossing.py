@@ -14,6 +14,13 @@ def test_the_last_place_that_keeps_the_limit_is_found_from_anywhere(values, star
     assert found == sum(value <= 0 for value in values) - 1
 
 
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=100), st.integers(-5, 105), st.floats(0, 5))
+def test_a_place_that_keeps_the_limit_nearly_will_do_where_that_is_said(values, start, near):
+    values.sort()
+    found, last = edge(lambda i: values[i], len(values), start, near=near), sum(value <= 0 for value in values) - 1
+    assert found == last or (0 <= found < last and -near < values[found] <= 0)
+
+
 @pytest.mark.parametrize("limit", [0.5, 3.21, 5.9])
 @pytest.mark.parametrize("slope", [None, 0.04, 0.1])
 def test_few_looks_are_needed_where_a_curve_is_smooth(limit, slope):

@@ -1,0 +1,121 @@
+import pytest
+import torch
+
+from taskodec.adapters.lora import attached, build_svd_lora
+from taskodec.contracts.function_task import FunctionTask
+from taskodec.settings.model import PhaseSettings, load_settings
+from taskodec.stream.delta import STEPS
+from taskodec.tuning.budget import Budget
+from taskodec.tuning.candidates import Candidates
+from taskodec.tuning.pace import Pace
+from taskodec.tuning.promise import asked, drifts
+from taskodec.tuning.travel import TUNING_STEP
+from taskodec.tuning.ttft import Tuner
+
+mse = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean(), lmbda=2000.0)
+
+
+def brightness(x_hat, x):
+    """What every layer's scale changes at once, so that a few singular values pay."""
+    return (x_hat - 0.5 * x).square().mean()
+
+
+dark = FunctionTask("dark", brightness, lmbda=3000.0)
+
+
+def phase(steps=20, **options):
+    return PhaseSettings(
+        train=("latents", "decoder"),
+        steps=steps,
+        rounding="mixed",
+        schedule="constant",
+        average=10,
+        backtrack=0.3,
+        **options,
+    )
+
+
+@pytest.fixture
+def adapter(tiny_codec):
+    return build_svd_lora(tiny_codec)
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """How many searches for changes were begun, and with how many decodings."""
+    begun, search = [], Candidates._search
+
+    def counted(self, y_hat, decodings):
+        begun.append(decodings)
+        return search(self, y_hat, decodings)
+
+    monkeypatch.setattr(Candidates, "_search", counted)
+    return begun
+
+
+@pytest.mark.parametrize(("steps", "when"), [(40, 20), (20, 10), (10, 10), (12, 10), (3, 3)])
+def test_it_is_asked_half_way_or_at_the_end(steps, when):
+    pace = Pace(phase(steps), Budget(None), 1.0)
+    found = []
+    while not pace.over:
+        pace.stepped()
+        found += [pace.done] if asked(pace) else []
+    assert found[0] == when
+
+
+def test_changes_drift_once_most_would_not_be_rounded_to_zero():
+    half = STEPS[TUNING_STEP] / 2
+    assert drifts(torch.full((9,), 1.01 * half))
+    assert not drifts(torch.full((9,), -0.99 * half))
+
+
+def test_singular_values_that_earn_nothing_are_left_without_a_search(tiny_codec, adapter, photo, searches):
+    """They hardly move in so few and small steps; without the test they are searched for."""
+    tuner = Tuner(tiny_codec, adapter, mse, 2.0)
+    tuned = tuner.tune(photo, [phase(lr=2e-3, lr_latents=0.1, decoder="auto")])
+    assert not searches
+    assert tuned.best.coded.delta is None
+    assert tuned.best.cost < tuned.untuned.cost
+    tuner.tune(photo, [phase(lr=2e-3, lr_latents=0.1)])
+    assert searches == [None]
+
+
+def test_singular_values_that_pay_are_kept_and_their_search_is_bounded(tiny_codec, adapter, photo, searches):
+    tuner = Tuner(tiny_codec, adapter, dark, 2.0)
+    tuned = tuner.tune(photo, [phase(lr=0.02, lr_latents=1e-3, decoder="auto")])
+    assert searches == [10]
+    assert tuned.best.coded.delta is not None
+    alone = tuner.tune(photo, [phase(lr_latents=1e-3).model_copy(update={"train": ("latents",)})])
+    assert tuned.best.cost < alone.best.cost
+
+
+def test_images_of_a_pass_decide_each_for_itself(tiny_codec, adapter, photo):
+    phases = [phase(lr=5e-3, lr_latents=0.1, decoder="auto")]
+    tuner, pictures = Tuner(tiny_codec, adapter, dark, 2.0), [photo, photo.flip(3).contiguous() * 0.2]
+    together = tuner.tune_many(pictures, phases)
+    for picture, one in zip(pictures, together, strict=True):
+        alone = tuner.tune(picture, phases)
+        assert (one.best.coded.delta is None) == (alone.best.coded.delta is None)
+        assert one.best.cost == pytest.approx(alone.best.cost, rel=5e-3)
+        assert one.steps == 20
+
+
+def test_where_nothing_else_is_trained_nothing_is_left_out(tiny_codec, adapter, photo, searches):
+    only = phase(lr=0.02, decoder="auto").model_copy(update={"train": ("decoder",)})
+    assert Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [only]).steps == 20
+
+
+def test_presets_leave_it_to_the_test_and_phases_of_ones_own_do_not():
+    for preset in ("default", "quick", "thorough"):
+        assert load_settings(overrides=[f"ttft.preset={preset}"]).ttft.phases[0].decoder == "auto"
+    own = load_settings(overrides=["ttft.phases=[{train: [latents, decoder], steps: 4}]"]).ttft
+    assert own.phases[0].decoder == "always"
+
+
+def test_the_adapter_is_as_it_was_after_a_pass_that_left_it_out(tiny_codec, adapter, photo):
+    Tuner(tiny_codec, adapter, mse, 2.0).tune(photo, [phase(lr=2e-3, lr_latents=0.1, decoder="auto")])
+    with torch.no_grad():
+        before = tiny_codec(photo, 2.0, "hard").x_hat
+        with attached(adapter, tiny_codec):
+            adapter.set_delta(None)
+            assert torch.allclose(tiny_codec(photo, 2.0, "hard").x_hat, before, atol=1e-5)
