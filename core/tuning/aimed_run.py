@@ -11,7 +11,7 @@ from torch import Tensor
 
 from taskodec.tuning.goals import Goal
 from taskodec.tuning.objective import Estimate
-from taskodec.tuning.pace import CHECK_EVERY, STREAMS
+from taskodec.tuning.pace import CHECK_EVERY, LOOKS, STREAMS
 from taskodec.tuning.phases import Point
 from taskodec.tuning.promise import worth_searching
 from taskodec.tuning.run import Run, Share
@@ -37,6 +37,8 @@ AIM = 0.03
 class AimedRun(Run):
     """Tuning of one image towards a goal."""
 
+    steady = False
+
     def __init__(self, tuner: Tuner, x: Tensor, share: Share, reference: Any, goal: Goal, start: Trial) -> None:
         super().__init__(tuner, x, share, reference)
         self.goal, self.start = goal, start
@@ -55,7 +57,7 @@ class AimedRun(Run):
         point = Point(self.start.latents, self.padded.new_zeros(sum(groups)))
         done: list[PhaseSettings] = []
         for phase in phases:
-            if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
+            if phase.steps and self.budget.allows(check=LOOKS, step=1, stream=STREAMS):
                 done.append(phase)
                 point = yield from self.phase(phase, point)
         if not done:

@@ -51,6 +51,11 @@ class Averages:
         """Remember the averages as the best so far."""
         self.marked = [mean.clone() for mean in self.means]
 
+    def anew(self) -> None:
+        """Forget what was averaged: begin with the variables as they are."""
+        self.steps = 0
+        self.means = [v.detach().clone() for v in self.variables]
+
     def back(self) -> None:
         """Begin anew where the best averages were."""
         self.steps = 0

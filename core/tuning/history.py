@@ -59,9 +59,13 @@ class History:
         self._noted.append((phase, torch.stack([v.detach().double().reshape(()) for v in figures])))
 
     def looked(self, estimate: Estimate) -> float:
-        """The cost of a state that was looked at as it would be sent."""
+        """The cost of a state that was looked at as it would be sent; of several after one step the least stays."""
         loss, bpp, cost = (float(v.detach()) for v in (estimate.loss, estimate.bpp, estimate.cost))
-        self.checks.append(Check(len(self._noted), loss, bpp, cost))
+        check = Check(len(self._noted), loss, bpp, cost)
+        if not self.checks or self.checks[-1].steps < check.steps:
+            self.checks.append(check)
+        elif cost < self.checks[-1].cost:
+            self.checks[-1] = check
         return cost
 
     def told(self) -> tuple[tuple[Step, ...], tuple[Check, ...]]:

@@ -10,12 +10,15 @@ from taskodec.tuning.budget import Budget
 if TYPE_CHECKING:
     from taskodec.settings.ttft import PhaseSettings
 
-__all__ = ["CHECK_EVERY", "STREAMS", "Pace"]
+__all__ = ["CHECK_EVERY", "LOOKS", "STREAMS", "Pace"]
 
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 5
 """After how many steps a phase looks at its state rounded, to keep the best."""
+
+LOOKS = 3
+"""For how many looks at rounded states there is to be time after a step: two of a check, and one more."""
 
 STREAMS = 4
 """For how many streams a time budget leaves time after a phase: two that are written, and as much for the search."""
@@ -63,4 +66,4 @@ class Pace:
             self.over = self.over or high - low < self.min_gain * self.costs[0][1] * (now - before)
 
     def _is_over(self) -> bool:
-        return self.done >= self.steps or self.budget.spent + self.budget.needed(step=1, check=2) > self.end
+        return self.done >= self.steps or self.budget.spent + self.budget.needed(step=1, check=LOOKS) > self.end

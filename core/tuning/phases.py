@@ -98,13 +98,15 @@ class Variables:
     def kept(self) -> Point:
         """The state as it is now, or its average, as a copy that later steps do not change."""
         if self.averages is None:
-            return self._kept()
+            return self.newest()
         with self.averages.applied():
-            return self._kept()
+            return self.newest()
 
-    def mark(self) -> None:
-        """What is kept now is the best so far."""
+    def mark(self, *, newest: bool = False) -> None:
+        """What is kept now is the best so far; with `newest` the state of now, with which averages begin anew."""
         if self.averages is not None:
+            if newest:
+                self.averages.anew()
             self.averages.mark()
 
     def back(self, *, afresh: bool = False) -> bool:
@@ -128,7 +130,8 @@ class Variables:
             self.averages.forget(self.delta)
         self.delta = torch.zeros_like(self.delta, requires_grad=False)
 
-    def _kept(self) -> Point:
+    def newest(self) -> Point:
+        """The state as it is now, not averaged, as a copy."""
         with torch.no_grad():
             point = points([self])[0].kept()
         values = {name: value.detach().clone() for name, value in self.encoder.items()}

@@ -18,7 +18,7 @@ from taskodec.tuning.calibration import calibrate_lmbda
 from taskodec.tuning.candidates import Candidate, Candidates
 from taskodec.tuning.history import Check, History, Step
 from taskodec.tuning.objective import Estimate, Objective
-from taskodec.tuning.pace import STREAMS, Pace
+from taskodec.tuning.pace import CHECK_EVERY, LOOKS, STREAMS, Pace
 from taskodec.tuning.patches import at_once
 from taskodec.tuning.phases import Point, Variables, rounding_at
 from taskodec.tuning.promise import asked, drifts, least_gain, worth_searching
@@ -26,6 +26,7 @@ from taskodec.tuning.subject import Subject
 from taskodec.tuning.task_calls import seen_by, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning
 from taskodec.tuning.travel import Travel
+from taskodec.tuning.trend import Trend
 from taskodec.tuning.units import notes_on_slopes, prepared_in_units
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from taskodec.tuning.ttft import Tuner
 
 __all__ = ["Run", "Share", "Tuned"]
+
+Looked = tuple[Point, Estimate | None]
+"""A state, and what it would be as it would be sent."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ class Share:
 
 class Run:
     """Tuning of one image."""
+
+    steady = True
+    """Whether the loss weighs the same throughout, so that costs of steps can be compared."""
 
     def __init__(self, tuner: Tuner, x: Tensor, share: Share, reference: Any = None) -> None:
         self.budget, self.switches = share.budget, tuner.switches
@@ -131,7 +138,7 @@ class Run:
                 point, best = replace(point, latents=seen.latents), min([best, seen], key=_cost)
         tried = float("inf")
         for phase in phases:
-            if phase.steps and self.budget.allows(check=2, step=1, stream=STREAMS):
+            if phase.steps and self.budget.allows(check=LOOKS, step=1, stream=STREAMS):
                 point = yield from self.phase(phase, point)
                 tuned = self.candidates.cheapest("+".join(phase.train), point, worth_searching(phase))
                 tried = min(tried, tuned.cost)
@@ -154,7 +161,7 @@ class Run:
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""
         variables = Variables(phase, start, self.networks, self.adapter, self.padded, self.quality)
-        last = self.switches.keep == "last"
+        last, trend = self.switches.keep == "last", Trend(CHECK_EVERY)
         best, best_look = start, (yield from self.rounded(start))
         self.planned += phase.steps
         pace = Pace(phase, self.budget, self.planned / self.share.steps, self.switches.min_gain_per_second)
@@ -172,21 +179,17 @@ class Run:
                 self.history.note("+".join(phase.train), None, variables.delta)
                 if not variables.back(afresh=True):
                     break
+                trend.clear()
                 self.stepped(pace, None, self.price(best_look))
                 continue
             if known and not last and self.price(estimate) < self.price(best_look):
                 best, best_look = variables.kept(), estimate
             self.history.note("+".join(phase.train), estimate, variables.delta)
+            trend.stepped(estimate.cost)
             variables.step(pace.progress)
             self.stepped(pace, estimate, self.price(best_look))
             if pace.over or (pace.at_check and not last and not known):
-                point = variables.kept()
-                look = yield from self.rounded(point)
-                if self.price(look) < self.price(best_look) or (last and look is not None):
-                    best, best_look = point, look
-                    variables.mark()
-                elif not last:
-                    variables.back(afresh=look is None)
+                best, best_look = yield from self.checked(variables, trend, (best, best_look))
             if unsure and asked(pace):
                 unsure = False
                 if (bare := (yield from self.cheaper_bare(best, best_look, pace))) is not None:
@@ -194,6 +197,27 @@ class Run:
                     variables.without_decoder()
             if pace.at_check and not last:
                 pace.reached(self.price(best_look))
+        return best
+
+    def checked(self, variables: Variables, trend: Trend, best: Looked) -> Tuning[Looked]:
+        """The best state, after a look at that of now; where it is dearer, and steps do not gain, they go back.
+
+        Where latents have far to go, an average lags behind, so the newest state is looked at as well.
+        """
+        last, newest = self.switches.keep == "last", False
+        point = variables.kept()
+        look = yield from self.rounded(point)
+        if self.steady and variables.averages is not None and not last:
+            ahead = variables.newest()
+            found = yield from self.rounded(ahead)
+            if self.price(found) < self.price(look):
+                point, look, newest = ahead, found, True
+        if self.price(look) < self.price(best[1]) or (last and look is not None):
+            variables.mark(newest=newest)
+            return point, look
+        if not last and (look is None or not (self.steady and trend.falling)):
+            variables.back(afresh=look is None)
+            trend.clear()
         return best
 
     def cheaper_bare(self, best: Point, look: Estimate | None, pace: Pace) -> Tuning[tuple[Point, Estimate] | None]:

@@ -1,13 +1,17 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from taskodec.errors import SettingsError, UsageError
 from taskodec.evaluation.suite import read_suite
+from taskodec.hooks.handover import load_module
 from taskodec.hooks.registry import Registry
 from taskodec.settings.model import load_settings
 from taskodec.tasks import suite
+
+ROOT = Path(__file__).parents[2]
 
 SUITE = """
 losses:
@@ -62,6 +66,25 @@ def test_tasks_and_weights_are_added(file):
     assert read.losses[1].set == {"task.options.metric": "mse", "task.options.weights": str(file)}
     with pytest.raises(UsageError, match="'dog' is no task of the suite; valid: human"):
         read_suite(file).with_tasks([], {"dog": file})
+
+
+def test_a_loss_whose_file_or_package_is_not_there_is_left_out(run, picture, file, tmp_path):
+    missing = "  - {name: text, task: gone/text.py:Text}\n"
+    file.write_text(SUITE.replace("  - {name: mine", f"{missing}  - {{name: mine"))
+    call = ["bench", "--ttft", "--suite", "--data", picture, "--codec", "tiny", "--variants", file, "--json"]
+    code, out, _ = run(*call, "-o", tmp_path / "out", "--jobs", 1, "--qualities", 2)
+    report = json.loads(out)
+    assert code == 0
+    assert [result["loss"] for result in report["results"]] == ["blurs", "mine"]
+    assert report["notes"] == ["text is left out: no such plugin file: gone/text.py"]
+
+
+def test_the_examples_of_the_packaged_suite_are_there():
+    named = [loss.task for loss in read_suite().losses if loss.task and ".py:" in loss.task]
+    assert len(named) == 3
+    for task in named:
+        path, _, name = task.partition(":")
+        assert hasattr(load_module(ROOT / path), name)
 
 
 @pytest.mark.parametrize(

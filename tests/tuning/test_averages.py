@@ -55,7 +55,22 @@ def test_the_way_back_is_to_the_marked_average_and_averages_begin_anew():
         assert v.item() == 2
 
 
-@pytest.mark.parametrize("lr", [3.0, 100.0])
+def test_averages_begin_anew_with_the_values_of_now():
+    v = torch.zeros(1)
+    averages = Averages([v], 10)
+    v.fill_(2.0)
+    averages.stepped()
+    averages.anew()
+    averages.mark()
+    v.fill_(4.0)
+    averages.stepped()
+    with averages.applied():
+        assert v.item() == 3
+    averages.back()
+    assert v.item() == 2
+
+
+@pytest.mark.parametrize("lr", [30.0, 100.0])
 def test_steps_that_are_far_too_large_find_their_size(tiny_codec, adapter, photo, lr):
     tuner = Tuner(tiny_codec, adapter, mse, 2.0)
     tuned = tuner.tune(photo, [phase(60, lr)])
