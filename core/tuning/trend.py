@@ -36,7 +36,7 @@ class Trend:
         if len(self._costs) < 2:
             return False
         (mean, error), (mean_before, error_before) = _mean(now), _mean(before)
-        return mean + (error + error_before) ** 0.5 < mean_before
+        return bool(mean + (error + error_before) ** 0.5 < mean_before)
 
 
 def _mean(costs: Sequence[Tensor]) -> tuple[float, float]:
