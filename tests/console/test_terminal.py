@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskodec.console.terminal import escaped, guarded, indented, raw, shown
+from taskodec.console.terminal import about, escaped, guarded, indented, raw, shown
 
 HOSTILE = "a\x1b[31mb\rc\nd\x9be\u202ef\ud800"
 
@@ -82,3 +82,16 @@ def test_values_of_any_depth_are_shown():
     assert shown(deep).startswith("[[[")
     while deep:  # which Python would free by recursion
         deep = deep.pop()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cannot open a.png: No such file", "cannot open a.png: No such file"),
+        ("a.png is not an image", "a.png is not an image"),
+        ("the CRC32 does not fit", "a.png: the CRC32 does not fit"),
+        ("other-a.png is not an image", "a.png: other-a.png is not an image"),
+    ],
+)
+def test_a_source_is_named_once(text, said):
+    assert about("a.png", text) == said
