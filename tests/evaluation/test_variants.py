@@ -45,7 +45,7 @@ def test_overrides_are_what_set_reads(read):
 def test_packaged_variants_are_all_valid_settings_and_differ():
     variants = read_variants()
     resolved = [load_settings(overrides=variant.overrides()).to_yaml() for variant in variants.variants]
-    assert len(set(resolved)) == len(resolved) <= 16
+    assert len(set(resolved)) == len(resolved) <= 17
     assert all(variant.about for variant in variants.variants)
     assert {"untuned", "paper", "default", "quick"} <= {variant.name for variant in variants.variants}
     assert variants.variants[0].set == {"ttft.steps": 0}
