@@ -36,11 +36,7 @@ def test_time_for_streams_is_left_and_schedules_come_to_their_end(clock):
     pace = Pace(phase(1000), budget, 1.0)
     progress = run(pace, budget, clock, 0.5)
     assert budget.spent <= 20 - STREAMS - 0.5
-<<<<<<< HEAD
     assert budget.spent > 20 - STREAMS - 0.5 * LOOKS - 0.5
-=======
-    assert budget.spent > 20 - STREAMS - 0.5 - LOOKS * 0.5
->>>>>>> i16
     assert progress == sorted(progress)
     assert progress[0] == 0
     assert progress[-1] > 0.85
