@@ -21,7 +21,7 @@ SLOW = "; encodes and decodes one position after the other, which is slow"
 
 # name, where its loader is, what it is; a line's number, from 1, stands for the name in streams and never changes
 _TABLE = (
-    ("lite", "lite.codec:load_lite", "small default codec of variable rate, made for the CPU"),
+    ("lite", "lite.loading:load_lite", "small default codec of variable rate, made for the CPU"),
     (
         "tic",
         "tic.codec:load_tic",
@@ -56,7 +56,7 @@ _TABLE = (
 )
 
 # codecs that `taskodec train` can start from nothing
-_CREATE = {"lite": "taskodec.codecs.lite.codec:create_lite", "tic": "taskodec.codecs.tic.codec:create_tic"}
+_CREATE = {"lite": "taskodec.codecs.lite.loading:create_lite", "tic": "taskodec.codecs.tic.codec:create_tic"}
 
 # task, what it looks at, and the options of the task that say so
 _PAPER = (

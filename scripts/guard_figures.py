@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from taskodec.codecs.compressai import models as compressai_models
-from taskodec.codecs.lite.codec import load_lite
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.codecs.precise import EXACT, PreciseCodec
 from taskodec.codecs.tic.codec import TIC
 from taskodec.images.tensors import load_image, pad_to

@@ -10,16 +10,12 @@ logarithms; they code in integers, so that no two machines disagree (`taskodec.c
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Mapping
-from importlib.resources import as_file, files
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from taskodec.codecs.checkpoints import load_tensors, read_checkpoint
 from taskodec.codecs.lite.checkerboard import (
     Prediction,
     decode_checkerboard,
@@ -43,11 +39,10 @@ from taskodec.coding.bottleneck import EntropyBottleneck
 from taskodec.coding.priors import bottleneck_tables, decode_bottleneck, encode_bottleneck, estimate_bottleneck
 from taskodec.contracts import UNKNOWN_LICENCE, Codec, Entropy, ExportParts, Latents, Quality, Rounding, Side, Tiling
 from taskodec.errors import UsageError
-from taskodec.isolation.ambient import in_clean_state
 from taskodec.stream.entropy import SymbolDecoder, SymbolEncoder, Tables
 from taskodec.stream.exact import between
 
-__all__ = ["LEVELS", "Lite", "create_lite", "load_lite"]
+__all__ = ["LEVELS", "Lite"]
 
 LEVELS = {
     0.0: 0.00022,
@@ -259,69 +254,6 @@ class Lite(Codec):
 
     def aux_loss(self) -> Tensor:
         return self.entropy_bottleneck.loss()
-
-
-@in_clean_state
-def create_lite(quality: float = 3.0) -> Lite:
-    """`lite` for training, with random weights, which are for all qualities; UsageError for one that it has not."""
-    codec = Lite()
-    codec.check_quality(quality)
-    return codec
-
-
-@in_clean_state
-def load_lite(quality: float = 3.0, checkpoint: str | Path | None = None) -> Lite:
-    """`lite` with the shipped weights, or with those of a checkpoint, of today's sizes or of those before.
-
-    A warning says when a checkpoint is of a run that did not end: it then codes in floats.
-    """
-    if checkpoint is None:
-        with as_file(files("taskodec.codecs") / "weights" / "lite.safetensors") as path:
-            codec = _filled(path)
-        codec.licence = "BSD-3-Clause"
-    else:
-        codec = _filled(Path(checkpoint))
-    codec.check_quality(quality)
-    if not bool(codec.ranges.any()):
-        warnings.warn(
-            f"{checkpoint}: the training of these weights has not ended, so codec 'lite' codes in floats, and another "
-            "machine may not decode its streams; end the run with `taskodec train --resume`",
-            stacklevel=2,
-        )
-    return codec.eval()
-
-
-def _filled(path: Path) -> Lite:
-    """`lite` of the sizes that the weights in a file have."""
-    found = read_checkpoint(path)
-    found.check_format(Lite.weights_format, str(path))
-    codec = Lite(**_sizes(found.state))
-    load_tensors(codec, found.state, str(path))
-    return codec
-
-
-def _sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """What differs between the weights that were shipped; none for others, which then do not fit today's.
-
-    The largest layers have these sizes too, so that a small file makes no large network.
-    """
-    sides = {name: tuple(value.shape) for name, value in state.items()}
-    levels, M = (*sides.get("gain", ()), 0, 0)[:2]
-    C, F = (*sides.get("context.features.weight", ()), 0, 0)[:2]
-    stem, N, D = ((*sides.get(f"g_a.net.{number}.weight", ()), 0)[0] for number in (1, 3, 5))
-    expected = {
-        "gain": (levels, M),
-        "g_a.dct.weight": (M, 3, 16, 16),
-        "g_a.net.1.weight": (stem, 48, 3, 3),
-        "g_a.net.3.weight": (N, stem, 3, 3),
-        "g_a.net.5.weight": (D, N, 3, 3),
-        "h_s.last.weight": (2 * M, F, 1, 1),
-        "context.features.weight": (C, F, 1, 1),
-        "context.last.weight": (2 * M, C, 1, 1),
-    }
-    fit = 2 <= levels <= len(LEVELS) and all(sides.get(name) == shape for name, shape in expected.items())
-    sizes = {"M": M, "N": N, "D": D, "stem": stem, "F": F, "C": C, "levels": levels}
-    return sizes if fit and N and D and not N % 24 and not D % 20 else {}  # attention has heads of 24 and of 20
 
 
 def _forget(codec: Lite, *_: object) -> None:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from taskodec.coding.weights import save_weights
 from taskodec.console.interrupt import Stopped, interrupts_kept
 from taskodec.console.progress import Progress
-from taskodec.contracts import Codec, Rounding, total_bits
+from taskodec.contracts import Codec, total_bits
 from taskodec.errors import TaskodecError, UsageError
 from taskodec.files.atomic import write_atomic
 from taskodec.images.metrics import psnr
@@ -40,6 +40,7 @@ from taskodec.training.datasets import (
 )
 from taskodec.training.graphs import GraphedCalls
 from taskodec.training.log import TrainLog
+from taskodec.training.losses import StepLoss, lmbdas_of
 from taskodec.training.parallel import (
     any_rank,
     broadcast_weights,
@@ -54,9 +55,9 @@ from taskodec.training.schedule import check_batch, check_crops, crops_of, large
 from taskodec.training.state import TrainedT, TrainingState
 
 if TYPE_CHECKING:
-    from taskodec.settings.model import StageSettings, TrainSettings
+    from taskodec.settings.model import TrainSettings
 
-__all__ = ["Report", "StepLoss", "make_folder", "rd_loss", "run_steps", "seed_step", "train", "unit", "validate"]
+__all__ = ["Report", "make_folder", "run_steps", "seed_step", "train", "unit", "validate"]
 
 REPORT_EVERY = 50
 """Steps between two lines of the log."""
@@ -66,49 +67,6 @@ Report: TypeAlias = "dict[str, Tensor | float]"
 
 BEFORE, AFTER = 2**32 - 1, 2**32 - 2
 """Stand for no step: the crops that a codec is calibrated on before a run, and finished on after it."""
-
-
-def rd_loss(codec: Codec, x: Tensor, quality: Tensor, rounding: Rounding = "mixed") -> tuple[Tensor, dict[str, Tensor]]:
-    """Rate-distortion loss of a batch with one quality per sample, and its parts (B,).
-
-    Each sample's `lmbda * 255**2 * mse + bpp` is divided by sqrt(lmbda), which is about how it grows over
-    the rate range, so that no level dominates the gradient. `quality` may lie on the
-    CPU, which does not make a GPU wait.
-    """
-    return _weighted_cost(codec, x, quality.to(x.device), _lmbdas(codec, quality, x.device), rounding)
-
-
-def _lmbdas(codec: Codec, quality: Tensor, device: torch.device) -> Tensor:
-    """The trade-off of each quality (B,)."""
-    return torch.tensor([codec.lmbda(q) for q in quality.tolist()], device=device)
-
-
-def _weighted_cost(
-    codec: Codec, x: Tensor, quality: Tensor, lmbda: Tensor, rounding: Rounding
-) -> tuple[Tensor, dict[str, Tensor]]:
-    output = codec(x, quality, rounding)
-    mse = (output.x_hat.float() - x).square().flatten(1).mean(1)
-    bpp = total_bits(output.likelihoods) / (x.shape[2] * x.shape[3])
-    middle = codec.lmbda((codec.qualities[0] + codec.qualities[-1]) / 2)
-    cost = lmbda * 255**2 * mse + bpp
-    return (cost * (middle / lmbda).sqrt()).mean(), {"mse": mse.detach(), "bpp": bpp.detach()}
-
-
-class StepLoss(nn.Module):
-    """The loss of a batch in a stage, and its figures (3,): loss, bpp and PSNR, means."""
-
-    def __init__(self, codec: Codec, stage: StageSettings) -> None:
-        super().__init__()
-        self.codec, self.stage = codec, stage
-
-    def forward(self, x: Tensor, quality: Tensor, lmbda: Tensor) -> tuple[Tensor, Tensor]:
-        """Of crops (B, 3, S, S), each at a quality (B,) with a trade-off (B,)."""
-        # a recorded graph may hold no casts that the next step takes from a cache
-        precision = torch.autocast(x.device.type, torch.bfloat16, enabled=self.stage.bf16, cache_enabled=False)
-        with precision:
-            loss, parts = _weighted_cost(self.codec, x, quality, lmbda, self.stage.rounding)
-        psnrs = -10 * parts["mse"].clamp_min(1e-10).log10()
-        return loss, torch.stack([loss.detach(), parts["bpp"].mean(), psnrs.mean()])
 
 
 @torch.no_grad()
@@ -267,7 +225,7 @@ def run_steps(
 def _advance(run: TrainingState[Codec], calls: GraphedCalls | None, x: Tensor, quality: Tensor) -> Report:
     """One step on this process's part of the batch; figures of the whole batch."""
     seed_step(run.settings.seed, run.step)
-    inputs = x, quality.to(x.device), _lmbdas(run.model, quality, x.device)
+    inputs = x, quality.to(x.device), lmbdas_of(run.model, quality, x.device)
 
     def forward() -> tuple[Tensor, Tensor]:
         found = StepLoss(run.model, run.stage)(*inputs) if calls is None else calls(run.stage, *inputs)

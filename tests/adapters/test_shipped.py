@@ -4,7 +4,7 @@ import torch
 from taskodec.adapters.lora import attached
 from taskodec.adapters.shipped import shipped_adapter
 from taskodec.api.loading import choose_adapter
-from taskodec.codecs.lite.codec import load_lite
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.errors import WeightsError
 from taskodec.hooks.registry import Registry
 from taskodec.settings.model import AdapterSettings, load_settings

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from taskodec.bench.determinism import RUNTIMES, check_agreement
-from taskodec.codecs.lite.codec import load_lite
+from taskodec.codecs.lite.loading import load_lite
 
 QUICK = [name for name in RUNTIMES if name != "torch.compile"]  # compiling takes long; the benchmark does it
 

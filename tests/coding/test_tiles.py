@@ -11,7 +11,7 @@ from taskodec.adapters.lora import build_svd_lora
 from taskodec.adapters.shipped import shipped_adapter
 from taskodec.api.compressor import Compressor
 from taskodec.api.decompressor import Decompressor
-from taskodec.codecs.lite.codec import load_lite
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.codecs.tic.codec import TIC
 from taskodec.coding.streams import StreamWriter, read_latents
 from taskodec.coding.tiles import Tiles

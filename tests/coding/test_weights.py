@@ -47,7 +47,7 @@ def test_runs_from_before_the_own_prior_go_on(tiny_codec):
 
 def test_compressai_is_not_imported_for_it():
     code = (
-        "import sys, torch; from taskodec.codecs.lite.codec import load_lite\n"
+        "import sys, torch; from taskodec.codecs.lite.loading import load_lite\n"
         "from taskodec.codecs.tic.codec import TIC;"
         "from taskodec.coding.streams import codec_fingerprint\n"
         "codec_fingerprint(load_lite()); codec_fingerprint(TIC(16, 16));"

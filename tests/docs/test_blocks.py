@@ -88,7 +88,7 @@ LINES_NOT_RUN = {
 """Beginnings of single lines: they install, measure, or have tests of their own (tests/cli, tests/demo)."""
 
 BEFORE = {
-    "docs/adapters.md": "import torch\nfrom taskodec.codecs.lite.codec import load_lite\n"
+    "docs/adapters.md": "import torch\nfrom taskodec.codecs.lite.loading import load_lite\n"
     "codec, x, quality = load_lite(), torch.zeros(1, 3, 64, 64), 3.0",
     "docs/export.md": "import numpy as np\nframe = np.zeros((24, 32, 3), dtype=np.uint8)",
 }

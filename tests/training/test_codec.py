@@ -13,7 +13,8 @@ from taskodec.contracts import Latents
 from taskodec.errors import ImageError, SettingsError, UsageError, WeightsError
 from taskodec.images.tensors import save_image
 from taskodec.settings.model import StageSettings, TrainSettings
-from taskodec.training.codec import rd_loss, train, validate
+from taskodec.training.codec import train, validate
+from taskodec.training.losses import rd_loss
 
 SMALL = (StageSettings(until=1, crop=32),)
 
@@ -273,12 +274,12 @@ def test_by_the_clock_a_run_ends_with_its_seconds(tiny_codec, images, tmp_path, 
     timed = settings.model_copy(update={"time_budget": 10.0})
     sizes = []
 
-    def loss(codec, x, quality, rounding):
+    def loss(codec, x, *others):
         clock.now += 2
         sizes.append(x.shape[-1])
-        return rd_loss(codec, x, quality, rounding)
+        return rd_loss(codec, x, *others)
 
-    monkeypatch.setattr("taskodec.training.codec.rd_loss", loss)
+    monkeypatch.setattr("taskodec.training.losses.rd_loss", loss)
     train(tiny_codec, images, tmp_path / "a", timed, validation=images)
     assert sizes == [32, 32, 32, 32, 64]
     lines = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]

@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from taskodec.codecs.lite.codec import Lite
 from taskodec.settings.model import StageSettings
-from taskodec.training.codec import StepLoss
 from taskodec.training.graphs import GraphedCalls
+from taskodec.training.losses import StepLoss
 
 
 class Waits(TorchDispatchMode):

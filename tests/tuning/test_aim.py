@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from taskodec.adapters.lora import build_svd_lora
-from taskodec.codecs.lite.codec import load_lite
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.contracts import FunctionTask
 from taskodec.errors import TargetError
 from taskodec.settings.model import load_settings

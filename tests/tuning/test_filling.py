@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taskodec.codecs.lite.codec import load_lite
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.contracts import FunctionTask, Latents
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.filling import filled

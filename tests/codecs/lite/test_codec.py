@@ -6,7 +6,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from taskodec.codecs.lite.codec import LEVELS, Lite, load_lite
+from taskodec.codecs.lite.codec import LEVELS, Lite
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.coding.weights import save_weights
 from taskodec.contracts import total_bits

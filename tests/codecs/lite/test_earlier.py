@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from taskodec.adapters.files import load_adapter
-from taskodec.codecs.lite.codec import load_lite
 from taskodec.codecs.lite.earlier import EARLIER
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.coding.streams import codec_fingerprint
 
 ROOT = Path(__file__).parents[3]

@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from taskodec.codecs.lite.checkerboard import anchors
-from taskodec.codecs.lite.codec import Lite, load_lite
+from taskodec.codecs.lite.codec import Lite
 from taskodec.codecs.lite.integer import EXACT, IntegerConv
+from taskodec.codecs.lite.loading import load_lite
 from taskodec.coding.priors import scale_indexes
 
 
