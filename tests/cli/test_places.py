@@ -170,7 +170,7 @@ def test_an_archive_that_was_cut_makes_no_archive(run, shards, monkeypatch):
         file.truncate((shards / "s0.tar").stat().st_size // 3)
     code, _, err = run("compress", "s0.tar", "s1.tar", "--shards", "-o", "out", *UNTUNED)
     assert code == 1
-    assert "error: s0.tar: s0.tar cannot be read on after" in err
+    assert "error: s0.tar cannot be read on after" in err
     assert sorted(content(shards / "out")) == ["s1.tar"]
     gc.collect()
     assert not ignored  # of an archive that tarfile would end when it is forgotten
