@@ -101,7 +101,12 @@ def place_of(path: str) -> str:
 
 def _targets(page: str, markdown: str) -> Iterator[str]:
     found: list[str] = []
-    outside_fences(markdown, lambda text: found.extend(match[1] for match in LINK.finditer(text)) or text)
+
+    def looked_at(text: str) -> str:
+        found.extend(match[1] for match in LINK.finditer(text))
+        return text
+
+    outside_fences(markdown, looked_at)
     for link in found:
         if (target := _resolved(page, link)) is not None:
             yield target
