@@ -139,9 +139,7 @@ def train(
         if not run.ended:
             points = partial(_validate_average, run, held_out, max_pixels) if held_out else None
             steps = StepDataset(dataset, settings, codec.qualities, (rank(), world_size()))
-            graphs = settings.cuda_graphs and device.type == "cuda" and world_size() == 1
-            calls = GraphedCalls(partial(StepLoss, codec)) if graphs else None
-            run_steps(run, steps, workers, partial(_advance, run, calls), points, progress)
+            run_steps(run, steps, workers, partial(_advance, run, _graphs(run, device)), points, progress)
         if rank() == 0:
             run.save()
             _finish(run, dataset, device)
@@ -220,6 +218,12 @@ def run_steps(
             if rank() == 0 and now - saved > settings.checkpoint_minutes * 60:
                 run.save()
                 saved = time.monotonic()
+
+
+def _graphs(run: TrainingState[Codec], device: torch.device) -> GraphedCalls | None:
+    """Steps by recorded graphs, where they are wanted and this is one process on a GPU."""
+    wanted = run.settings.cuda_graphs and device.type == "cuda" and world_size() == 1
+    return GraphedCalls(partial(StepLoss, run.model)) if wanted else None
 
 
 def _advance(run: TrainingState[Codec], calls: GraphedCalls | None, x: Tensor, quality: Tensor) -> Report:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Levels", "levels_of"]
 
+CLOSE = 0.015
+"""How close to a size, as a logarithm, a file need be that tuning begins with."""
+
 USUAL_SLOPE = 0.023
 """By how much more the logarithm of a size is with the next level, where nothing is known."""
 
@@ -37,10 +40,6 @@ def levels_of(codec: Codec) -> list[float]:
     first, last = codec.qualities[0], codec.qualities[-1]
     sixteenths = range(round(first * 16), round(last * 16) + 1)
     return [q for q in (quantize_quality(n / 16) for n in sixteenths) if first <= q <= last]
-
-
-CLOSE = 0.015
-"""How close to a size, as a logarithm, a file need be that tuning begins with."""
 
 
 class Levels:
