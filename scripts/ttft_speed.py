@@ -1,4 +1,4 @@
-"""Time tuning against the loop that was published for it; prints the figures of docs/ttft.md.
+"""Time tuning against the loop that was published for it; prints the figures of docs/ttft_measured.md.
 
     python scripts/ttft_speed.py step [--codec tic|lite]         seconds of a step
     python scripts/ttft_speed.py cost [--codec lite] IMAGE…      seconds until the cost of `paper` after 40 steps

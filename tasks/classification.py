@@ -31,7 +31,7 @@ class Classification(FeatureTask):
     """
 
     losses = ("features", "outputs")
-    views = ("scale", "shift", "flip")  # noise makes files worse for other networks: docs/ttft.md
+    views = ("scale", "shift", "flip")  # noise makes files worse for other networks: docs/ttft_measured.md
 
     def prepare_outputs(self, x: Tensor) -> Tensor:
         return self.network.outputs(x).float().log_softmax(1)
