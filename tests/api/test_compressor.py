@@ -1,5 +1,4 @@
 import contextlib
-import copy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,6 @@ from taskodec.errors import (
     DamagedStreamError,
     ImageError,
     MismatchError,
-    PluginError,
     SettingsError,
     StreamError,
     UnsupportedStreamError,
@@ -304,53 +302,6 @@ def test_a_codec_that_is_loaded_already(tiny, photo, tiny_codec):
     assert compressor.compress(photo).stream == Compressor(settings, tiny).compress(photo).stream
     with pytest.raises(UsageError, match="quality 9 does not exist"):
         Compressor(settings.model_copy(update={"quality": 9}), tiny, codec=tiny_codec)
-
-
-def test_a_codec_from_inference_mode_can_be_tuned(make_compressor, tiny_codec, pieces):
-    with torch.inference_mode():
-        made = copy.deepcopy(tiny_codec)
-    assert make_compressor(codec=made).compress(pieces[0]).stream == make_compressor().compress(pieces[0]).stream
-
-
-class Stop(BaseException):
-    """No error of Python's, and none of ours."""
-
-
-@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Stop("now"), ValueError("no")])
-def test_whatever_a_callback_raises_comes_back_as_it_is(make_compressor, pieces, error):
-    def stop(*_):
-        raise error
-
-    compressor = make_compressor()
-    before = compressor.compress(pieces[0]).stream
-    with pytest.raises(type(error)) as caught:
-        compressor.compress(pieces[0], stop)
-    assert caught.value is error
-    assert compressor.compress(pieces[0]).stream == before
-
-
-@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Stop("now")])
-@pytest.mark.parametrize("where", ["analysis", "synthesis", "decode", "load"])
-def test_what_a_codec_raises_to_end_the_program_is_an_error_of_its(tiny_registry, tiny_codec, pieces, error, where):
-    def stop(*args, **options):
-        raise error
-
-    settings = load_settings(overrides=["codec=tiny", "ttft.steps=0"])
-    stream = Compressor(settings, tiny_registry).compress(pieces[0]).stream
-    if where == "load":
-        tiny_registry.codecs._entries["tiny"] = (CodecSpec("tiny", stop), "tests")
-        with pytest.raises(PluginError, match=rf"codec 'tiny': its loader raised {type(error).__name__}"):
-            Compressor(settings, tiny_registry)
-        with pytest.raises(MismatchError, match=rf"its loader raised {type(error).__name__}"):
-            Decompressor(settings, tiny_registry).decompress(stream)
-        return
-    setattr(tiny_codec, where, stop)
-    if where != "decode":
-        with pytest.raises(PluginError, match=rf"codec 'tiny'.* {type(error).__name__}"):
-            Compressor(settings, tiny_registry).compress(pieces[0])
-    if where != "analysis":
-        with pytest.raises(MismatchError, match=rf"codec 'tiny'.* {type(error).__name__}"):
-            Decompressor(settings, tiny_registry).decompress(stream)
 
 
 def test_a_shared_decompressor_loads_a_codec_once(tiny_registry, tiny_codec, make_compressor, pieces):

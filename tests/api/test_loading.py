@@ -12,7 +12,6 @@ from taskodec.api.loading import (
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
-    adapters_of_parts,
     choose_adapter,
     choose_device,
     codec_at,
@@ -24,7 +23,6 @@ from taskodec.api.loading import (
     unsent_options,
     untrained,
 )
-from taskodec.api.notes import notes_on_tasks
 from taskodec.codecs.lite.codec import Lite
 from taskodec.codecs.tic.codec import TIC
 from taskodec.errors import MismatchError, SettingsError, UsageError
@@ -260,54 +258,3 @@ def test_which_qualities_a_codec_has(tiny_codec):
 
 def test_which_adapters_were_trained(plugins):
     assert [is_trained(plugins, name) for name in ("file", DEFAULT_ADAPTER)] == [True, False]
-
-
-@pytest.fixture
-def machine(tiny_codec):
-    """A registry with adapters for one task, and for two."""
-    registry = Registry()
-    registry.load_builtins(["taskodec.adapters.plugin"])
-
-    def build(codec):
-        return build_svd_lora(codec, rank=1)
-
-    class Plugin:
-        @hookimpl
-        def register_codecs(self):
-            return [CodecSpec("tiny", lambda quality=3.0: tiny_codec)]
-
-        @hookimpl
-        def register_adapters(self):
-            options = {"cls": {"loss": "outputs"}}
-            both = AdapterSpec("both", build, codec="tiny", task="cls,det", task_options=options)
-            return [both, AdapterSpec("only-cls", build, codec="tiny", task="cls")]
-
-    registry.register(Plugin(), "tests")
-    return registry
-
-
-@pytest.mark.parametrize(
-    ("task", "options", "expected"),
-    [
-        ("cls,det", {"cls": {"loss": "outputs", "network": "x"}, "det": {}}, "both"),
-        ("det,cls", {"cls": {"loss": "outputs"}}, "both"),
-        ("cls,det", {"cls": {"loss": "features"}}, DEFAULT_ADAPTER),
-        ("cls,det", {}, DEFAULT_ADAPTER),
-        ("cls,det,semseg", {"cls": {"loss": "outputs"}}, DEFAULT_ADAPTER),
-        ("cls", {"loss": "outputs"}, "only-cls"),
-        ("det", {}, DEFAULT_ADAPTER),
-    ],
-)
-def test_the_adapter_of_several_tasks_is_one_that_was_trained_for_them(machine, tiny_codec, task, options, expected):
-    assert choose_adapter(machine, AdapterSettings(), tiny_codec, task, options)[0].name == expected
-
-
-def test_a_note_says_which_adapters_parts_have(machine, tiny_codec):
-    assert adapters_of_parts(machine, tiny_codec, "cls,det,human") == ["only-cls"]
-    assert adapters_of_parts(machine, tiny_codec, "cls") == []
-    auto, none = AdapterSettings(), AdapterSettings(name=DEFAULT_ADAPTER)
-    (note,) = notes_on_tasks("cls,human", auto, none, ["only-cls"])
-    assert "--adapter only-cls" in note
-    assert "taskodec pretrain --task cls,human" in note
-    assert notes_on_tasks("cls,human", none, none, ["only-cls"]) == []
-    assert notes_on_tasks("cls,human", auto, none, []) == []

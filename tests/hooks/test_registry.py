@@ -1,7 +1,4 @@
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -253,61 +250,3 @@ def test_every_hook_has_a_docstring_and_is_documented():
     for name in hooks:
         assert getattr(hookspecs, name).__doc__, name
         assert f"### {name}\n" in page, name
-
-
-def test_threads_that_ask_first_all_get_the_one_registry(monkeypatch):
-    made = []
-
-    class Slow(Registry):
-        def __init__(self):
-            made.append(self)
-            threading.Event().wait(0.02)
-            super().__init__()
-
-    monkeypatch.setattr(registry, "Registry", Slow)
-    monkeypatch.setattr(registry, "_default", cache(registry._default.__wrapped__))
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: default_registry(), range(4)))
-    assert len(made) == 1
-    assert all(one is made[0] for one in found)
-
-
-def test_threads_that_register_one_name_at_once_get_it_once():
-    plugins, refused = Registry(), []
-
-    def register(number):
-        try:
-            plugins.register(plugin_of(register_tasks=[TaskSpec("mine", str)]), f"plugin {number}")
-        except PluginError as error:
-            refused.append(str(error))
-
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(register, range(6)))
-    assert len(refused) == 5
-    assert all("registered by" in message for message in refused)
-
-
-@pytest.mark.parametrize("error", [GeneratorExit(), KeyboardInterrupt()])
-def test_only_ctrl_c_comes_through_a_hook(error):
-    class Plugin:
-        @hookimpl
-        def register_tasks(self):
-            raise error
-
-    plugins = Registry()
-    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else PluginError):
-        plugins.register(Plugin(), "tests")
-    plugins.register(plugin_of(register_tasks=[TaskSpec("mine", str)]), "tests")
-
-
-def test_a_loader_that_fails_is_a_typed_error_with_its_options():
-    class Broken:
-        @hookimpl
-        def register_tasks(self):
-            return [TaskSpec("broken", lambda radius=1: int(radius))]
-
-    registry = Registry()
-    registry.register(Broken(), "tests")
-    message = "tests: task 'broken' cannot be loaded with radius='wide': ValueError: invalid literal"
-    with pytest.raises(PluginError, match=message):
-        registry.task_from("broken", radius="wide")
