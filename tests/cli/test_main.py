@@ -263,3 +263,12 @@ def test_json_is_strict(run, capsys):
         "notes": [None, 1],
         "path": 2.0,
     }
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_tensors_lie_in_large_pages_unless_the_user_says_otherwise(run, monkeypatch, before, after):
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", before or "")
+    if before is None:
+        monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    assert run("--version")[0] == 0
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == after
