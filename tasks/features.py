@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -68,6 +69,8 @@ class FeatureReference:
 
     features: Sequence[Tensor] = ()
     outputs: Any = None
+    unit: float = 0.0
+    """How far outputs diverge where the distance of features is 1, of the original made a little worse."""
 
 
 class FeatureTask(Task):
@@ -76,7 +79,9 @@ class FeatureTask(Task):
     `loss="features"` is the mean over levels of the mean square error of the feature maps (Park et al. 2025,
     section 4.1 of the CVPR paper), each level times its entry of `layers`. Without `layers` these are one over the
     network's `variances`, so that 1 is an error as large as the features vary, or all 1 where it knows none.
-    `loss="outputs"`, for subclasses that define it, is a divergence of what the network says.
+    `loss="outputs"`, for subclasses that define it, is a divergence of what the network says, and beside it, with
+    the share `beside` of its weight, the distance of the features. That counts in units of the divergence: what both
+    are of the original reduced to half its size and enlarged again says what a unit of it is worth.
     `lmbdas` maps a codec's own trade-offs to weights of the loss; without it the tuning engine finds one.
     Whatever it is asked, the network is shown pictures as its `view` says.
     """
@@ -85,6 +90,8 @@ class FeatureTask(Task):
     """What `loss` may be."""
     exact_losses: Sequence[str] = ()
     """Those that bfloat16 is too coarse for."""
+    features_beside: float = 0.0
+    """The share of the features' distance beside the outputs, where the network has features."""
 
     def __init__(
         self,
@@ -94,6 +101,7 @@ class FeatureTask(Task):
         loss: str = "features",
         layers: Sequence[float] | None = None,
         lmbdas: Mapping[float, float] | None = None,
+        beside: float | None = None,
     ) -> None:
         if loss not in self.losses:
             raise UsageError(f"task {name!r} has no loss {loss!r}; valid: {', '.join(self.losses)}")
@@ -107,19 +115,47 @@ class FeatureTask(Task):
         self.mixed_precision = loss not in self.exact_losses
         self.layers = layers
         self.lmbdas = lmbdas
+        self.beside = self._share(beside)
+
+    def _share(self, given: float | None) -> float:
+        """Of the features beside the outputs; UsageError for a share that cannot be."""
+        if given is None:
+            usual = self.kind == "outputs" and not self.network.no_features
+            return self.features_beside if usual else 0.0
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
+            raise UsageError(
+                f"task {self.name!r}: beside = {given!r}, expected a share of features, a number from 0 on"
+            )
+        if given and self.kind != "outputs":
+            raise UsageError(
+                f"task {self.name!r}: features stand beside outputs; take loss=outputs, or leave out beside"
+            )
+        if given and self.network.no_features:
+            raise UsageError(f"task {self.name!r}: {self.network.no_features}")
+        return float(given)
 
     @torch.no_grad()
     def prepare(self, x: Tensor) -> FeatureReference:
         x = self.look(x)
-        if self.kind == "outputs":
-            return FeatureReference(outputs=self.prepare_outputs(x))
+        if self.kind == "features":
+            return FeatureReference(self._features(x))
+        outputs = self.prepare_outputs(x)
+        if not self.beside:
+            return FeatureReference(outputs=outputs)
+        features, worse = self._features(x), _halved(x)
+        distance = float(self._distance(self.network.features(worse), features))
+        divergence = float(self.divergence(worse, outputs))
+        return FeatureReference(features, outputs, divergence / distance if distance > 0 else 0.0)
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """Of the original, as many levels as there are weights; UsageError for others."""
         features = self.network.features(x)
         if self.layers is not None and len(self.layers) != len(features):
             raise UsageError(
                 f"task {self.name!r}: {len(self.layers)} weights in `layers`, but the network has "
                 f"{len(features)} levels; give one for each"
             )
-        return FeatureReference(features)
+        return features
 
     def sees(self, height: int, width: int) -> tuple[int, int] | None:
         if self.network.scales_itself:
@@ -140,17 +176,23 @@ class FeatureTask(Task):
 
     def loss(self, x_hat: Tensor, reference: FeatureReference) -> Tensor:
         x_hat = self.look(x_hat)
-        if self.kind == "outputs":
-            return self.divergence(x_hat, reference.outputs)
-        return self._distance(self.network.features(x_hat), reference.features)
+        if self.kind == "features":
+            return self._distance(self.network.features(x_hat), reference.features)
+        divergence = self.divergence(x_hat, reference.outputs)
+        if not self.beside:
+            return divergence
+        distance = self._distance(self.network.features(x_hat), reference.features)
+        return (divergence + self.beside * reference.unit * distance) / (1 + self.beside)
 
     def batch_loss(self, x_hat: Tensor, references: Sequence[FeatureReference]) -> Tensor:
         x_hat = self.look(x_hat)
-        if self.kind == "outputs":
-            return self.divergences(x_hat, [reference.outputs for reference in references])
-        found = self.network.features(x_hat)
-        own = ([level[i : i + 1] for level in found] for i in range(len(references)))
-        return torch.stack([self._distance(f, r.features) for f, r in zip(own, references, strict=True)])
+        if self.kind == "features":
+            return self._distances(x_hat, references)
+        divergences = self.divergences(x_hat, [reference.outputs for reference in references])
+        if not self.beside:
+            return divergences
+        units = divergences.new_tensor([reference.unit for reference in references])
+        return (divergences + self.beside * units * self._distances(x_hat, references)) / (1 + self.beside)
 
     def prepare_outputs(self, x: Tensor) -> Any:
         """What `divergence` needs of the original, as the network sees it (B, 3, h, w)."""
@@ -188,6 +230,12 @@ class FeatureTask(Task):
         errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)])
         return errors.mean() if self.layers is None else (errors * errors.new_tensor(self.layers)).mean()
 
+    def _distances(self, x_hat: Tensor, references: Sequence[FeatureReference]) -> Tensor:
+        """Those of several pictures, (B,), as the network sees them."""
+        found = self.network.features(x_hat)
+        own = ([level[i : i + 1] for level in found] for i in range(len(references)))
+        return torch.stack([self._distance(f, r.features) for f, r in zip(own, references, strict=True)])
+
     def place(self, x: Tensor) -> Place:
         """Where pictures (B, 3, H, W) lie in what the network sees of them."""
         height, width = x.shape[-2:]
@@ -196,3 +244,10 @@ class FeatureTask(Task):
     def look(self, x: Tensor) -> Tensor:
         """What the network sees of pictures (B, 3, H, W): (B, 3, h, w)."""
         return self.network.view.show(x, self.place(x))
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Pictures (B, 3, h, w) without their finest detail."""
+    height, width = x.shape[2:]
+    small = F.interpolate(x, (max(1, height // 2), max(1, width // 2)), mode="area")
+    return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)

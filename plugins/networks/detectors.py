@@ -53,17 +53,18 @@ def load_det(
     feature_scale: float | None = None,
     onnx: Mapping[str, Any] | None = None,
     input: str | Mapping[str, Any] | None = None,
+    beside: float | None = None,
 ) -> Detection:
     """The task `det` with a detector by name.
 
     `weights` is a local file instead of the published one, `loss` is `features` or `outputs`, `layers` has a weight
     for each level of features, and `offline` never downloads. `input` says how the network is shown pictures, if not
     as its owner does; `feature_scale` is a factor for the loss on features alone. `onnx` has the options of an ONNX
-    file.
+    file, and `beside` is the share of features beside outputs, if not the usual one.
     """
     lmbdas = YOLOX_NANO_LMBDAS if network == "yolox_nano" and loss == "outputs" else None
     found = _shown(network, load_detector(network, weights, offline, onnx), input, feature_scale)
-    return Detection(found, "det", loss=loss, layers=layers, lmbdas=lmbdas)
+    return Detection(found, "det", loss=loss, layers=layers, lmbdas=lmbdas, beside=beside)
 
 
 @takes_networks("seg")
@@ -76,12 +77,13 @@ def load_seg(
     feature_scale: float | None = None,
     onnx: Mapping[str, Any] | None = None,
     input: str | Mapping[str, Any] | None = None,
+    beside: float | None = None,
 ) -> InstanceSegmentation:
     """The task `seg` with a network that gives masks; options as for `load_det`."""
     found = _shown(network, load_detector(network, weights, offline, onnx, masks=True), input, feature_scale)
     if not isinstance(found, MaskDetector):
         raise UsageError(f"network {network!r} gives no masks, which task 'seg' is about; take it for task 'det'")
-    return InstanceSegmentation(found, "seg", loss=loss, layers=layers)
+    return InstanceSegmentation(found, "seg", loss=loss, layers=layers, beside=beside)
 
 
 def _shown(name: str, found: Any, given: Any, feature_scale: float | None) -> Detector:

@@ -1,0 +1,93 @@
+"""Features that stand beside outputs."""
+
+import pytest
+import torch
+from torch import nn
+
+from taskodec.errors import UsageError
+from taskodec.tasks.classification import Classification
+from taskodec.tasks.detection import Detection
+from taskodec.tasks.features import FeatureNetwork, FeatureTask
+
+
+class Tiny(FeatureNetwork):
+    """Two levels and five classes."""
+
+    def __init__(self, *, no_features=""):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.first, self.second, self.head = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 6, 3), nn.Linear(6, 5)
+        self.no_features = no_features
+
+    def features(self, x):
+        first = torch.relu(self.first(x))
+        return [first, self.second(first)]
+
+    def outputs(self, x):
+        return self.head(self.features(x)[1].mean((2, 3))) * 10
+
+
+@pytest.fixture
+def x():
+    return torch.rand(2, 3, 40, 36, generator=torch.Generator().manual_seed(1))
+
+
+def losses(x, factor=0.5, **options):
+    task = Classification(Tiny(), "tiny", loss="outputs", **options)
+    return [float(task.loss(factor * one[None], task.prepare(one[None]))) for one in x]
+
+
+def test_features_count_by_their_share_in_units_of_the_outputs(x):
+    """Of the original with half of its detail both are the same, times the share."""
+    one = x[:1]
+    small = nn.functional.avg_pool2d(one, 2)
+    worse = nn.functional.interpolate(small, one.shape[2:], mode="bilinear", align_corners=False)
+    alone, both = (Classification(Tiny(), "tiny", loss="outputs", beside=share) for share in (0, 0.5))
+    divergence = float(alone.loss(worse, alone.prepare(one)))
+    assert divergence > 0
+    assert float(both.loss(worse, both.prepare(one))) == pytest.approx(divergence, rel=1e-4)
+    features = Classification(Tiny(), "tiny", loss="features")
+    share = float(features.loss(0.5 * one, features.prepare(one))) / float(features.loss(worse, features.prepare(one)))
+    expected = (float(alone.loss(0.5 * one, alone.prepare(one))) + 0.5 * share * divergence) / 1.5
+    assert float(both.loss(0.5 * one, both.prepare(one))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_size_of_features_does_not_matter(x):
+    assert losses(x, beside=1, layers=[1, 1]) == pytest.approx(losses(x, beside=1, layers=[100, 100]), rel=1e-4)
+    assert losses(x, beside=1) != pytest.approx(losses(x), rel=1e-2)
+
+
+def test_several_pictures_at_once_are_as_one_by_one(x):
+    task = Classification(Tiny(), "tiny", loss="outputs", beside=0.3)
+    references = [task.prepare(one[None]) for one in x]
+    assert task.batch_loss(0.5 * x, references).tolist() == pytest.approx(losses(x, beside=0.3), rel=1e-4)
+
+
+def test_where_there_is_no_detail_outputs_count_alone(x):
+    flat = torch.full_like(x[:1], 0.25)
+    assert losses(flat, beside=0.5) == pytest.approx([loss / 1.5 for loss in losses(flat)], rel=1e-4)
+    x_hat = (2 * flat).requires_grad_()
+    task = Classification(Tiny(), "tiny", loss="outputs", beside=0.5)
+    task.loss(x_hat, task.prepare(flat)).backward()
+    assert bool(torch.isfinite(x_hat.grad).all())
+
+
+def test_detectors_have_features_beside_where_the_network_has_some():
+    assert Detection(Tiny(), "tiny", loss="outputs").beside == 0.3
+    assert Detection(Tiny(), "tiny", loss="outputs", beside=0).beside == 0
+    assert Detection(Tiny(), "tiny").beside == 0
+    assert Detection(Tiny(no_features="none"), "tiny", loss="outputs").beside == 0
+
+
+@pytest.mark.parametrize("share", [-1, float("nan"), float("inf"), True, "much"])
+def test_shares_that_are_none_are_refused(share):
+    with pytest.raises(UsageError, match=r"'tiny': beside = .*expected a share"):
+        Classification(Tiny(), "tiny", loss="outputs", beside=share)
+
+
+def test_features_stand_beside_outputs_only():
+    with pytest.raises(UsageError, match="features stand beside outputs"):
+        FeatureTask(Tiny(), "tiny", beside=0.3)
+    with pytest.raises(UsageError, match="give their names"):
+        Classification(Tiny(no_features="no features: give their names"), "tiny", loss="outputs", beside=0.3)
