@@ -21,7 +21,7 @@ TargetKind = Literal["bytes", "bpp", "loss", "metric"]
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 SIZE = re.compile(r"\s*(?P<number>\d[\d_]*(\.\d*)?|\.\d+)\s*(?P<unit>[a-z]*)\s*", re.IGNORECASE | re.ASCII)
-BOUND = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*(?P<sign>>=|<=)\s*(?P<value>[^<>=\s]+)\s*")
+BOUND = re.compile(r"\s*(?P<name>[^<>=\s]+(?: +[^<>=\s]+)*)\s*(?P<sign>>=|<=)\s*(?P<value>[^<>=\s]+)\s*")
 
 VALID_SIZES = "a number of bytes from 1 on, such as 20000, 20kB, 1.5MB or 20KiB"
 VALID_BOUNDS = "METRIC>=X or METRIC<=X, such as psnr>=34"

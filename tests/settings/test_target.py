@@ -48,6 +48,7 @@ def test_what_is_no_size_says_what_would_be(text):
         (" MS-SSIM >= .98 ", Bound("MS-SSIM", True, 0.98)),
         ("feature_distance<=1e-2", Bound("feature_distance", False, 0.01)),
         ("x>=-1", Bound("x", True, -1.0)),
+        ("cls top1_agreement>=1", Bound("cls top1_agreement", True, 1.0)),
     ],
 )
 def test_a_bound_is_a_metric_a_sign_and_a_number(text, bound):
@@ -55,7 +56,20 @@ def test_a_bound_is_a_metric_a_sign_and_a_number(text, bound):
 
 
 @pytest.mark.parametrize(
-    "text", ["psnr", "psnr>34", "psnr=34", ">=34", "psnr>=", "psnr>=x", "psnr>=nan", "a>=1>=2", ""]
+    "text",
+    [
+        "psnr",
+        "psnr>34",
+        "psnr=34",
+        ">=34",
+        "psnr>=",
+        "psnr>=x",
+        "psnr>=nan",
+        "a>=1>=2",
+        "",
+        "psnr>=30 ssim>=1",
+        "psnr>=30,ssim>=1",
+    ],
 )
 def test_what_is_no_bound_is_refused(text):
     with pytest.raises(ValueError, match="METRIC>=X"):
