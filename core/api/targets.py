@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +17,10 @@ from taskodec.hooks.names import nearest
 from taskodec.images.metrics import load_dists, load_lpips, ms_ssim_loss, psnr
 from taskodec.settings.target import Bound, TargetSettings, parse_bound
 from taskodec.tuning.goals import Goal, MetricBound, MostBytes, MostLoss
+from taskodec.tuning.run import Tuned
 from taskodec.tuning.task_calls import evaluator_of, metrics_of
 
-__all__ = ["check_metric", "goal_of"]
+__all__ = ["check_metric", "goal_of", "kept"]
 
 Value = Callable[[Tensor], float]
 """A figure of a decoded picture (1, 3, H, W)."""
@@ -51,6 +53,17 @@ def check_metric(target: TargetSettings, task: Task, device: torch.device) -> No
     if target.metric is not None:
         with suppress(TargetError, TaskError, ImageError):
             _metric(parse_bound(target.metric), task, torch.full((1, 3, 256, 256), 0.5, device=device))
+
+
+def kept(target: TargetSettings, tuned: Tuned) -> dict[str, Any]:
+    """For a report: what was asked for, what was reached, and how much of a size was used."""
+    reached, used = tuned.reached, {}
+    if target.bytes is not None:
+        used = {"used": len(tuned.best.coded.stream) / target.bytes}
+    elif target.bpp is not None:
+        reached = tuned.best.bpp
+        used = {"used": reached / target.bpp}
+    return {"limit": str(target), "reached": reached, **used}
 
 
 def _metric(bound: Bound, task: Task, x: Tensor) -> tuple[str, Value]:

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from numbers import Real
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -64,7 +65,7 @@ def parse_bound(text: str) -> Bound:
 def _as_size(value: Any) -> Any:
     if isinstance(value, str):
         value = parse_size(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or value != value // 1 or value < 1:
         raise ValueError(f"expected {VALID_SIZES}")
     return int(value)
 

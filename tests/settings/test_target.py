@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,17 @@ from taskodec.settings.target import Bound, TargetSettings, check_no_target, par
 def test_sizes_are_bytes_in_the_usual_units_and_never_more_than_was_said(text, size):
     assert parse_size(text) == size
     assert load_settings(overrides=[f"target.bytes={text}"]).target.bytes == size
+
+
+@pytest.mark.parametrize("size", [np.int64(300), np.float32(300), 300.0, np.uint16(300)])
+def test_sizes_that_were_computed_are_sizes(size):
+    found = load_settings(flags={"target.bytes": size}).target.bytes
+    assert (found, type(found)) == (300, int)
+
+
+def test_an_error_names_the_argument_as_it_is_given():
+    with pytest.raises(SettingsError, match=r"target\.bytes = 0 \(from argument target_bytes\)"):
+        load_settings(flags={"target.bytes": 0})
 
 
 @given(st.integers(1, 10**12), st.sampled_from(["", "B", "kB", "KiB", "MB", "MiB", "gb"]))
