@@ -67,7 +67,7 @@ def _as_size(value: Any) -> Any:
         value = parse_size(value)
     if isinstance(value, bool) or not isinstance(value, Real) or value != value // 1 or value < 1:
         raise ValueError(f"expected {VALID_SIZES}")
-    return int(value)
+    return math.floor(value)
 
 
 class TargetSettings(Model):

@@ -142,7 +142,8 @@ class Aim:
         left, too_much = -self.goal.miss(untuned), self.goal.miss(run.start)
         if too_much <= 0:  # nothing is beyond the size
             return False
-        return reached <= before * (run.began_at / before) ** min(1.0, left / (left + too_much) + MARGIN)
+        promised = before * math.pow(run.began_at / before, min(1.0, left / (left + too_much) + MARGIN))
+        return reached <= promised
 
     def start(self, place: int) -> Trial:
         """Where tuning begins: the picture, or what is seen of it, near the goal."""
