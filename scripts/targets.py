@@ -4,9 +4,9 @@
 
 Budgets are shares of the untuned file at quality 3. For each photograph and budget one line of JSON: the share of the
 budget that the file uses, and the seconds of the processor against those of the same tuning at the quality that was
-found (`--no-cost` leaves this out). The last line is the summary. Decoded files are compared with what the compressor
-says of them. A budget below the least file of a photograph is `refused`, and no file. `--out` has the lines as well,
-and a run that was stopped goes on after those that it has.
+found (`--no-cost` leaves this out; else one file is tuned before, for what a first call takes). The last line is the
+summary. Decoded files are compared with what the compressor says of them. A budget below the least file of a photograph
+is `refused`, and no file. `--out` has the lines as well, and a run that was stopped goes on after those that it has.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class Trial:
 
     def usual(self, image: Image.Image) -> int:
         """Bytes of the untuned file at quality 3."""
+        if self.first is None and self.cost:
+            self.compressor("quality=3").compress(image)
         return len(self.compressor("quality=3", "ttft.steps=0").compress(image).stream)
 
     def row(self, image: Image.Image, budget: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from taskodec.api.loading import (
 )
 from taskodec.api.notes import facts_of, notes_on_adapter, notes_on_quality, notes_on_tasks
 from taskodec.api.result import Result
-from taskodec.api.targets import goal_of
+from taskodec.api.targets import check_metric, goal_of
 from taskodec.api.tasks import is_named, settings_for, task_layer_of
 from taskodec.coding.streams import quantize_quality
 from taskodec.coding.tiles import Tiles
@@ -79,6 +79,7 @@ class Compressor(Shown):
         settings, given = settings_for(settings, task)
         made = task if isinstance(task, Task) else registry.task_from(given, **settings.task.options)
         self.task: Task = on_device(made, self.device)
+        check_metric(settings.target, self.task, self.device)
         adapter, passed_over = choose_adapter(
             registry, settings.adapter, self.codec, self.task.name, settings.task.options
         )

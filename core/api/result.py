@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from taskodec.api.targets import kept
 from taskodec.contracts import Codec, Task
 from taskodec.extras import missing, require
 from taskodec.hooks.specs import Anchor
@@ -118,21 +119,10 @@ class Result:
             "steps": self.tuned.steps,
             "seconds": round(self.tuned.seconds, 3),
             "chosen": best.name,
-            **({"target": self._target()} if self.settings.target.kind else {}),
+            **({"target": kept(self.settings.target, self.tuned)} if self.settings.target.kind else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
             "settings": self.settings.model_dump(mode="json", exclude={"train", "pretrain", "ray", "serve"}),
         }
-
-    def _target(self) -> dict[str, Any]:
-        """What was asked for, what was reached, and how much of a size was used."""
-        target, reached = self.settings.target, self.tuned.reached
-        used = {}
-        if target.bytes is not None:
-            used = {"used": len(self.stream) / target.bytes}
-        elif target.bpp is not None:
-            reached = self.tuned.best.bpp
-            used = {"used": reached / target.bpp}
-        return {"limit": str(target), "reached": reached, **used}
 
 
 def _hex(fingerprint: bytes | None) -> str | None:

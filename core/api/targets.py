@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from taskodec.contracts import Task
-from taskodec.errors import TargetError, TaskodecError, UsageError
+from taskodec.errors import ImageError, TargetError, TaskError, TaskodecError, UsageError
 from taskodec.hooks.names import nearest
 from taskodec.images.metrics import load_dists, load_lpips, ms_ssim_loss, psnr
 from taskodec.settings.target import Bound, TargetSettings, parse_bound
 from taskodec.tuning.goals import Goal, MetricBound, MostBytes, MostLoss
+from taskodec.tuning.run import Tuned
 from taskodec.tuning.task_calls import evaluator_of, metrics_of
 
-__all__ = ["goal_of"]
+__all__ = ["check_metric", "goal_of", "kept"]
 
 Value = Callable[[Tensor], float]
 """A figure of a decoded picture (1, 3, H, W)."""
@@ -39,6 +43,27 @@ def goal_of(target: TargetSettings, task: Task, x: Tensor) -> Goal:
         name, value = _metric(bound, task, x)
         return MetricBound(name, value, bound.value, bound.least)
     raise UsageError("there is no target; set one of target.bytes, target.bpp, target.loss and target.metric")
+
+
+def check_metric(target: TargetSettings, task: Task, device: torch.device) -> None:
+    """UsageError for a metric that this task has of no picture, or that is not to be had here.
+
+    It is looked for on a picture of one grey; what else goes wrong there is left to the pictures that will come.
+    """
+    if target.metric is not None:
+        with suppress(TargetError, TaskError, ImageError):
+            _metric(parse_bound(target.metric), task, torch.full((1, 3, 256, 256), 0.5, device=device))
+
+
+def kept(target: TargetSettings, tuned: Tuned) -> dict[str, Any]:
+    """For a report: what was asked for, what was reached, and how much of a size was used."""
+    reached, used = tuned.reached, {}
+    if target.bytes is not None:
+        used = {"used": len(tuned.best.coded.stream) / target.bytes}
+    elif target.bpp is not None:
+        reached = tuned.best.bpp
+        used = {"used": reached / target.bpp}
+    return {"limit": str(target), "reached": reached, **used}
 
 
 def _metric(bound: Bound, task: Task, x: Tensor) -> tuple[str, Value]:
@@ -95,15 +120,28 @@ def _judged(task: Task, x: Tensor) -> tuple[Mapping[str, Value], str]:
 
 
 def _named(wanted: str, names: Mapping[str, object] | tuple[str, ...]) -> str | None:
-    """The name that is meant, whatever its case and dashes: `mIoU` is `self_miou` where there is one of that ending."""
-    plain = {name: _plain(name) for name in names}
-    found = [name for name in plain if plain[name] == _plain(wanted)]
-    found = found or [name for name in plain if plain[name].endswith(_plain(wanted)) and name.startswith("self_")]
-    return found[0] if found else None
+    """The name that is meant, whatever its case, dashes and spaces.
+
+    The part of a joint task, and `self`, may be left out where one name alone ends so: `mIoU` is `self_miou`, and
+    `top1_agreement`, as `cls_top1_agreement`, is `cls top1_agreement`.
+    """
+    for alike in (_plain, _alone, _without_self):
+        found = [name for name in names if alike(name) == _plain(wanted)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _alone(name: str) -> str:
+    return _plain(name.rpartition(" ")[2])
+
+
+def _without_self(name: str) -> str:
+    return _alone(name).removeprefix("self")
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "")
+    return re.sub(r"[-_\s]", "", name.lower())
 
 
 def _without_gradient(value: Value) -> Value:

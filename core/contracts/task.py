@@ -72,7 +72,7 @@ class Task(ABC):
         return None
 
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
-        """Figures to report beside the loss, by name; none by default."""
+        """Figures to report beside the loss, by name, the same names for every picture; none by default."""
         return {}
 
     def findings(self, x: Tensor) -> Findings | None:

@@ -89,8 +89,15 @@ def _answer_errors(app: FastAPI) -> None:
         return answer_to(error, request.scope)
 
 
+def _given_once(request: Request) -> None:
+    """UsageError for an option that the address has twice."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"the address holds {', '.join(map(shown, twice))} more than once; give each option once")
+
+
 def _coding(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["coding"])
+    router = APIRouter(prefix="/v1", tags=["coding"], dependencies=[Depends(_given_once)])
 
     @router.post("/compress", response_class=Response, **_described(PICTURE, CompressOptions, STREAM_TYPE))
     async def compress(request: Request, options: Annotated[CompressOptions, Query()]) -> Response:
@@ -120,8 +127,8 @@ def _coding(service: Service) -> APIRouter:
     async def info(request: Request) -> JSONResponse:
         """What a stream holds, without decoding it."""
         async with service.job_folder() as folder:
-            if fields := await service.uploads.take(request, folder / GIVEN):
-                raise UsageError(f"unknown option {shown(next(iter(fields)))}; this address takes none")
+            if given := {**request.query_params, **await service.uploads.take(request, folder / GIVEN)}:
+                raise UsageError(f"unknown option {shown(next(iter(given)))}; this address takes none")
             return JSONResponse(await service.about_stream(folder / GIVEN))
 
     return router

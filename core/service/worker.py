@@ -13,6 +13,7 @@ import torch
 from taskodec.api.compressor import Compressor, Result
 from taskodec.api.decompressor import Decompressor
 from taskodec.api.loading import has_quality
+from taskodec.api.targets import kept
 from taskodec.coding.streams import quantize_quality
 from taskodec.console.interrupt import end_with_parent
 from taskodec.console.progress import Progress
@@ -129,7 +130,7 @@ def figures(result: Result) -> dict[str, object]:
         "steps": result.tuned.steps,
         "seconds": round(result.tuned.seconds, 3),
         "chosen": best.name,
-        **({"target": str(target), "reached": result.tuned.reached} if target.kind else {}),
+        **({"target": kept(target, result.tuned)} if target.kind else {}),
         "notes": list(result.notes),
     }
 

@@ -18,6 +18,7 @@ from taskodec.files.downloads import LONGEST, DownloadOptions
 from taskodec.hooks.names import members, nearest
 from taskodec.settings.base import Model, Number, Size
 from taskodec.settings.layers import Layers, defaults, nest, parse_override, preset, read_yaml
+from taskodec.settings.options import argument_of
 from taskodec.settings.ray import RaySettings
 from taskodec.settings.serve import ServeSettings
 from taskodec.settings.target import TargetSettings
@@ -155,7 +156,7 @@ def load_settings(
     for file in files:
         user.add(read_yaml(Path(file)), str(file))
     for layer, key in nest(flags or {}):
-        user.add(layer, f"argument {key.removesuffix('.name').rpartition('.')[2]}")
+        user.add(layer, f"argument {argument_of(key)}")
     for text in overrides:
         user.add(parse_override(text), f"--set {text if len(text) <= 200 else shown(text)}")
     layers = _with_presets(user)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["by_key"]
+__all__ = ["argument_of", "by_key"]
 
 KEYS = {
     "codec": "codec.name",
@@ -27,3 +27,9 @@ KEYS = {
 def by_key(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options by name, such as `steps`, as settings by dotted key."""
     return {KEYS[name]: value for name, value in given.items()}
+
+
+def argument_of(key: str) -> str:
+    """The name of the argument that stands for a dotted key: `steps` for `ttft.steps`, `target_bytes`."""
+    section, _, name = key.removesuffix(".name").rpartition(".")
+    return f"target_{name}" if section == "target" else name

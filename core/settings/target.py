@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from numbers import Real
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -21,7 +22,7 @@ TargetKind = Literal["bytes", "bpp", "loss", "metric"]
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 SIZE = re.compile(r"\s*(?P<number>\d[\d_]*(\.\d*)?|\.\d+)\s*(?P<unit>[a-z]*)\s*", re.IGNORECASE | re.ASCII)
-BOUND = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*(?P<sign>>=|<=)\s*(?P<value>[^<>=\s]+)\s*")
+BOUND = re.compile(r"\s*(?P<name>[^<>=\s]+(?: +[^<>=\s]+)*)\s*(?P<sign>>=|<=)\s*(?P<value>[^<>=\s]+)\s*")
 
 VALID_SIZES = "a number of bytes from 1 on, such as 20000, 20kB, 1.5MB or 20KiB"
 VALID_BOUNDS = "METRIC>=X or METRIC<=X, such as psnr>=34"
@@ -64,9 +65,9 @@ def parse_bound(text: str) -> Bound:
 def _as_size(value: Any) -> Any:
     if isinstance(value, str):
         value = parse_size(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or value != value // 1 or value < 1:
         raise ValueError(f"expected {VALID_SIZES}")
-    return int(value)
+    return math.floor(value)
 
 
 class TargetSettings(Model):

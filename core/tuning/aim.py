@@ -46,6 +46,9 @@ ROUGH = 0.02
 CLEARLY = 0.9
 """The share of an untuned file's loss or size below which a tuned one is better without a closer look."""
 
+MARGIN = 0.25
+"""How much nearer an untuned file may come to the loss of the larger file that tuning begins with than to its size."""
+
 Weight = Callable[[float], float | None]
 """What the settings say of the loss's weight at a quality."""
 
@@ -118,14 +121,29 @@ class Aim:
         found = [*kept, *seen, *self.fitted(trials)]
         if found and (best := self.best(found)).candidates is self.run.candidates:
             found += _some(filled(self.goal, best, start.latents))
-        if self.untuned in kept and self.untuned is not None:
-            reached, before = (self.goal.rank(one.candidate)[0] for one in (self.best(found), self.untuned))
-            if reached > CLEARLY * before:
-                place = self.levels.place("untuned", place)
-                exact = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
-                found += [*exact, *self.finer(place)]
-                self.untuned = self.best([one for one in found if one.name == "untuned"])
+        rough = self.untuned if self.untuned in kept else None
+        if rough is not None and not self.clearly(self.best(found), rough, place):
+            place = self.levels.place("untuned", place)
+            exact = [self.levels.trial("untuned", place)] if place == self.levels.inside(place) else []
+            found += [*exact, *self.finer(place)]
+            self.untuned = self.best([one for one in found if one.name == "untuned"])
         return self.best(found, trials)
+
+    def clearly(self, best: Trial, untuned: Trial, place: int) -> bool:
+        """Whether a file is better than any untuned one that a closer look around a place is likely to find."""
+        reached, before = (self.goal.rank(one.candidate)[0] for one in (best, untuned))
+        if reached <= CLEARLY * before:
+            return True
+        if not self.goal.by_size:  # none has fewer bytes than one that misses the figure
+            beyond = self.levels.trials.get(("untuned", place - 1))
+            return beyond is not None and reached <= beyond.size
+        if (run := self.run) is None or not 0 < run.began_at < before:
+            return False
+        left, too_much = -self.goal.miss(untuned), self.goal.miss(run.start)
+        if too_much <= 0:  # nothing is beyond the size
+            return False
+        promised = before * math.pow(run.began_at / before, min(1.0, left / (left + too_much) + MARGIN))
+        return reached <= promised
 
     def start(self, place: int) -> Trial:
         """Where tuning begins: the picture, or what is seen of it, near the goal."""
@@ -135,7 +153,7 @@ class Aim:
             return min(larger, key=self.goal.miss, default=levels.trial("untuned", 0))
         if self.goal.by_size:
             starts = [levels.trial(name, levels.near(name, place, self.saved())) for name in levels.pictures]
-            return min(starts, key=lambda one: one.candidate.loss)
+            return starts[0] if len(starts) == 1 else min(starts, key=lambda one: one.candidate.loss)
         places = {name: levels.place(name, levels.inside(place)) for name in levels.pictures}
         inside = [name for name, i in places.items() if i <= levels.top]
         name = min(inside, key=lambda name: levels.trial(name, places[name]).size, default="untuned")

@@ -64,10 +64,17 @@ class AimedRun(Run):
             return [self.start]
         self.weigh_files()
         best = self.candidates.cheapest("+".join(done[-1].train), point, worth_searching(done[-1]))
-        last = Trial(self.candidates, best.name, point.latents, best.coded)
+        last = Trial(self.candidates, best.name, point.latents, best.coded, best)
         kept = self.goal.miss(last) <= 0
         other = [seen for seen, look in self.looks if (self.goal.lacks(*self._figures(look)) <= 0) != kept]
         return [self.start, *(last.of_latents(seen.latents) for seen in other[-1:]), last]
+
+    @property
+    def began_at(self) -> float:
+        """The loss of the file that tuning begins with."""
+        if self.looks and self.looks[0][0].latents is self.start.latents:
+            return float(self.looks[0][1].loss)
+        return self.start.candidate.loss
 
     def rounded(self, point: Point) -> Tuning[Estimate | None]:
         look = yield from super().rounded(point)

@@ -18,7 +18,8 @@ def why_untuned(tuned: Tuned, wanted: int) -> str | None:
     if not wanted or tuned.best.name not in ("untuned", "plain"):
         return None
     sent = "the codec's own, without the adapter," if tuned.best.name == "plain" else "the untuned one"
-    said = f"no tuned file was cheaper than {sent} that is sent, in {tuned.steps} of {wanted} steps{_margin(tuned)}"
+    none = "no tuned file was cheaper" if tuned.reached is None else "no tuned file that keeps to the target was better"
+    said = f"{none} than {sent} that is sent, in {tuned.steps} of {wanted} steps{_margin(tuned)}"
     why, advice = _reason(tuned)
     return f"{said}, because {why}; {advice}"
 
@@ -39,7 +40,8 @@ def _reason(tuned: Tuned) -> tuple[str, str]:
     if tuned.diverged:
         return "its steps left the finite numbers", "try to add something small inside roots and logarithms of the loss"
     if before.loss == 0:
-        return "the loss is 0 already, and all that is left to save are bits", "try a lower quality"
+        lower = "try a lower quality" if tuned.reached is None else "ask for a smaller size"
+        return "the loss is 0 already, and all that is left to save are bits", lower
     if tuned.reached is None and not LITTLE <= share <= MUCH:  # the weight that a target has is no setting
         what, way = ("there is nothing to win", "raise") if share < LITTLE else ("bits do not count", "lower")
         return f"the loss is {share:.1%} of the cost, so {what}", f"try to {way} task.lmbda_scale"

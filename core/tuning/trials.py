@@ -22,10 +22,12 @@ MOST_VALUES = 2**24
 
 
 class Trial:
-    """One file of an image, of these latents."""
+    """One file of an image, of these latents; `judged` if it has been decoded already."""
 
-    def __init__(self, candidates: Candidates, name: str, latents: Latents, coded: Coded) -> None:
-        self.candidates, self.name, self.latents, self.coded = candidates, name, latents, coded
+    def __init__(
+        self, candidates: Candidates, name: str, latents: Latents, coded: Coded, judged: Candidate | None = None
+    ) -> None:
+        self.candidates, self.name, self.latents, self.coded, self._judged = candidates, name, latents, coded, judged
         self._figures: dict[Callable[[Tensor], float], float] = {}
 
     @classmethod
@@ -51,6 +53,8 @@ class Trial:
     @cached_property
     def candidate(self) -> Candidate:
         """The file as it is judged, decoded once."""
+        if self._judged is not None:
+            return self._judged
         with self.candidates.budget.timed("decoding"):
             return self.candidates.judged(self.name, self.latents, self.coded)
 

