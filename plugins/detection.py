@@ -11,7 +11,7 @@ from taskodec.plugins.networks.zoo import DETECTION
 
 __all__ = ["register_adapters", "register_tasks", "register_weights"]
 
-OPTIONS = "network, networks, weights, loss=features|outputs, layers, offline, input, feature_scale"
+OPTIONS = "network, networks, weights, loss=features|outputs, beside, layers, offline, input, feature_scale"
 
 
 @hookimpl
