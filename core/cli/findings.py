@@ -29,6 +29,9 @@ MODULES = {"pillow": "PIL", "pyyaml": "yaml"}
 
 OLDEST = (3, 11)
 
+TORCH = ("torch", "torchvision")
+"""These must be of one build; whatever imports them says the same where they are not."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -77,7 +80,9 @@ def _packages() -> Iterator[Finding]:
     for name, text in zip(names, needed, strict=True):
         version = _version(name)
         if problem := problems.get(modules[name]) or ("" if version else "not installed"):
-            yield Finding(name, "broken", f"{version or 'none'}: {problem}", _install(name, text))
+            cause = next((other for other in TORCH if problems.get(other) == problem), name)
+            advice = _install(name, text) if cause == name else f"mend {cause} first, on which it depends"
+            yield Finding(name, "broken", f"{version or 'none'}: {problem}", advice)
         elif _older(version, text):
             yield Finding(name, "broken", f"{version}, and {text} is needed", _install(name, text))
         else:
@@ -104,7 +109,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _install(name: str, requirement: str) -> str:
-    if name in ("torch", "torchvision"):
+    if name in TORCH:
         return (
             "install both again, from one index: `pip install --force-reinstall torch torchvision`, for a machine "
             "without GPU with `--index-url https://download.pytorch.org/whl/cpu`"
