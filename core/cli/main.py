@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -26,7 +25,7 @@ from taskodec.cli.pretrain import pretrain
 from taskodec.cli.report import report
 from taskodec.cli.serve import serve
 from taskodec.cli.train import train
-from taskodec.console.frame import errors_as_lines, framed
+from taskodec.console.frame import errors_as_lines, framed, threads_sleep
 from taskodec.errors import PluginError
 from taskodec.isolation.faults import named
 
@@ -111,18 +110,9 @@ for _group, _commands in (("", app.registered_commands), ("models ", models.regi
         _registered.callback = logged(_guarded(_registered.callback)) if _registered.callback else None
 
 
-def _waiting_threads_sleep() -> None:
-    """OpenMP's threads, which PyTorch loads later, spin while they wait for each other, unless the user has a say in it.
-
-    Where anything else runs, spinning takes the core from the thread that is waited for: steps take many times as long.
-    """
-    if "GOMP_SPINCOUNT" not in os.environ:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors raised on purpose become one line on standard error."""
-    _waiting_threads_sleep()
+    threads_sleep()
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to developers, not to users
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     with framed():

@@ -25,7 +25,7 @@ from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import findings_of, metrics_of, prepared
 from taskodec.tuning.ttft import Tuned
 
-__all__ = ["ORIGINAL", "PLAIN", "TUNED", "Compressed", "Opinion", "Study", "Take", "study"]
+__all__ = ["ORIGINAL", "PLAIN", "TUNED", "Compressed", "Opinion", "Study", "Take", "called", "study"]
 
 ORIGINAL, PLAIN, TUNED = "original", "plain", "tuned"
 
@@ -47,9 +47,8 @@ class Compressed:
 
     @property
     def task_name(self) -> str:
-        """What people call the task: a function of a file by the file as well, since many are named `loss`."""
-        asked, own = self.settings.task.name, self.task.name
-        return PurePath(asked).name if asked.endswith(f".py:{own}") else own
+        """What people call the task."""
+        return called(self.settings.task.name, self.task.name)
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,16 @@ def study(
     opinions = [_opinion(given.task_name, given.task, takes, own=True)]
     opinions += [_opinion(name, task, takes, own=False) for name, task in named]
     return Study(given, takes, opinions, plain, missing)
+
+
+def called(asked: str, own: str) -> str:
+    """What people call a task that was asked for, or each of several: a function of a file by the file as well.
+
+    Many are named `loss`, which says nothing.
+    """
+    if len(each := asked.split(",")) == len(names := own.split(",")) > 1:
+        return ",".join(map(called, each, names))
+    return PurePath(asked).name if asked.endswith(f".py:{own}") else own
 
 
 def _take(key: str, candidate: Candidate, quality: float, given: Compressed, bounded: str = "") -> Take:
