@@ -59,7 +59,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """The page with figures that lead to themselves at full size, for phones, and with code and percentages as they may break.
+    """The page with figures that lead to themselves at full size, for phones, and text that breaks where it may.
 
     An empty head of a column is no head: those who hear a table would hear nothing.
     """

@@ -27,9 +27,10 @@ UNREAD = 141
 
 
 def threads_sleep() -> None:
-    """Have OpenMP's threads sleep while they wait for each other, unless the user says otherwise. Before torch is loaded.
+    """Have OpenMP's threads sleep while they wait for each other, unless the user has said otherwise.
 
-    By default they spin. Where anything else runs, that takes the core from the very thread that is waited for.
+    By default they spin. Where anything else runs, that takes the core from the very thread that is waited for. To
+    be called before torch is loaded.
     """
     if "GOMP_SPINCOUNT" not in os.environ:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
