@@ -27,6 +27,14 @@ State = Literal["fine", "missing", "broken"]
 MODULES = {"pillow": "PIL", "pyyaml": "yaml"}
 """How distributions are imported, where it is not by their name."""
 
+WEIGHTS = {
+    "package": "in installed packages",
+    "verified": "fetched",
+    "here": "here, not yet verified",
+    "missing": "fetched when first used",
+}
+"""What `taskodec.files.weights.WeightsState` means."""
+
 OLDEST = (3, 11)
 
 TORCH = ("torch", "torchvision")
@@ -189,8 +197,8 @@ def _registered(usable: bool) -> Iterator[Finding]:
         yield Finding(f"plugin {name}", "missing", reason, "mend or uninstall it; all else works without it")
     yield from _tasks(registry, probes.tasks() if usable else {})
     states = [file.state() for file in registry.weights.values()]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
-    yield Finding("weights", "fine", f"{counted}; fetched when first used: `taskodec models list`")
+    counted = ", ".join(f"{states.count(state)} {said}" for state, said in WEIGHTS.items() if state in states)
+    yield Finding("weights", "fine", f"{counted or 'none'}; `taskodec models list` names them")
 
 
 def _tasks(registry: Registry, problems: dict[str, str]) -> Iterator[Finding]:

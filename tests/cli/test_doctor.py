@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -77,6 +78,15 @@ def test_a_picture_that_cannot_be_coded(run, quiet_probes, monkeypatch):
     assert code == 1
     assert "!! coding: illegal instruction\n" in out
     assert out.endswith("does not work: coding\n")
+
+
+def test_every_state_of_weights_is_counted(run, quiet_probes):
+    from taskodec.hooks.registry import default_registry
+
+    _, _, found = doctor(run)
+    said = found["weights"]["found"]
+    assert sum(map(int, re.findall(r"\d+", said))) == len(default_registry().weights)
+    assert "fetched when first used" in said
 
 
 def test_a_cache_folder_that_cannot_be_written(run, quiet_probes, monkeypatch, tmp_path):
