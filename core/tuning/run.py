@@ -44,7 +44,7 @@ class Tuned:
     """The outcome of tuning one image: `diverged` if a step left the finite numbers, and `tried`, the least tuned cost.
 
     `history` has its steps, `checks` what states were as they would be sent. `reached` is what the file has of what it
-    was to keep to: bytes, the loss, or the figure. `weights` are those of the losses of a joint task's parts in its own.
+    was to keep to: bytes, the loss, or the figure. `weights` are those of a joint task's parts.
     """
 
     best: Candidate
