@@ -1,5 +1,5 @@
 // What Material makes of a page when it is loaded, named for those who use a keyboard or hear it: the dialog of the
-// search, tables that scroll, and the bar of each block of code, which is no landmark.
+// search, tables and code that scroll, and the bar of each block of code, which is no landmark.
 const name = () => {
   document.querySelector('.md-search')?.setAttribute('aria-label', 'Search');
   for (const bar of document.querySelectorAll('.md-code__nav:not([role])')) bar.setAttribute('role', 'none');
@@ -8,6 +8,10 @@ const name = () => {
     wrap.setAttribute('role', 'group');
     wrap.setAttribute('aria-label', 'Table');
   }
+  for (const code of document.querySelectorAll('pre > code:not([tabindex])')) {
+    if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+  }
 };
 name();
+addEventListener('resize', name);
 new MutationObserver(name).observe(document.body, { childList: true, subtree: true });

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from taskodec.console.frame import threads_sleep
 from taskodec.errors import TaskodecError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--streams", type=Path, metavar="DIR", help="a gallery made before, instead of a new one")
     parser.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help="on loopback, when it is made")
     chosen = parser.parse_args(arguments)
+    threads_sleep()
     try:
         add_page(chosen.out, chosen.ort)
         add_models(chosen.out / "models", chosen.adapter)

@@ -26,6 +26,7 @@ CODE = re.compile(r"(?<=<code>)([^<]+)(?=</code>)")
 JOINT = re.compile(r"(?<=[\w)\]])(?=[(\[])|(?<=[./,:=_@|])(?=\w)")
 LONG = 20
 """Letters of a word of code that a phone has room for."""
+PERCENT = re.compile(r"(?<=\d) (?=%)")
 FIGURE = re.compile(r'<p>(<img\b[^>]*\bsrc="([^"]+)"[^>]*>)</p>')
 FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 
@@ -58,13 +59,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """The page with figures that lead to themselves at full size, for phones, and with code as it may break.
+    """The page with figures that lead to themselves at full size, for phones, and text that breaks where it may.
 
     An empty head of a column is no head: those who hear a table would hear nothing.
     """
     html = EMPTY_HEAD.sub(r"<td\1></td>", FIGURE.sub(r'<p><a href="\2">\1</a></p>', html))
     parts = BLOCK.split(html)
-    parts[::2] = [CODE.sub(lambda found: breaking(found[1]), text) for text in parts[::2]]
+    parts[::2] = [PERCENT.sub("\u00a0", CODE.sub(lambda found: breaking(found[1]), text)) for text in parts[::2]]
     return "".join(parts)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from taskodec.api.targets import kept
+from taskodec.console.layout import counted
 from taskodec.contracts import Codec, Task
 from taskodec.extras import missing, require
 from taskodec.hooks.specs import Anchor
@@ -52,7 +53,7 @@ class Result:
         best, untuned = self.tuned.best, self.tuned.untuned
         size = f"{self.x.shape[3]}x{self.x.shape[2]}"
         made = f"{self.settings.codec.name}, quality {self.settings.quality:g}, for {self.task.name}"
-        cost = f"cost {untuned.cost:.4g} -> {best.cost:.4g} in {self.tuned.steps} steps"
+        cost = f"cost {untuned.cost:.4g} -> {best.cost:.4g} in {counted(self.tuned.steps, 'step')}"
         return f"<Result: {size}, {len(self.stream)} bytes, {best.bpp:.4f} bpp; {made}; {cost}>"
 
     @in_clean_state

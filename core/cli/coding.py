@@ -13,7 +13,7 @@ import typer
 
 from taskodec.cli import common, places
 from taskodec.cli.progress import progress_bar
-from taskodec.console.layout import say
+from taskodec.console.layout import counted, say
 from taskodec.console.terminal import about, escaped
 from taskodec.errors import UsageError
 from taskodec.files.inputs import most_bytes
@@ -210,7 +210,7 @@ def _compressed(report: Mapping[str, Any]) -> str:
         f"{r['input']} -> {r['output']}: {r['bytes']} bytes, {r['bpp']:.4f} bpp ({before}: {r['bpp_before']:.4f})",
         f"  task loss {r['task_loss_before']:.5g} -> {r['task_loss_after']:.5g}, "
         f"cost {r['cost_before']:.5g} -> {r['cost_after']:.5g}, PSNR {r['psnr']:.2f} dB",
-        f"  sent: {chosen}; {r['steps']} steps, {r['seconds']:.1f} s",
+        f"  sent: {chosen}; {counted(r['steps'], 'step')}, {r['seconds']:.1f} s",
     ]
     if target := r.get("target"):
         used = f", {target['used']:.2%} of it" if "used" in target else ""

@@ -27,7 +27,18 @@ State = Literal["fine", "missing", "broken"]
 MODULES = {"pillow": "PIL", "pyyaml": "yaml"}
 """How distributions are imported, where it is not by their name."""
 
+WEIGHTS = {
+    "package": "in installed packages",
+    "verified": "fetched",
+    "here": "here, not yet verified",
+    "missing": "fetched when first used",
+}
+"""What `taskodec.files.weights.WeightsState` means."""
+
 OLDEST = (3, 11)
+
+TORCH = ("torch", "torchvision")
+"""These must be of one build; whatever imports them says the same where they are not."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,9 @@ def _packages() -> Iterator[Finding]:
     for name, text in zip(names, needed, strict=True):
         version = _version(name)
         if problem := problems.get(modules[name]) or ("" if version else "not installed"):
-            yield Finding(name, "broken", f"{version or 'none'}: {problem}", _install(name, text))
+            cause = next((other for other in TORCH if problems.get(other) == problem), name)
+            advice = _install(name, text) if cause == name else f"mend {cause} first, on which it depends"
+            yield Finding(name, "broken", f"{version or 'none'}: {problem}", advice)
         elif _older(version, text):
             yield Finding(name, "broken", f"{version}, and {text} is needed", _install(name, text))
         else:
@@ -104,7 +117,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _install(name: str, requirement: str) -> str:
-    if name in ("torch", "torchvision"):
+    if name in TORCH:
         return (
             "install both again, from one index: `pip install --force-reinstall torch torchvision`, for a machine "
             "without GPU with `--index-url https://download.pytorch.org/whl/cpu`"
@@ -184,8 +197,8 @@ def _registered(usable: bool) -> Iterator[Finding]:
         yield Finding(f"plugin {name}", "missing", reason, "mend or uninstall it; all else works without it")
     yield from _tasks(registry, probes.tasks() if usable else {})
     states = [file.state() for file in registry.weights.values()]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
-    yield Finding("weights", "fine", f"{counted}; fetched when first used: `taskodec models list`")
+    counted = ", ".join(f"{states.count(state)} {said}" for state, said in WEIGHTS.items() if state in states)
+    yield Finding("weights", "fine", f"{counted or 'none'}; `taskodec models list` names them")
 
 
 def _tasks(registry: Registry, problems: dict[str, str]) -> Iterator[Finding]:

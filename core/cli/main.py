@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -26,7 +25,7 @@ from taskodec.cli.pretrain import pretrain
 from taskodec.cli.report import report
 from taskodec.cli.serve import serve
 from taskodec.cli.train import train
-from taskodec.console.frame import errors_as_lines, framed
+from taskodec.console.frame import errors_as_lines, framed, large_pages, threads_sleep
 from taskodec.errors import PluginError
 from taskodec.isolation.faults import named
 
@@ -113,8 +112,8 @@ for _group, _commands in (("", app.registered_commands), ("models ", models.regi
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors raised on purpose become one line on standard error."""
-    # large tensors in large pages: on small ones, a photograph of 12 megapixels takes half more of the system's time
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch reads it once, as it is loaded
+    threads_sleep()
+    large_pages()
     warnings.simplefilter("ignore", FutureWarning)  # libraries talking to developers, not to users
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     with framed():

@@ -10,10 +10,15 @@ import sys
 import textwrap
 from typing import TextIO
 
-__all__ = ["columns", "fitted", "say"]
+__all__ = ["columns", "counted", "fitted", "say"]
 
 NARROWEST = 20
 """Columns below which breaking lines would help nobody."""
+
+
+def counted(number: int, thing: str) -> str:
+    """So many things: `1 step`, `2 steps`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def columns(stream: TextIO) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from PIL import Image
 
 from taskodec.api.compressor import Result
@@ -18,6 +19,7 @@ from taskodec.files.inputs import NamedBytes
 from taskodec.hooks.specs import Anchor
 from taskodec.images.tensors import LoadedImage, load_image, to_pil
 from taskodec.report.picture_page import picture_piece, pictures_page
+from taskodec.report.study import called
 from taskodec.service.work import GIVEN, MADE, Answer, Done, Work
 from taskodec.service.worker import PICTURE, Coders, figures, watched
 from taskodec.tuning.task_calls import on_device
@@ -45,7 +47,7 @@ class Studies(Coders):
             image = reduced(load_image(given, max_pixels=limit), asked.megapixels)
             stage("loading", width=image.x.shape[3], height=image.x.shape[2])
             compressor = self.compressor(work.settings)
-            judges = [on_device(self._judge(spec), compressor.device) for spec in asked.judges]
+            judges = dict(self._judge(spec, compressor.device) for spec in asked.judges)
             stage("tuning")
             result = compressor.compress(image.x, _told(teller, look))
             result = replace(result, notes=(*image.notes, *result.notes))
@@ -59,8 +61,9 @@ class Studies(Coders):
         finally:
             teller.close()
 
-    def _judge(self, spec: str) -> Task:
-        return self.registry.task_from(spec)
+    def _judge(self, spec: str, device: torch.device) -> tuple[str, Task]:
+        task = self.registry.task_from(spec)
+        return called(spec, task.name), on_device(task, device)
 
     def _anchors(self, result: Result) -> dict[str, Anchor]:
         """The formats to compare with that can be written here."""

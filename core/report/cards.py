@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taskodec.console.layout import counted
 from taskodec.extras import missing
 from taskodec.images.tensors import to_pil
 from taskodec.report.page import rendered, size_text
@@ -45,7 +46,7 @@ def result_card(given: Compressed) -> str:
         "task": given.task_name,
         "task loss": f"{untuned.loss:.5g} → {best.loss:.5g}",
         "cost": f"{untuned.cost:.5g} → {best.cost:.5g}",
-        "sent": f"{best.name}, after {given.tuned.steps} steps and {given.tuned.seconds:.1f} s",
+        "sent": f"{best.name}, after {counted(given.tuned.steps, 'step')} and {given.tuned.seconds:.1f} s",
     }
     title = f"{given.name or 'Result'}, {given.x.shape[3]}×{given.x.shape[2]}"
     return rendered("card.html", title=title, facts=facts, pictures=shown.data, width=min(320, shown.width))

@@ -14,7 +14,10 @@ CANVAS = (480, 320)
 """Width and height, in units of the SVG."""
 
 LEFT, RIGHT, TOP, BOTTOM = 78.0, 14.0, 12.0, 50.0
-"""Room for the numbers and names of the axes."""
+"""Room for the numbers and names of the axes; at the left at least."""
+
+LETTER = 10.5
+"""Width of a digit where letters are largest, on a phone."""
 
 COLOURS = 8
 """How many there are before they begin anew; what they look like is up to the page's theme."""
@@ -117,13 +120,15 @@ def drawn(chart: Chart) -> Drawn | None:
     ys = [y for one in series for _, y in one.points] + [level.y for level in levels]
     ys += [v for one in series for v in (*one.low, *one.high) if v is not None]
     start = 0.0 if min(xs) >= 0 else min(xs)
-    across = _Axis(start, chart.x_end or max(xs) + 0.04 * (max(xs) - start), LEFT, CANVAS[0] - RIGHT)
     down = _Axis(min(ys), max(ys), CANVAS[1] - BOTTOM, TOP, margin=0.04)
+    y_ticks = down.ticks(5)
+    left = max(LEFT, 30 + LETTER * max((len(tick.text) for tick in y_ticks), default=0))
+    across = _Axis(start, chart.x_end or max(xs) + 0.04 * (max(xs) - start), left, CANVAS[0] - RIGHT)
     return Drawn(
         replace(chart, note=_noted(chart.note, beyond, far)),
-        (LEFT, TOP, CANVAS[0] - RIGHT, CANVAS[1] - BOTTOM),
+        (left, TOP, CANVAS[0] - RIGHT, CANVAS[1] - BOTTOM),
         across.ticks(6, whole=all(x == round(x) for x in xs)),
-        down.ticks(5),
+        y_ticks,
         [_drawn_series(one, n, across, down) for n, one in enumerate(series)],
         [Tick(down.at(level.y), level.name) for level in levels],
         [Tick(across.at(mark.x), mark.name) for mark in chart.marks],

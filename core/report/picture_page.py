@@ -110,7 +110,8 @@ def _equality(take: Take, wanted: int) -> str:
     size = take.bytes or 0
     if size == wanted:
         return "exactly the same size"
-    difference = f"{size - wanted:+,} bytes ({100 * (size - wanted) / wanted:+.1f}\u00a0%)"
+    unit = "byte" if abs(size - wanted) == 1 else "bytes"
+    difference = f"{size - wanted:+,} {unit} ({100 * (size - wanted) / wanted:+.1f}\u00a0%)"
     if take.bounded:
         maker = "the codec, as it is loaded," if take.key == PLAIN else "this format"
         return f"{difference}: it is the {take.bounded} file that {maker} makes of this picture"

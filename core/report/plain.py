@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,8 +41,13 @@ class Plain:
 
 
 @torch.no_grad()
-def plain_near(codec: Codec, task: Task, x: Tensor, lmbda: float, wanted: int, tile: int | None = None) -> Plain:
-    """The codec's own file of x (1, 3, H, W) whose size is closest to `wanted` bytes, at any quality that it has."""
+def plain_near(
+    codec: Codec, task: Task, x: Tensor, lmbda: float, wanted: int, tile: int | None = None, reference: Any = None
+) -> Plain:
+    """The codec's own file of x (1, 3, H, W) whose size is closest to `wanted` bytes, at any quality that it has.
+
+    `reference` is what the task's loss needs of x; without it, as the task alone prepares it.
+    """
     padded, size = pad_to(x, codec.stride), (x.shape[2], x.shape[3])
     tiles = Tiles(tile)
     with inactive(), shared(codec):
@@ -55,7 +61,8 @@ def plain_near(codec: Codec, task: Task, x: Tensor, lmbda: float, wanted: int, t
             return len(writer.write(tiles.analysis(codec, padded, quality), None).stream)
 
         quality = closest(_levels(codec), wanted, bytes_at, sizes)
-        subject = Subject(codec, None, task, quality, size, prepared(task, x), lmbda)
+        reference = prepared(task, x) if reference is None else reference
+        subject = Subject(codec, None, task, quality, size, reference, lmbda)
         candidates = Candidates(
             subject, switches=TTFTSettings(), budget=Budget(None), tiles=tiles, fingerprint=fingerprint
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,8 +25,9 @@ from taskodec.tuning.candidates import Candidate
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import findings_of, metrics_of, prepared
 from taskodec.tuning.ttft import Tuned
+from taskodec.tuning.units import weighed
 
-__all__ = ["ORIGINAL", "PLAIN", "TUNED", "Compressed", "Opinion", "Study", "Take", "study"]
+__all__ = ["ORIGINAL", "PLAIN", "TUNED", "Compressed", "Opinion", "Study", "Take", "called", "study"]
 
 ORIGINAL, PLAIN, TUNED = "original", "plain", "tuned"
 
@@ -47,9 +49,8 @@ class Compressed:
 
     @property
     def task_name(self) -> str:
-        """What people call the task: a function of a file by the file as well, since many are named `loss`."""
-        asked, own = self.settings.task.name, self.task.name
-        return PurePath(asked).name if asked.endswith(f".py:{own}") else own
+        """What people call the task."""
+        return called(self.settings.task.name, self.task.name)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def study(
     x, codec, settings = given.x, given.codec, given.settings
     best = given.tuned.best
     wanted = len(best.coded.stream)
-    plain = plain_near(codec, given.task, x, given.tuned.lmbda, wanted, settings.limits.tile)
+    reference = weighed(given.task, x, given.tuned.weights)
+    plain = plain_near(codec, given.task, x, given.tuned.lmbda, wanted, settings.limits.tile, reference)
     takes = [Take(ORIGINAL, x), _take(PLAIN, plain.candidate, plain.quality, given, plain.bounded)]
     takes.append(_take(TUNED, best, settings.quality, given))
     missing = []
@@ -124,9 +126,19 @@ def study(
         except TaskodecError as error:  # such as a format that cannot hold so large a picture
             missing.append(f"{name} is left out: {error}")
     named = judges.items() if isinstance(judges, Mapping) else [(task.name, task) for task in judges]
-    opinions = [_opinion(given.task_name, given.task, takes, own=True)]
-    opinions += [_opinion(name, task, takes, own=False) for name, task in named]
+    opinions = [_opinion(given.task_name, given.task, takes, reference, own=True)]
+    opinions += [_opinion(name, task, takes, prepared(task, x), own=False) for name, task in named]
     return Study(given, takes, opinions, plain, missing)
+
+
+def called(asked: str, own: str) -> str:
+    """What people call a task that was asked for, or each of several: a function of a file by the file as well.
+
+    Many are named `loss`, which says nothing.
+    """
+    if len(each := asked.split(",")) == len(names := own.split(",")) > 1:
+        return ",".join(map(called, each, names))
+    return PurePath(asked).name if asked.endswith(f".py:{own}") else own
 
 
 def _take(key: str, candidate: Candidate, quality: float, given: Compressed, bounded: str = "") -> Take:
@@ -144,9 +156,8 @@ def _anchor_take(key: str, file: AnchorFile, x: Tensor) -> Take:
     return Take(key, x_hat, None, file.quality, None, psnr(x_hat, x), {"the whole file": size}, size, file.bounded)
 
 
-def _opinion(name: str, task: Task, takes: Sequence[Take], *, own: bool) -> Opinion:
+def _opinion(name: str, task: Task, takes: Sequence[Take], reference: Any, *, own: bool) -> Opinion:
     x = takes[0].x
-    reference = prepared(task, x)
     losses = {take.key: float(checked_loss(task, take.x, reference)) for take in takes}
     metrics = {take.key: metrics_of(task, take.x, x) for take in takes[1:]}
     found = {take.key: findings_of(task, take.x) for take in takes}

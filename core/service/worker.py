@@ -63,6 +63,8 @@ class Coders:
         found = self._compressors.pop(key, None)
         if found is None:
             found = Compressor(settings, self.registry, self._task(settings), self._codec(settings))
+            named = {"task": settings.task}  # of which the task was made, so that reports call it as it was asked for
+            found.settings = found.settings.model_copy(update=named)
         self._compressors[key] = found
         while len(self._compressors) > self.settings.serve.kept:
             self._compressors.popitem(last=False)

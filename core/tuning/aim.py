@@ -29,7 +29,7 @@ from taskodec.tuning.run import Share, Tuned
 from taskodec.tuning.task_calls import seen_by, weight_of
 from taskodec.tuning.together import Tuning, run_together
 from taskodec.tuning.trials import Trial
-from taskodec.tuning.units import notes_on_slopes, prepared_in_units
+from taskodec.tuning.units import notes_on_slopes, prepared_in_units, weights_in
 
 if TYPE_CHECKING:
     from taskodec.settings.ttft import PhaseSettings
@@ -209,7 +209,8 @@ class Aim:
         said, seconds = tuple(note for note in notes if note), self.share.budget.spent
         before = sent if best is untuned else before
         figure = self.goal.figure(best)
-        tuned = Tuned(sent, before, lmbda, steps, seconds, said, diverged, reached=figure)
+        weights = weights_in(self.reference)
+        tuned = Tuned(sent, before, lmbda, steps, seconds, said, diverged, reached=figure, weights=weights)
         return replace(tuned, history=made[0], checks=made[1])
 
     def lmbda(self, quality: float) -> float:

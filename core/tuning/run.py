@@ -27,7 +27,7 @@ from taskodec.tuning.task_calls import seen_by, weight_of
 from taskodec.tuning.together import Look, Slope, Tuning
 from taskodec.tuning.travel import Travel
 from taskodec.tuning.trend import Trend
-from taskodec.tuning.units import notes_on_slopes, prepared_in_units
+from taskodec.tuning.units import notes_on_slopes, prepared_in_units, weights_in
 
 if TYPE_CHECKING:
     from taskodec.settings.ttft import PhaseSettings
@@ -44,7 +44,7 @@ class Tuned:
     """The outcome of tuning one image: `diverged` if a step left the finite numbers, and `tried`, the least tuned cost.
 
     `history` has its steps, `checks` what states were as they would be sent. `reached` is what the file has of what it
-    was to keep to: bytes, the loss, or the figure.
+    was to keep to: bytes, the loss, or the figure. `weights` are those of a joint task's parts.
     """
 
     best: Candidate
@@ -58,6 +58,7 @@ class Tuned:
     history: tuple[Step, ...] = field(default=(), repr=False)
     checks: tuple[Check, ...] = field(default=(), repr=False)
     reached: float | None = None
+    weights: tuple[float, ...] = ()
 
 
 class Share:
@@ -146,7 +147,18 @@ class Run:
         slopes, whole = [one.slope for one in self.objectives], self.objective.subject.reference
         notes = notes_on_slopes(self.task, slopes, whole, untuned.x_hat, untuned.loss)
         seconds = self.budget.spent / self.share.images
-        return Tuned(best, untuned, self.lmbda, self.done, seconds, notes, self.diverged, tried, *self.history.told())
+        return Tuned(
+            best,
+            untuned,
+            self.lmbda,
+            self.done,
+            seconds,
+            notes,
+            self.diverged,
+            tried,
+            *self.history.told(),
+            weights=weights_in(whole),
+        )
 
     def seen(self, shown: Tensor) -> Candidate:
         """The stream of what the task is shown.

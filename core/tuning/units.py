@@ -26,6 +26,8 @@ __all__ = [
     "prepared_for",
     "prepared_in_units",
     "watched",
+    "weighed",
+    "weights_in",
 ]
 
 FARTHEST = 4.0
@@ -127,3 +129,14 @@ def like(reference: Any, whole: Any) -> Any:
 def watched(reference: JointReference, weights: Sequence[float], slopes: Sequence[SlopeWatch] = ()) -> WatchedReference:
     """The reference with these weights; slopes are looked at by watches of its own, or these."""
     return WatchedReference(reference.parts, tuple(weights), tuple(slopes) or tuple(SlopeWatch() for _ in weights))
+
+
+def weights_in(reference: Any) -> tuple[float, ...]:
+    """Those in the reference of a joint task, else none."""
+    return reference.weights if isinstance(reference, JointReference) else ()
+
+
+def weighed(task: Task, x: Tensor, weights: Sequence[float]) -> Any:
+    """`prepared`, of a joint task with these weights."""
+    reference = prepared(task, x)
+    return watched(reference, weights) if weights else reference

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -62,12 +63,30 @@ def test_a_package_that_cannot_be_imported_or_is_too_old(run, quiet_probes, monk
     assert "cls" not in found.get("tasks", {}).get("found", "")
 
 
+def test_what_breaks_others_is_named_as_what_to_mend(run, quiet_probes, monkeypatch):
+    said = "RuntimeError: operator torchvision::nms does not exist"
+    broken = ("timm", "torchvision")
+    monkeypatch.setattr(looked.probes, "imported", lambda names: {name: said * (name in broken) for name in names})
+    _, _, found = doctor(run)
+    assert found["timm"]["advice"] == "mend torchvision first, on which it depends"
+    assert found["torchvision"]["advice"].startswith("install both again, from one index")
+
+
 def test_a_picture_that_cannot_be_coded(run, quiet_probes, monkeypatch):
     monkeypatch.setattr(looked.probes, "coded", lambda: "illegal instruction")
     code, out, _ = run("doctor")
     assert code == 1
     assert "!! coding: illegal instruction\n" in out
     assert out.endswith("does not work: coding\n")
+
+
+def test_every_state_of_weights_is_counted(run, quiet_probes):
+    from taskodec.hooks.registry import default_registry
+
+    _, _, found = doctor(run)
+    said = found["weights"]["found"]
+    assert sum(map(int, re.findall(r"\d+", said))) == len(default_registry().weights)
+    assert "fetched when first used" in said
 
 
 def test_a_cache_folder_that_cannot_be_written(run, quiet_probes, monkeypatch, tmp_path):

@@ -231,6 +231,20 @@ def test_a_signal_stops_training_with_one_line(run, tiny_codec, picture, tmp_pat
     assert run(*call, "--resume")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, None)],
+)
+def test_waiting_threads_sleep_unless_the_user_has_a_say(run, monkeypatch, given, policy):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that it is put back, whatever it was
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    run("--version")
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
 def test_version_and_help(run):
     assert run("--version")[1].startswith("taskodec ")
     code, out, _ = run("--help")

@@ -2,12 +2,16 @@ import io
 
 import pytest
 
-from taskodec.console.layout import columns, fitted, say
+from taskodec.console.layout import columns, counted, fitted, say
 
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+def test_one_of_a_thing_is_no_plural():
+    assert [counted(number, "step") for number in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
 
 
 def test_files_and_pipes_have_no_width(monkeypatch):

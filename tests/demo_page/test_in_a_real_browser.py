@@ -111,6 +111,8 @@ def test_a_picture_is_dropped_tuned_looked_at_and_downloaded(make_demo, photo, b
         set_to(browser, steps=200, task="my_edges.py:loss")
         press(browser, "go")
         browser.until("!document.getElementById('result').hidden")
+        heads = browser.run("[...document.querySelectorAll('#piece h3')].map((head) => head.textContent)")
+        assert "What my_edges.py:loss sees" in heads
         seen = browser.run("seen")
         assert len(seen) > 1, "it was drawn at the end alone"
         assert [step for step, _ in seen] == sorted(step for step, _ in seen)

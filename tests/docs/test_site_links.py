@@ -58,6 +58,8 @@ def test_a_place_on_the_site_and_one_in_the_repository(path):
         ),
         ("<pre><code>taskodec eval --task-of-a-long-name</code></pre>", None),
         ("<code>lite</code>", None),
+        ("<td>-1.6 % of 4 files</td>", "<td>-1.6\u00a0% of 4 files</td>"),
+        ("<pre><code>a = 4 % 3</code></pre>", None),
         ("<th></th><th>a</th>", "<td></td><th>a</th>"),
         ('<p><img alt="a" src="a.png" /></p>', '<p><a href="a.png"><img alt="a" src="a.png" /></a></p>'),
         ('<p>with <img alt="a" src="a.png" /></p>', None),

@@ -10,6 +10,14 @@ def test_results_show_themselves_in_a_notebook(result):
     assert len(card) < 150_000
 
 
+def test_names_may_be_long_and_hold_markup(result):
+    result.task.name = "<b>" + "x" * 300
+    card = result._repr_html_()
+    assert "&lt;b&gt;xxx" in card
+    assert "<b>" not in card
+    assert "overflow-wrap: anywhere" in card
+
+
 def test_compressors_do_too(make_compressor):
     compressor = make_compressor()
     assert "tiny" in compressor._repr_html_()

@@ -37,6 +37,13 @@ def test_ticks_are_told_apart(values):
     assert all(math.isfinite(float(text)) for text in texts)
 
 
+def test_long_numbers_have_room_beside_the_name_of_their_axis():
+    frames = [drawn(Chart("t", "x", "y", [Series("a", [(0, 0), (1, y)])])).frame for y in (1, 0.00123, 3e6)]
+    short, decimals, millions = (left for left, *_ in frames)
+    assert short < decimals
+    assert short < millions < CANVAS[0] / 3
+
+
 def test_what_is_not_finite_or_beyond_the_end_is_no_point():
     series = Series("a", [(0, 1), (1, math.nan), (2, math.inf), (3, 2), (9, 3)], low=[0, 0, 0, 1, 2], high=[2] * 5)
     found = drawn(Chart("t", "x", "y", [series, Series("b", [(0, math.nan)])], x_end=4))

@@ -160,7 +160,14 @@ def test_a_judge_without_a_slope(result, seeing):
 
 @pytest.mark.parametrize(
     ("asked", "own", "shown"),
-    [("docs/edges.py:loss", "loss", "edges.py:loss"), ("text.py:Text", "text", "text"), ("cls", "loss", "loss")],
+    [
+        ("docs/edges.py:loss", "loss", "edges.py:loss"),
+        ("text.py:Text", "text", "text"),
+        ("cls", "loss", "loss"),
+        ("cls,a/edges.py:loss", "cls,loss", "cls,edges.py:loss"),
+        ("cls", "a,b", "a,b"),
+        ("a.py:loss,b.py:loss", "a.py:loss,b.py:loss", "a.py:loss,b.py:loss"),
+    ],
 )
 def test_a_function_is_called_by_its_file_as_well(asked, own, shown):
     given = SimpleNamespace(settings=SimpleNamespace(task=SimpleNamespace(name=asked)), task=SimpleNamespace(name=own))

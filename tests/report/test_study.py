@@ -27,6 +27,24 @@ def test_opinions_are_of_the_task_and_of_judges(result, seeing):
     assert other.findings.keys() == {"original", "plain", "tuned"}
 
 
+@pytest.mark.parametrize("target", [[], ["target.bytes=400", "ttft.keep=best"]])
+def test_parts_of_a_joint_task_weigh_what_they_weighed_in_tuning(make_compressor, photo, target):
+    def bright(x_hat, x):
+        return 1000 * (x_hat.mean() - x.mean()).square() + (x_hat - x).square().mean()
+
+    def sharp(x_hat, x):
+        return (x_hat.diff(dim=-1) - x.diff(dim=-1)).square().mean()
+
+    result = make_compressor("task.lmbda=null", *target, task=[bright, sharp]).compress(photo)
+    found = result.study()
+    (own,) = found.opinions
+    assert len(result.tuned.weights) == 2
+    assert own.losses["tuned"] == pytest.approx(result.tuned.best.loss, rel=1e-4)
+    plain = found.takes[1].candidate
+    assert own.losses["plain"] == pytest.approx(plain.loss, rel=1e-4)
+    assert plain.cost == pytest.approx(result.tuned.lmbda * plain.loss + plain.bpp, rel=1e-4)
+
+
 def test_a_large_picture_has_no_slope(result, monkeypatch):
     monkeypatch.setattr("taskodec.report.study.SLOPE_PIXELS", 100)
     (own,) = result.study().opinions
