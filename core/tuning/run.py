@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from taskodec.tuning.ttft import Tuner
 
 __all__ = ["Run", "Share", "Tuned"]
+
+log = logging.getLogger(__name__)
 
 Looked = tuple[Point, Estimate | None]
 """A state, and what it would be as it would be sent."""
@@ -170,13 +173,15 @@ class Run:
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
         known = known and len(self.objectives) == 1 and not self.objectives[0].views
         unsure = phase.decoder == "auto" and len(phase.train) > 1 and variables.delta.requires_grad and not last
+        if unsure and not bool(start.delta.any()):
+            variables.hold_decoder()
         while not pace.over:
             try:
                 with self.budget.timed("step"):
                     estimate = yield Slope(self.objectives, variables, rounding_at(phase, pace.progress), self.done)
             except FloatingPointError:  # too high a learning rate; what was found before stays
                 self.diverged = True
-                self.history.note("+".join(phase.train), None, variables.delta)
+                self.history.note("+".join(phase.train), None, variables.change)
                 if not variables.back(afresh=True):
                     break
                 trend.clear()
@@ -184,12 +189,14 @@ class Run:
                 continue
             if known and not last and self.price(estimate) < self.price(best_look):
                 best, best_look = variables.kept(), estimate
-            self.history.note("+".join(phase.train), estimate, variables.delta)
+            self.history.note("+".join(phase.train), estimate, variables.change)
             trend.stepped(estimate.cost)
             variables.step(pace.progress)
             self.stepped(pace, estimate, self.price(best_look))
             if pace.over or (pace.at_check and not last and not known):
                 best, best_look = yield from self.checked(variables, trend, (best, best_look))
+            if variables.pull is not None and variables.pull.over:
+                unsure = self.let_go(variables)
             if unsure and asked(pace):
                 unsure = False
                 if (bare := (yield from self.cheaper_bare(best, best_look, pace))) is not None:
@@ -219,6 +226,17 @@ class Run:
             variables.back(afresh=look is None)
             trend.clear()
         return best
+
+    def let_go(self, variables: Variables) -> bool:
+        """Train the singular values from here on if they are drawn anywhere, else never; which of the two."""
+        assert variables.pull is not None
+        drawn = variables.pull.drawn
+        log.debug("slopes of singular values agree by %.2f: %s", variables.pull.agreement, drawn)
+        if drawn:
+            variables.pull = None
+        else:
+            variables.without_decoder()
+        return drawn
 
     def cheaper_bare(self, best: Point, look: Estimate | None, pace: Pace) -> Tuning[tuple[Point, Estimate] | None]:
         """The best state without changes of the singular values, if they neither pay by now nor promise to."""
