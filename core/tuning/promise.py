@@ -2,9 +2,11 @@
 
 What they are worth shows late: they and the latents have to move together, and where a slope or a curvature at the
 tuned latents sees nothing they can still earn 4 % (docs/ttft.md, "Where S pays"). What shows early is whether they are
-drawn anywhere: whether their slopes point the same way step after step. Where they do not, changes only wander, and the
-latents follow them. So for the first steps of a phase with `decoder: auto` nothing sees changes; they are let go if they
-are drawn, and looked at once more when it shows what they earn.
+drawn anywhere. So a phase with `decoder: auto` trains them at first, and asks once.
+
+Where steps see random views it asks before as well: their slopes must be the same from view to view. Where they differ
+by chance, changes only wander, and latents follow them. (Where every step sees the same picture, slopes differ because
+latents move, which says nothing of what changes are worth.)
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ HELD = 5
 """For how many steps nothing sees changes, and their slopes are only felt."""
 
 DRAWN = 0.27
-"""How much slopes must agree by then: chance gives 0.2, losses for which changes pay 0.34 to 0.6."""
+"""How much slopes must agree by then: by chance they do by 0.2; features, for which changes pay, have 0.34."""
 
 ENOUGH = 10
 """How many steps singular values have at least before they are judged, if the phase has so many."""

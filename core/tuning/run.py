@@ -173,7 +173,7 @@ class Run:
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
         known = known and len(self.objectives) == 1 and not self.objectives[0].views
         unsure = phase.decoder == "auto" and len(phase.train) > 1 and variables.delta.requires_grad and not last
-        if unsure and not bool(start.delta.any()):
+        if unsure and self.objective.views and not bool(start.delta.any()):
             variables.hold_decoder()
         while not pace.over:
             try:
@@ -207,7 +207,7 @@ class Run:
         return best
 
     def checked(self, variables: Variables, trend: Trend, best: Looked) -> Tuning[Looked]:
-        """The best state, after a look at that of now; where it is dearer, and steps do not gain, they go back.
+        """The best state, after a look at that of now; where it is clearly dearer, and steps do not gain, they go back.
 
         Where latents have far to go, an average lags behind, so the newest state is looked at as well.
         """
@@ -222,16 +222,26 @@ class Run:
         if self.price(look) < self.price(best[1]) or (last and look is not None):
             variables.mark(newest=newest)
             return point, look
-        if not last and (look is None or not (self.steady and trend.falling)):
+        if not last and not self.goes_on(trend, look, best[1]):
             variables.back(afresh=look is None)
             trend.clear()
         return best
 
+    def goes_on(self, trend: Trend, look: Estimate | None, best: Estimate | None) -> bool:
+        """Whether a look that is dearer than the best is no reason to go back: steps gain, or it is so by chance.
+
+        What chance does shows in the costs of steps, unless they scatter by random views, which looks do not see.
+        """
+        if look is None or not self.steady:
+            return False
+        dearer = self.price(look) - self.price(best)
+        return trend.falling or (not self.objective.views and dearer < trend.error)
+
     def let_go(self, variables: Variables) -> bool:
-        """Train the singular values from here on if they are drawn anywhere, else never; which of the two."""
+        """From here on singular values are seen, or, where their slopes differ by chance, never; which of the two."""
         assert variables.pull is not None
         drawn = variables.pull.drawn
-        log.debug("slopes of singular values agree by %.2f: %s", variables.pull.agreement, drawn)
+        log.debug("slopes of singular values agree by %.2f", variables.pull.agreement)
         if drawn:
             variables.pull = None
         else:

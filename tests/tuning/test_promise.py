@@ -114,17 +114,36 @@ def test_while_changes_are_held_they_move_and_nothing_sees_it(tiny_codec, adapte
     assert (points([variables])[0].delta < 0).all()
 
 
-def test_changes_without_a_steady_slope_are_never_seen(tiny_codec, adapter, photo):
-    """A loss that wants them up in one step and down in the next: whatever they went, the pass has none."""
+def restless(views):
+    """A loss that wants all brighter in one step and darker in the next, as if by what it is shown."""
     signs = iter([1.0, -1.0] * 400)
 
-    def restless(x_hat, x):
+    def loss(x_hat, x):
         return (x_hat - x).square().mean() + (next(signs) * x_hat.mean() if torch.is_grad_enabled() else 0.0)
 
-    task = FunctionTask("restless", restless, lmbda=2000.0)
-    tuned = Tuner(tiny_codec, adapter, task, 2.0).tune(photo, [phase(lr=0.1, lr_latents=1e-4, decoder="auto")])
-    assert tuned.best.coded.delta is None
-    assert [step.changed for step in tuned.history] == [0] * 20
+    return FunctionTask("restless", loss, lmbda=2000.0, views=views)
+
+
+def changed(tuned):
+    """Whether any step saw another change than none."""
+    return any(step.changed for step in tuned.history)
+
+
+def test_where_views_give_changes_no_steady_slope_no_step_sees_any(tiny_codec, adapter, photo, searches):
+    phases = [phase(lr=0.1, lr_latents=1e-4, decoder="auto")]
+    tuned = Tuner(tiny_codec, adapter, restless(("flip",)), 2.0).tune(photo, phases)
+    assert not changed(tuned)
+    assert not searches
+    assert changed(Tuner(tiny_codec, adapter, restless(()), 2.0).tune(photo, phases))  # steps that see one picture do
+
+
+def test_where_views_agree_changes_are_seen_from_then_on(tiny_codec, adapter, photo):
+    task = FunctionTask("dark", brightness, lmbda=3000.0, views=("flip",))
+    tuned = Tuner(tiny_codec, adapter, task, 2.0).tune(photo, [phase(lr=0.02, lr_latents=1e-3, decoder="auto")])
+    seen = [step.changed > 0 for step in tuned.history]
+    assert not any(seen[:HELD])
+    assert any(seen[HELD:])
+    assert tuned.best.coded.delta is not None
 
 
 def test_singular_values_that_earn_nothing_are_left_without_a_search(tiny_codec, adapter, photo, searches):
