@@ -15,6 +15,7 @@ from torch.nn.functional import avg_pool2d
 from taskodec.contracts import Adapter, Annealed, Latents, Rounding
 from taskodec.errors import UsageError
 from taskodec.tuning.averages import Averages
+from taskodec.tuning.promise import Pull
 
 if TYPE_CHECKING:
     from taskodec.settings.model import PhaseSettings
@@ -94,6 +95,16 @@ class Variables:
         self.phase, self.rates = phase, [float(group["lr"]) for group in self.optimizer.param_groups]
         everything = [v for parameters, _ in trained for v in parameters]
         self.averages = Averages(everything, phase.average) if phase.average else None
+        self.pull: Pull | None = None
+
+    def hold_decoder(self) -> None:
+        """Until `pull` is None again nothing sees how singular values change, and their slope is felt at every step."""
+        self.pull = Pull()
+
+    @property
+    def change(self) -> Tensor:
+        """Of the singular values, as it is seen: nothing while they are held, with a slope all the same."""
+        return self.delta if self.pull is None else self.delta - self.delta.detach()
 
     def kept(self) -> Point:
         """The state as it is now, or its average, as a copy that later steps do not change."""
@@ -126,6 +137,7 @@ class Variables:
         self.optimizer.param_groups[:] = [group for group, _ in kept]
         self.rates = [rate for _, rate in kept]
         self.optimizer.state.pop(self.delta, None)
+        self.pull = None
         if self.averages is not None:
             self.averages.forget(self.delta)
         self.delta = torch.zeros_like(self.delta, requires_grad=False)
@@ -141,6 +153,8 @@ class Variables:
         """One optimiser step down the gradient, as fast as the schedule says at this share."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * rate_factor(self.phase, progress)
+        if self.pull is not None and self.delta.grad is not None:
+            self.pull.felt(self.delta.grad)
         before = [v.detach().clone() for v, _ in self.scaled]
         self.optimizer.step()
         with torch.no_grad():
@@ -175,11 +189,11 @@ def points(variables: Sequence[Variables], area: Area | None = None) -> list[Poi
     part = area.variable if area is not None else _all
     latents = [Latents(part(v.y), None if v.z is None else part(v.z)) for v in variables]
     if not variables[0].encoder:
-        return [Point(own, v.delta, v.before) for own, v in zip(latents, variables, strict=True)]
+        return [Point(own, v.change, v.before) for own, v in zip(latents, variables, strict=True)]
     found = []
     for v, own, made in zip(variables, latents, encoded(variables, area), strict=True):
         z = None if made.z is None or own.z is None else made.z + own.z
-        found.append(Point(Latents(made.y + own.y, z), v.delta))
+        found.append(Point(Latents(made.y + own.y, z), v.change))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from taskodec.tuning.ttft import Tuner
 
 __all__ = ["Run", "Share", "Tuned"]
+
+log = logging.getLogger(__name__)
 
 Looked = tuple[Point, Estimate | None]
 """A state, and what it would be as it would be sent."""
@@ -182,13 +185,15 @@ class Run:
         known = phase.rounding == "ste" and self.objective.travel.as_sent and not (phase.average or variables.encoder)
         known = known and len(self.objectives) == 1 and not self.objectives[0].views
         unsure = phase.decoder == "auto" and len(phase.train) > 1 and variables.delta.requires_grad and not last
+        if unsure and self.objective.views and not bool(start.delta.any()):
+            variables.hold_decoder()
         while not pace.over:
             try:
                 with self.budget.timed("step"):
                     estimate = yield Slope(self.objectives, variables, rounding_at(phase, pace.progress), self.done)
             except FloatingPointError:  # too high a learning rate; what was found before stays
                 self.diverged = True
-                self.history.note("+".join(phase.train), None, variables.delta)
+                self.history.note("+".join(phase.train), None, variables.change)
                 if not variables.back(afresh=True):
                     break
                 trend.clear()
@@ -196,12 +201,14 @@ class Run:
                 continue
             if known and not last and self.price(estimate) < self.price(best_look):
                 best, best_look = variables.kept(), estimate
-            self.history.note("+".join(phase.train), estimate, variables.delta)
+            self.history.note("+".join(phase.train), estimate, variables.change)
             trend.stepped(estimate.cost)
             variables.step(pace.progress)
             self.stepped(pace, estimate, self.price(best_look))
             if pace.over or (pace.at_check and not last and not known):
                 best, best_look = yield from self.checked(variables, trend, (best, best_look))
+            if variables.pull is not None and variables.pull.over:
+                unsure = self.let_go(variables)
             if unsure and asked(pace):
                 unsure = False
                 if (bare := (yield from self.cheaper_bare(best, best_look, pace))) is not None:
@@ -212,7 +219,7 @@ class Run:
         return best
 
     def checked(self, variables: Variables, trend: Trend, best: Looked) -> Tuning[Looked]:
-        """The best state, after a look at that of now; where it is dearer, and steps do not gain, they go back.
+        """The best state, after a look at that of now; where it is clearly dearer, and steps do not gain, they go back.
 
         Where latents have far to go, an average lags behind, so the newest state is looked at as well.
         """
@@ -227,10 +234,31 @@ class Run:
         if self.price(look) < self.price(best[1]) or (last and look is not None):
             variables.mark(newest=newest)
             return point, look
-        if not last and (look is None or not (self.steady and trend.falling)):
+        if not last and not self.goes_on(trend, look, best[1]):
             variables.back(afresh=look is None)
             trend.clear()
         return best
+
+    def goes_on(self, trend: Trend, look: Estimate | None, best: Estimate | None) -> bool:
+        """Whether a look that is dearer than the best is no reason to go back: steps gain, or it is so by chance.
+
+        What chance does shows in the costs of steps, unless they scatter by random views, which looks do not see.
+        """
+        if look is None or not self.steady:
+            return False
+        dearer = self.price(look) - self.price(best)
+        return trend.falling or (not self.objective.views and dearer < trend.error)
+
+    def let_go(self, variables: Variables) -> bool:
+        """From here on singular values are seen, or, where their slopes differ by chance, never; which of the two."""
+        assert variables.pull is not None
+        drawn = variables.pull.drawn
+        log.debug("slopes of singular values agree by %.2f", variables.pull.agreement)
+        if drawn:
+            variables.pull = None
+        else:
+            variables.without_decoder()
+        return drawn
 
     def cheaper_bare(self, best: Point, look: Estimate | None, pace: Pace) -> Tuning[tuple[Point, Estimate] | None]:
         """The best state without changes of the singular values, if they neither pay by now nor promise to."""

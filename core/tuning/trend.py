@@ -38,6 +38,11 @@ class Trend:
         (mean, error), (mean_before, error_before) = _mean(now), _mean(before)
         return bool(mean + (error + error_before) ** 0.5 < mean_before)
 
+    @property
+    def error(self) -> float:
+        """The standard error of the mean of the last costs: what two looks may differ by, and neither is better."""
+        return _mean(self._costs[-self.window :])[1] ** 0.5 if self._costs else 0.0
+
 
 def _mean(costs: Sequence[Tensor]) -> tuple[float, float]:
     """The mean of some, and the square of its standard error; 0 of a single one."""

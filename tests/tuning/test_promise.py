@@ -7,8 +7,10 @@ from taskodec.settings.model import PhaseSettings, load_settings
 from taskodec.stream.delta import STEPS
 from taskodec.tuning.budget import Budget
 from taskodec.tuning.candidates import Candidates
+from taskodec.tuning.networks import TuningNetworks
 from taskodec.tuning.pace import Pace
-from taskodec.tuning.promise import asked, drifts
+from taskodec.tuning.phases import Point, Variables, points
+from taskodec.tuning.promise import HELD, Pull, asked, drifts
 from taskodec.tuning.travel import TUNING_STEP
 from taskodec.tuning.ttft import Tuner
 
@@ -67,6 +69,81 @@ def test_changes_drift_once_most_would_not_be_rounded_to_zero():
     half = STEPS[TUNING_STEP] / 2
     assert drifts(torch.full((9,), 1.01 * half))
     assert not drifts(torch.full((9,), -0.99 * half))
+
+
+def pull_of(slopes):
+    pull = Pull()
+    for slope in slopes:
+        pull.felt(slope)
+    return pull
+
+
+def test_slopes_that_are_the_same_agree_and_those_of_chance_do_not():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(HELD, 1000, generator=generator)
+    steady = torch.randn(1000, generator=generator)
+    assert pull_of([steady] * HELD).agreement == pytest.approx(1)
+    assert pull_of(noise).agreement == pytest.approx(1 / HELD, abs=0.03)
+    assert not pull_of(noise).drawn
+    assert pull_of(noise + steady).drawn
+
+
+def test_agreement_has_no_unit_and_leaves_out_values_without_a_slope():
+    slopes = torch.randn(HELD, 50, generator=torch.Generator().manual_seed(1))
+    scales = 10.0 ** torch.arange(-25, 25).float().clamp(-6, 6)
+    scaled = [torch.cat([slope * scales, torch.zeros(7)]) for slope in slopes]
+    assert pull_of(scaled).agreement == pytest.approx(pull_of(slopes).agreement, rel=1e-4)
+    assert pull_of([torch.zeros(7)] * HELD).agreement == 0
+    assert [pull_of([torch.ones(2)] * n).over for n in (HELD - 1, HELD)] == [False, True]
+
+
+def test_while_changes_are_held_they_move_and_nothing_sees_it(tiny_codec, adapter, photo):
+    start = Point(tiny_codec.analysis(photo, 2.0), torch.zeros(sum(adapter.delta_groups)))
+    variables = Variables(phase(lr=0.1), start, TuningNetworks(tiny_codec, dark), adapter, photo, 2.0)
+    variables.hold_decoder()
+    slope = torch.linspace(0.5, 1, len(start.delta))
+    for _ in range(HELD):
+        variables.optimizer.zero_grad()
+        (points([variables])[0].delta * slope).sum().backward()
+        assert torch.equal(variables.delta.grad, slope)
+        variables.step(0.0)
+    assert not points([variables])[0].delta.any()
+    assert not variables.kept().delta.any()
+    assert variables.pull.agreement == pytest.approx(1)
+    variables.pull = None
+    assert (points([variables])[0].delta < 0).all()
+
+
+def restless(views):
+    """A loss that wants all brighter in one step and darker in the next, as if by what it is shown."""
+    signs = iter([1.0, -1.0] * 400)
+
+    def loss(x_hat, x):
+        return (x_hat - x).square().mean() + (next(signs) * x_hat.mean() if torch.is_grad_enabled() else 0.0)
+
+    return FunctionTask("restless", loss, lmbda=2000.0, views=views)
+
+
+def changed(tuned):
+    """Whether any step saw another change than none."""
+    return any(step.changed for step in tuned.history)
+
+
+def test_where_views_give_changes_no_steady_slope_no_step_sees_any(tiny_codec, adapter, photo, searches):
+    phases = [phase(lr=0.1, lr_latents=1e-4, decoder="auto")]
+    tuned = Tuner(tiny_codec, adapter, restless(("flip",)), 2.0).tune(photo, phases)
+    assert not changed(tuned)
+    assert not searches
+    assert changed(Tuner(tiny_codec, adapter, restless(()), 2.0).tune(photo, phases))  # steps that see one picture do
+
+
+def test_where_views_agree_changes_are_seen_from_then_on(tiny_codec, adapter, photo):
+    task = FunctionTask("dark", brightness, lmbda=3000.0, views=("flip",))
+    tuned = Tuner(tiny_codec, adapter, task, 2.0).tune(photo, [phase(lr=0.02, lr_latents=1e-3, decoder="auto")])
+    seen = [step.changed > 0 for step in tuned.history]
+    assert not any(seen[:HELD])
+    assert any(seen[HELD:])
+    assert tuned.best.coded.delta is not None
 
 
 def test_singular_values_that_earn_nothing_are_left_without_a_search(tiny_codec, adapter, photo, searches):

@@ -3,6 +3,7 @@ import torch
 
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.settings.model import PhaseSettings
+from taskodec.tuning.phases import Variables
 from taskodec.tuning.run import Run
 from taskodec.tuning.trend import Trend
 from taskodec.tuning.ttft import Tuner
@@ -44,6 +45,16 @@ def test_a_trend_begins_anew():
     assert not trend.falling
 
 
+def test_the_error_is_that_of_the_mean_of_the_last_costs():
+    trend = Trend(4)
+    assert trend.error == 0
+    for cost in (100.0, 7.0):
+        trend.stepped(torch.tensor(cost))
+    for cost in (1.0, 3.0, 1.0, 3.0):
+        trend.stepped(torch.tensor(cost))
+    assert trend.error == pytest.approx((4 / 3 / 4) ** 0.5)
+
+
 def test_where_latents_have_far_to_go_the_newest_state_is_ahead_of_the_average(tiny_codec, photo, monkeypatch):
     tuner = Tuner(tiny_codec, None, mse, 2.0)
     ahead = tuner.tune(photo, [phase(0.02)])
@@ -71,3 +82,25 @@ def test_a_dear_look_does_not_stop_steps_that_gain(tiny_codec, photo, monkeypatc
     looks.clear()
     stopped = tuner.tune(photo, [phase(0.02)])
     assert gained.best.cost < stopped.best.cost
+
+
+@pytest.mark.parametrize(
+    ("scatter", "views", "backs"),
+    [
+        (0.0, (), 4),  # every look is dearer than the first, and steps do not scatter
+        (0.1, (), 0),
+        (0.1, ("flip",), 4),  # steps scatter by what they are shown, looks do not
+    ],
+)
+def test_a_look_that_is_dearer_by_chance_leads_nowhere(tiny_codec, photo, monkeypatch, scatter, views, backs):
+    looks, signs, led = iter(range(1000)), iter([1.0, -1.0] * 50), []
+
+    def loss(x_hat, x):
+        extra = scatter * next(signs) if x_hat.requires_grad else 1e-3 * next(looks)
+        return (x_hat - x).square().mean() + extra
+
+    back = Variables.back
+    monkeypatch.setattr(Trend, "falling", property(lambda self: False))
+    monkeypatch.setattr(Variables, "back", lambda self, **options: led.append(1) or back(self, **options))
+    Tuner(tiny_codec, None, FunctionTask("rising", loss, lmbda=2000.0, views=views), 2.0).tune(photo, [phase(1e-6)])
+    assert len(led) == backs
