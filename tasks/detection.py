@@ -116,6 +116,12 @@ class Detection(FeatureTask):
         wanted = torch.cat([reference.outputs for reference in references])
         return detection_divergence(self.network.outputs(x_hat), wanted)
 
+    def asked(self, x_hat: Tensor, references: Sequence[Any]) -> tuple[Tensor, list[Tensor]]:
+        if any(not isinstance(one, DetectionReference) or one.proposals is not None for one in references):
+            return super().asked(x_hat, references)
+        features, outputs = self.network.both(x_hat)
+        return detection_divergence(outputs, torch.cat([one.outputs for one in references])), features
+
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
         """`objects_kept`, the share of the original's objects that are found again, and `feature_distance`."""

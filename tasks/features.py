@@ -62,6 +62,10 @@ class FeatureNetwork(nn.Module, ABC):
         `taskodec.tasks.detection.Detector` has it.
         """
 
+    def both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """`features` and `outputs`; at once where a network makes the one of the other."""
+        return self.features(x), self.outputs(x)
+
 
 @dataclass(frozen=True)
 class FeatureReference:
@@ -178,21 +182,22 @@ class FeatureTask(Task):
         x_hat = self.look(x_hat)
         if self.kind == "features":
             return self._distance(self.network.features(x_hat), reference.features)
-        divergence = self.divergence(x_hat, reference.outputs)
         if not self.beside:
-            return divergence
-        distance = self._distance(self.network.features(x_hat), reference.features)
-        return (divergence + self.beside * reference.unit * distance) / (1 + self.beside)
+            return self.divergence(x_hat, reference.outputs)
+        divergences, found = self.asked(x_hat, [reference.outputs])
+        distance = self._distance(found, reference.features)
+        return (divergences.mean() + self.beside * reference.unit * distance) / (1 + self.beside)
 
     def batch_loss(self, x_hat: Tensor, references: Sequence[FeatureReference]) -> Tensor:
         x_hat = self.look(x_hat)
         if self.kind == "features":
-            return self._distances(x_hat, references)
-        divergences = self.divergences(x_hat, [reference.outputs for reference in references])
+            return self._distances(self.network.features(x_hat), references)
+        outputs = [reference.outputs for reference in references]
         if not self.beside:
-            return divergences
+            return self.divergences(x_hat, outputs)
+        divergences, found = self.asked(x_hat, outputs)
         units = divergences.new_tensor([reference.unit for reference in references])
-        return (divergences + self.beside * units * self._distances(x_hat, references)) / (1 + self.beside)
+        return (divergences + self.beside * units * self._distances(found, references)) / (1 + self.beside)
 
     def prepare_outputs(self, x: Tensor) -> Any:
         """What `divergence` needs of the original, as the network sees it (B, 3, h, w)."""
@@ -205,6 +210,10 @@ class FeatureTask(Task):
     def divergences(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The divergences (B,) of several pictures, one by one where a subclass has nothing better."""
         return torch.stack([self.divergence(one[None], own) for one, own in zip(x_hat, references, strict=True)])
+
+    def asked(self, x_hat: Tensor, references: Sequence[Any]) -> tuple[Tensor, list[Tensor]]:
+        """The divergences (B,), and the features, of what the network sees; subclasses may ask it once for both."""
+        return self.divergences(x_hat, references), self.network.features(x_hat)
 
     def lmbda(self, codec: Codec, quality: float) -> float | None:
         return weight_at(codec.lmbda(quality), self.lmbdas) if self.lmbdas else None
@@ -230,9 +239,8 @@ class FeatureTask(Task):
         errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)])
         return errors.mean() if self.layers is None else (errors * errors.new_tensor(self.layers)).mean()
 
-    def _distances(self, x_hat: Tensor, references: Sequence[FeatureReference]) -> Tensor:
-        """Those of several pictures, (B,), as the network sees them."""
-        found = self.network.features(x_hat)
+    def _distances(self, found: Sequence[Tensor], references: Sequence[FeatureReference]) -> Tensor:
+        """Of the features of several pictures, (B,)."""
         own = ([level[i : i + 1] for level in found] for i in range(len(references)))
         return torch.stack([self._distance(f, r.features) for f, r in zip(own, references, strict=True)])
 

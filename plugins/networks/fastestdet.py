@@ -60,12 +60,16 @@ class FastestDet(Detector):
         return found
 
     def outputs(self, x: Tensor, proposals: Tensor | None = None) -> Tensor:
-        first, second, third = self.features(x)
+        return self.both(x)[1]
+
+    def both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        features = self.features(x)
+        first, second, third = features
         levels = [F.avg_pool2d(first, 3, 2, 1), second, F.interpolate(third, scale_factor=2, mode="nearest")]
         objects, boxes, classes = self.detect_head(self.SPP(torch.cat(levels, dim=1)))
         scores = objects.clamp(FLOOR) ** 0.6 * classes.clamp(FLOOR) ** 0.4  # as in its own `handle_preds`
         anchors = torch.cat([_corners(boxes, x.shape[-2], x.shape[-1]), scores], dim=1)  # (B, 4 + K, h, w)
-        return anchors.flatten(2).transpose(1, 2)  # (B, h * w, 4 + K)
+        return features, anchors.flatten(2).transpose(1, 2)  # (B, h * w, 4 + K)
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:

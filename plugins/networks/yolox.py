@@ -75,9 +75,13 @@ class YoloX(Detector):
         return found
 
     def outputs(self, x: Tensor, proposals: Tensor | None = None) -> Tensor:
-        levels = [_decode(level, s) for level, s in zip(self.head(*self.features(x)), LEVEL_STRIDES, strict=True)]
+        return self.both(x)[1]
+
+    def both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        features = self.features(x)
+        levels = [_decode(level, s) for level, s in zip(self.head(*features), LEVEL_STRIDES, strict=True)]
         anchors = torch.cat(levels, 1)  # (B, A, 5 + K)
-        return torch.cat([anchors[..., :4], anchors[..., 4:5] * anchors[..., 5:]], -1)
+        return features, torch.cat([anchors[..., :4], anchors[..., 4:5] * anchors[..., 5:]], -1)
 
     @torch.no_grad()
     def detect(self, x: Tensor) -> Detections:

@@ -135,6 +135,6 @@ def test_a_plain_stream_in_place_of_one_with_the_adapter_is_called_that(run, tin
     code, out, _ = run("compress", picture, "--codec", "tiny", "--adapter", path, "--steps", "1")
     assert code == 0
     assert "bpp (untuned, with the adapter: " in out
-    assert "sent: plain, the codec without adapter and tuning; 1 steps" in out
+    assert "sent: plain, the codec without adapter and tuning; 1 step" in out
     assert "note: no tuned file was cheaper" in out
     assert out.count("note") == 1

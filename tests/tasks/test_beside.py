@@ -10,6 +10,35 @@ from taskodec.tasks.detection import Detection
 from taskodec.tasks.features import FeatureNetwork, FeatureTask
 
 
+class Boxes(FeatureNetwork):
+    """A detector of one stage that counts how often it is asked for its features."""
+
+    min_side = 8
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.trunk, self.head = nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 6, 1)
+        self.passes = 0
+
+    def proposals(self, x):
+        return None
+
+    def features(self, x):
+        self.passes += 1
+        return [self.trunk(x)]
+
+    def outputs(self, x, proposals=None):
+        return self.both(x)[1]
+
+    def both(self, x):
+        features = self.features(x)
+        boxes, scores = self.head(features[0]).flatten(2).transpose(1, 2).split([4, 2], -1)
+        corner = boxes[..., :2]
+        return features, torch.cat([corner, corner + boxes[..., 2:].exp(), (40 * scores).sigmoid()], -1)
+
+
 class Tiny(FeatureNetwork):
     """Two levels and five classes."""
 
@@ -78,6 +107,22 @@ def test_detectors_have_features_beside_where_the_network_has_some():
     assert Detection(Tiny(), "tiny", loss="outputs", beside=0).beside == 0
     assert Detection(Tiny(), "tiny").beside == 0
     assert Detection(Tiny(no_features="none"), "tiny", loss="outputs").beside == 0
+
+
+def test_a_detector_of_one_stage_is_asked_once_for_both(x):
+    alone, both = (Detection(Boxes(), "tiny", loss="outputs", beside=share) for share in (0, 0.3))
+    references = [both.prepare(one[None]) for one in x]
+    before = both.network.passes
+    together = both.batch_loss(0.5 * x, references)
+    assert both.network.passes == before + 1
+    one_by_one = [both.loss(0.5 * one[None], own) for one, own in zip(x, references, strict=True)]
+    assert both.network.passes == before + 3
+    assert together.tolist() == pytest.approx([float(loss) for loss in one_by_one], rel=1e-4)
+    features = Detection(Boxes(), "tiny", loss="features")
+    for one, own, loss in zip(x, references, together.tolist(), strict=True):
+        apart = float(alone.loss(0.5 * one[None], own))
+        beside = 0.3 * own.unit * float(features.loss(0.5 * one[None], own))
+        assert loss == pytest.approx((apart + beside) / 1.3, rel=1e-4)
 
 
 @pytest.mark.parametrize("share", [-1, float("nan"), float("inf"), True, "much"])
