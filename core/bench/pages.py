@@ -11,6 +11,7 @@ from taskodec.bench import rd_report
 from taskodec.bench.determinism import Agreement, tables
 from taskodec.bench.fidelity import Point
 from taskodec.bench.rd import METRICS, Curve, Summary, summarise
+from taskodec.console.layout import counted
 from taskodec.errors import UsageError
 from taskodec.report.charts import Chart, Series
 from taskodec.report.run_page import RunPart, TableLike
@@ -73,7 +74,8 @@ def speed_part(values: Any, path: Path) -> RunPart:
     try:
         rows = [_speed_row(one) for one in values["codecs"]]
         count = len(values["images"])
-        lead = f"Seconds on {values['device']}, {values['threads']} threads, {values['rounds']} rounds"
+        threads, rounds = counted(values["threads"], "thread"), counted(values["rounds"], "round")
+        lead = f"Seconds on {values['device']}, {threads}, {rounds}"
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is no speed.json of `taskodec bench --speed`: run it anew") from error
     header = ("codec", "quality", "bytes", "encode, median s", "minimum", "decode, median s", "minimum")
