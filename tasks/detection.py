@@ -117,10 +117,10 @@ class Detection(FeatureTask):
         return detection_divergence(self.network.outputs(x_hat), wanted)
 
     def asked(self, x_hat: Tensor, references: Sequence[Any]) -> tuple[Tensor, list[Tensor]]:
-        if any(not isinstance(one, DetectionReference) or one.proposals is not None for one in references):
+        if any(reference.proposals is not None for reference in references):
             return super().asked(x_hat, references)
         features, outputs = self.network.both(x_hat)
-        return detection_divergence(outputs, torch.cat([one.outputs for one in references])), features
+        return detection_divergence(outputs, torch.cat([reference.outputs for reference in references])), features
 
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:

@@ -147,9 +147,9 @@ class FeatureTask(Task):
         if not self.beside:
             return FeatureReference(outputs=outputs)
         features, worse = self._features(x), _halved(x)
-        distance = float(self._distance(self.network.features(worse), features))
-        divergence = float(self.divergence(worse, outputs))
-        return FeatureReference(features, outputs, divergence / distance if distance > 0 else 0.0)
+        divergences, found = self.asked(worse, [outputs])
+        distance = float(self._distance(found, features))
+        return FeatureReference(features, outputs, float(divergences.mean()) / distance if distance > 0 else 0.0)
 
     def _features(self, x: Tensor) -> list[Tensor]:
         """Of the original, as many levels as there are weights; UsageError for others."""

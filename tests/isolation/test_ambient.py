@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from switches import dtype, put
 
 from taskodec.api.compressor import Compressor
 from taskodec.api.decompressor import Decompressor
@@ -26,27 +27,12 @@ def darker(x_hat, x):
     return (x_hat - 0.8 * x).square().mean()
 
 
-@contextlib.contextmanager
-def put(read, write, value):
-    """A switch set to a value for as long as this lasts."""
-    before = read()
-    write(value)
-    try:
-        yield
-    finally:
-        write(before)
-
-
 def attribute(owner, name, value):
     return put(lambda: getattr(owner, name), lambda found: setattr(owner, name, found), value)
 
 
 def matmul(value):
     return put(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, value)
-
-
-def dtype(value):
-    return put(torch.get_default_dtype, torch.set_default_dtype, value)
 
 
 def flushed():

@@ -1,29 +1,14 @@
 """Who computes in the clean state, and who waits for whom."""
 
-import contextlib
 import os
 import threading
 
 import pytest
 import torch
+from switches import dtype, put
 
 from taskodec.errors import UsageError
 from taskodec.isolation.ambient import clean, in_clean_state, kept
-
-
-@contextlib.contextmanager
-def put(read, write, value):
-    """A switch set to a value for as long as this lasts."""
-    before = read()
-    write(value)
-    try:
-        yield
-    finally:
-        write(before)
-
-
-def dtype(value):
-    return put(torch.get_default_dtype, torch.set_default_dtype, value)
 
 
 def test_a_generator_computes_in_the_clean_state_and_its_caller_does_not():
