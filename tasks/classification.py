@@ -36,12 +36,19 @@ class Classification(FeatureTask):
     def prepare_outputs(self, x: Tensor) -> Tensor:
         return self.network.outputs(x).float().log_softmax(1)
 
+    def prepare_both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        features, scores = self.network.both(x)
+        return features, scores.float().log_softmax(1)
+
     def divergence(self, x_hat: Tensor, reference: Tensor) -> Tensor:
         return self.divergences(x_hat, [reference]).mean()
 
     def divergences(self, x_hat: Tensor, references: Sequence[Tensor]) -> Tensor:
-        found = self.network.outputs(x_hat).float().log_softmax(1)
-        return F.kl_div(found, torch.cat(list(references)), log_target=True, reduction="none").sum(1)
+        return class_divergences(self.network.outputs(x_hat), references)
+
+    def asked(self, x_hat: Tensor, references: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        features, scores = self.network.both(x_hat)
+        return class_divergences(scores, references), features
 
     @torch.no_grad()
     def metrics(self, x_hat: Tensor, x: Tensor) -> dict[str, float]:
@@ -60,3 +67,9 @@ class Classification(FeatureTask):
 
     def evaluator(self, labels: Path | None = None) -> Evaluator:
         return ClassificationEvaluator(lambda x: self.network.outputs(self.look(x)), labels)
+
+
+def class_divergences(scores: Tensor, references: Sequence[Tensor]) -> Tensor:
+    """The Kullback-Leibler divergences (B,), in nats, of scores (B, K) from logarithms of probabilities (1, K) each."""
+    found = scores.float().log_softmax(1)
+    return F.kl_div(found, torch.cat(list(references)), log_target=True, reduction="none").sum(1)

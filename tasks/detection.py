@@ -106,6 +106,13 @@ class Detection(FeatureTask):
         proposals = self.network.proposals(x)
         return DetectionReference(self.network.outputs(x, proposals), proposals)
 
+    def prepare_both(self, x: Tensor) -> tuple[list[Tensor], Any]:
+        proposals = self.network.proposals(x)
+        if proposals is None:
+            features, outputs = self.network.both(x)
+            return features, DetectionReference(outputs, None)
+        return self.network.features(x), DetectionReference(self.network.outputs(x, proposals), proposals)
+
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         found = self.network.outputs(x_hat, reference.proposals)
         return detection_divergence(found, reference.outputs).mean()
@@ -164,6 +171,9 @@ class InstanceSegmentation(Detection):
     def prepare_outputs(self, x: Tensor) -> Any:
         proposals = self.network.proposals(x)
         return MaskReference(proposals, *self.network.outputs_and_masks(x, proposals))
+
+    def prepare_both(self, x: Tensor) -> tuple[list[Tensor], Any]:
+        return self.network.features(x), self.prepare_outputs(x)
 
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         outputs, masks = self.network.outputs_and_masks(x_hat, reference.proposals)

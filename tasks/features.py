@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +76,8 @@ class FeatureReference:
     outputs: Any = None
     unit: float = 0.0
     """How far outputs diverge where the distance of features is 1, of the original made a little worse."""
+    layers: Sequence[float] | None = None
+    """What levels weigh beside outputs: those of the task, else one over the variance of each in the original."""
 
 
 class FeatureTask(Task):
@@ -143,17 +146,38 @@ class FeatureTask(Task):
         x = self.look(x)
         if self.kind == "features":
             return FeatureReference(self._features(x))
-        outputs = self.prepare_outputs(x)
         if not self.beside:
-            return FeatureReference(outputs=outputs)
-        features, worse = self._features(x), _halved(x)
-        divergences, found = self.asked(worse, [outputs])
-        distance = float(self._distance(found, features))
-        return FeatureReference(features, outputs, float(divergences.mean()) / distance if distance > 0 else 0.0)
+            return FeatureReference(outputs=self.prepare_outputs(x))
+        whole = self._both(x)
+        divergences, found = self.asked(_halved(x), [whole.outputs])
+        distance = float(self._distance(found, whole))
+        return replace(whole, unit=float(divergences.mean()) / distance if distance > 0 else 0.0)
+
+    @torch.no_grad()
+    def prepare_like(self, x: Tensor, whole: FeatureReference) -> FeatureReference:
+        """`prepare`, with the unit of the whole picture: a view need not be asked for one again."""
+        if not self.beside:
+            return self.prepare(x)
+        return replace(self._both(self.look(x)), unit=whole.unit, layers=whole.layers)
+
+    def judge(self) -> FeatureTask:
+        """By the outputs alone, where features stand beside them."""
+        if not self.beside:
+            return self
+        found = copy(self)
+        found.beside = 0.0
+        return found
+
+    def _both(self, x: Tensor) -> FeatureReference:
+        """What is kept of what the network sees of the original, but for the unit."""
+        features, outputs = self.prepare_both(x)
+        return FeatureReference(self._listed(features), outputs, layers=self.layers or _levelled(features))
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        """Of the original, as many levels as there are weights; UsageError for others."""
-        features = self.network.features(x)
+        return self._listed(self.network.features(x))
+
+    def _listed(self, features: list[Tensor]) -> list[Tensor]:
+        """Those of the original, as many levels as there are weights; UsageError for others."""
         if self.layers is not None and len(self.layers) != len(features):
             raise UsageError(
                 f"task {self.name!r}: {len(self.layers)} weights in `layers`, but the network has "
@@ -181,11 +205,11 @@ class FeatureTask(Task):
     def loss(self, x_hat: Tensor, reference: FeatureReference) -> Tensor:
         x_hat = self.look(x_hat)
         if self.kind == "features":
-            return self._distance(self.network.features(x_hat), reference.features)
+            return self._distance(self.network.features(x_hat), reference)
         if not self.beside:
             return self.divergence(x_hat, reference.outputs)
         divergences, found = self.asked(x_hat, [reference.outputs])
-        distance = self._distance(found, reference.features)
+        distance = self._distance(found, reference)
         return (divergences.mean() + self.beside * reference.unit * distance) / (1 + self.beside)
 
     def batch_loss(self, x_hat: Tensor, references: Sequence[FeatureReference]) -> Tensor:
@@ -202,6 +226,10 @@ class FeatureTask(Task):
     def prepare_outputs(self, x: Tensor) -> Any:
         """What `divergence` needs of the original, as the network sees it (B, 3, h, w)."""
         return self.network.outputs(x)
+
+    def prepare_both(self, x: Tensor) -> tuple[list[Tensor], Any]:
+        """The features, and `prepare_outputs`; subclasses may ask the network once for both."""
+        return self.network.features(x), self.prepare_outputs(x)
 
     def divergence(self, x_hat: Tensor, reference: Any) -> Tensor:
         """How far what the network says of what it sees, `x_hat`, is from what it says of the original; a scalar."""
@@ -223,11 +251,11 @@ class FeatureTask(Task):
         """`feature_distance`, the loss of the features, of a network that has some."""
         if self.network.no_features:
             return {}
-        x_hat, x = self.look(x_hat.clamp(0, 1)), self.look(x)
-        return {"feature_distance": float(self._distance(self.network.features(x_hat), self.network.features(x)))}
+        found, wanted = (self.network.features(self.look(picture)) for picture in (x_hat.clamp(0, 1), x))
+        return {"feature_distance": float(self._distance(found, FeatureReference(wanted)))}
 
     def compile(self) -> FeatureTask:
-        for method in ("features", "outputs"):
+        for method in ("features", "outputs", "both"):
             setattr(self.network, method, compile_or_not(getattr(self.network, method)))
         return self
 
@@ -235,14 +263,15 @@ class FeatureTask(Task):
         self.network.to(device)
         return self
 
-    def _distance(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-        errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)])
-        return errors.mean() if self.layers is None else (errors * errors.new_tensor(self.layers)).mean()
+    def _distance(self, found: Sequence[Tensor], wanted: FeatureReference) -> Tensor:
+        errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted.features, strict=True)])
+        layers = self.layers or wanted.layers
+        return (errors * errors.new_tensor(layers)).mean() if layers else errors.mean()
 
     def _distances(self, found: Sequence[Tensor], references: Sequence[FeatureReference]) -> Tensor:
         """Of the features of several pictures, (B,)."""
         own = ([level[i : i + 1] for level in found] for i in range(len(references)))
-        return torch.stack([self._distance(f, r.features) for f, r in zip(own, references, strict=True)])
+        return torch.stack([self._distance(f, r) for f, r in zip(own, references, strict=True)])
 
     def place(self, x: Tensor) -> Place:
         """Where pictures (B, 3, H, W) lie in what the network sees of them."""
@@ -259,3 +288,9 @@ def _halved(x: Tensor) -> Tensor:
     height, width = x.shape[2:]
     small = F.interpolate(x, (max(1, height // 2), max(1, width // 2)), mode="area")
     return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
+
+
+def _levelled(features: Sequence[Tensor]) -> list[float]:
+    """One over the variance of each level of an original's features within their channels, 0 for one without any."""
+    spread = [float(level.float().flatten(min(2, level.dim() - 1)).var(-1, correction=0).mean()) for level in features]
+    return [1 / one if one > 0 else 0.0 for one in spread]

@@ -65,6 +65,10 @@ class JointTask(Task):
     def prepare(self, x: Tensor) -> JointReference:
         return self.reference([part.task.prepare(x) for part in self.parts])
 
+    def prepare_like(self, x: Tensor, whole: JointReference) -> JointReference:
+        pairs = zip(self.parts, whole.parts, strict=True)
+        return JointReference(tuple(part.task.prepare_like(x, own) for part, own in pairs), whole.weights)
+
     def reference(self, parts: Sequence[Any]) -> JointReference:
         """That of these references of the parts, weighed by shares alone."""
         return JointReference(tuple(parts), tuple(part.share for part in self.parts))
@@ -119,6 +123,9 @@ class JointTask(Task):
             if label not in valid:
                 raise UsageError(f"labels of {label!r}: task {self.name!r} has no such part; valid: {', '.join(valid)}")
         return labels or {}
+
+    def judge(self) -> JointTask:
+        return JointTask(self.name, [Part(part.label, part.task.judge(), part.share) for part in self.parts])
 
     def compile(self) -> JointTask:
         for part in self.parts:

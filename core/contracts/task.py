@@ -40,8 +40,12 @@ class Task(ABC):
     def prepare(self, x: Tensor) -> Any:
         """What the loss needs to know of the original (1, 3, H, W), and keeps.
 
-        Called once per image, and for each of its patches if it is tuned in patches.
+        Called once per image.
         """
+
+    def prepare_like(self, x: Tensor, whole: Any) -> Any:
+        """`prepare` of a patch or a view of an original; of its reference, `whole`, something may be kept."""
+        return self.prepare(x)
 
     @abstractmethod
     def loss(self, x_hat: Tensor, reference: Any) -> Tensor:
@@ -91,6 +95,10 @@ class Task(ABC):
         if labels is not None:
             raise UsageError(f"task {self.name!r} is judged without labels; leave out {labels}")
         return MeanEvaluator(self, {TASK_LOSS: False})
+
+    def judge(self) -> Task:
+        """The task as it judges files, without what is only there to make files serve others; by default itself."""
+        return self
 
     def compile(self) -> Task:
         """Compile the task's network for what follows, if it has one."""

@@ -20,7 +20,7 @@ from taskodec.hooks.registry import Registry
 from taskodec.isolation.faults import named
 from taskodec.settings.model import TaskSettings
 from taskodec.tuning.checks import checked_loss
-from taskodec.tuning.task_calls import evaluator_of, prepared
+from taskodec.tuning.task_calls import evaluator_of, judge_of, prepared
 
 __all__ = ["Judge", "Panel", "eyes"]
 
@@ -43,7 +43,7 @@ class Panel:
         self.evaluators: dict[str, Evaluator] = {}
         for judge in judges:
             with self._blamed(judge.name):
-                self.tasks[judge.name] = load(judge.task)
+                self.tasks[judge.name] = judge_of(load(judge.task))
                 found = self.evaluators[judge.name] = evaluator_of(self.tasks[judge.name], judge.labels)
             if not found.metrics:
                 raise UsageError(

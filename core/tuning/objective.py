@@ -16,7 +16,7 @@ from taskodec.tuning.networks import TuningNetworks
 from taskodec.tuning.phases import Point
 from taskodec.tuning.slopes import SlopeWatch, watch
 from taskodec.tuning.subject import Subject
-from taskodec.tuning.task_calls import prepared, views_of
+from taskodec.tuning.task_calls import views_of
 from taskodec.tuning.travel import Travel
 from taskodec.tuning.units import like
 from taskodec.tuning.views import RandomView, random_view
@@ -145,7 +145,7 @@ def _shown(
     if view is None:
         return x_hat, [subject.reference for subject in subjects]
     with networks.judging(x_hat):
-        references = [like(prepared(one.task, view(one.x)), one.reference) for one in subjects if one.x is not None]
+        references = [like(one.task, view(one.x), one.reference) for one in subjects if one.x is not None]
     return view(x_hat), references
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from taskodec.coding.streams import padded
 from taskodec.contracts import Adapter, Codec, Task
 from taskodec.tuning.patches import Area, areas
-from taskodec.tuning.task_calls import prepared
 from taskodec.tuning.units import like
 
 __all__ = ["Subject"]
@@ -56,6 +55,6 @@ class Subject:
         for area in areas(full, side, stride):
             patch = x[:, :, area.top : area.bottom, area.left : area.right].contiguous()
             size = (patch.shape[2], patch.shape[3])
-            share, reference = size[0] * size[1] / self.pixels, like(prepared(self.task, patch), self.reference)
+            share, reference = size[0] * size[1] / self.pixels, like(self.task, patch, self.reference)
             found.append(replace(self, size=size, reference=reference, area=area, share=share, x=patch))
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,51 @@ from taskodec.isolation.faults import named
 from taskodec.settings.ttft import VIEWS
 from taskodec.tuning.checks import checked_loss, guest
 
-__all__ = ["evaluator_of", "findings_of", "metrics_of", "on_device", "prepared", "seen_by", "views_of", "weight_of"]
+__all__ = [
+    "evaluator_of",
+    "findings_of",
+    "judge_of",
+    "metrics_of",
+    "on_device",
+    "prepared",
+    "prepared_like",
+    "seen_by",
+    "views_of",
+    "weight_of",
+]
 
 
 def prepared(task: Task, x: Tensor) -> Any:
     """`task.prepare(x)`, what the loss needs to know of the original, or a TaskError, also if that changes x."""
     if isinstance(task, JointTask):
         return task.reference([prepared(part.task, x) for part in task.parts])
+    return _prepared(task, x, "prepare", lambda: task.prepare(x))
+
+
+def prepared_like(task: Task, x: Tensor, whole: Any) -> Any:
+    """`task.prepare_like(x, whole)` of a patch or a view x, or a TaskError, also if that changes x."""
+    if isinstance(task, JointTask):
+        return task.reference([prepared_like(p.task, x, own) for p, own in zip(task.parts, whole.parts, strict=True)])
+    return _prepared(task, x, "prepare_like", lambda: task.prepare_like(x, whole))
+
+
+def judge_of(task: Task) -> Task:
+    """`task.judge()`, or a TaskError that names the task."""
+    if isinstance(task, JointTask):
+        return task.judge()
+    with _named(task, "judge"):
+        found: object = task.judge()
+        if not isinstance(found, Task):
+            raise TaskError(f"task {task.name!r}: its `judge` returns {shown(found)}; return a task")
+        return found
+
+
+def _prepared(task: Task, x: Tensor, method: str, prepare: Callable[[], Any]) -> Any:
     version = x._version
-    with torch.no_grad(), guest(task, "prepare", x, TaskodecError):
-        reference = task.prepare(x)
+    with torch.no_grad(), guest(task, method, x, TaskodecError):
+        reference = prepare()
     if x._version != version:
-        raise TaskError(f"task {task.name!r}: its `prepare` changes the picture in place; work on a copy")
+        raise TaskError(f"task {task.name!r}: its `{method}` changes the picture in place; work on a copy")
     return reference
 
 

@@ -15,7 +15,7 @@ from taskodec.contracts import Codec, JointReference, JointTask, Task
 from taskodec.tuning.calibration import Balance, mean_curves, measure_balance, slope_or_rate, slopes_of, untuned
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.slopes import SlopeWatch, WatchedReference, no_slope
-from taskodec.tuning.task_calls import prepared, weight_of
+from taskodec.tuning.task_calls import prepared, prepared_like, weight_of
 
 __all__ = [
     "balance_of",
@@ -121,8 +121,9 @@ def prepared_in_units(task: Task, codec: Codec, x: Tensor, quality: float, tiles
     return in_units(task, codec, x, prepared(task, x), quality, tiles)
 
 
-def like(reference: Any, whole: Any) -> Any:
+def like(task: Task, x: Tensor, whole: Any) -> Any:
     """The reference of a patch, or a view, weighed and watched as that of the whole picture."""
+    reference = prepared_like(task, x, whole)
     return watched(reference, whole.weights, whole.slopes) if isinstance(whole, WatchedReference) else reference
 
 

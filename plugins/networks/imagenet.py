@@ -79,12 +79,14 @@ def load_cls(
     offline: bool = False,
     onnx: Mapping[str, Any] | None = None,
     input: str | Mapping[str, Any] | None = None,
+    beside: float | None = None,
 ) -> Classification:
     """The task `cls` with a network by name, see this module's table.
 
     `weights` is a local state dict instead of the published one, `loss` is `features` or `outputs`, `layers` has a
     weight for each level of features, and `offline` never downloads. `onnx` has the options of an ONNX file, and
-    `input` says how the network is shown pictures, if not as its owner does.
+    `input` says how the network is shown pictures, if not as its owner does. `beside` is the share of features beside
+    outputs, if not the usual one.
     """
     lmbdas: Mapping[float, float] | None = None
     if network == "resnet50" and loss == "features" and layers is None:
@@ -93,7 +95,7 @@ def load_cls(
         lmbdas = LITE0_LMBDAS.get(loss)
     found = load_network(network, weights, offline, onnx)
     put_input(found, network, input)
-    return Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas)
+    return Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas, beside=beside)
 
 
 def load_network(
@@ -135,6 +137,10 @@ class Classifier(FeatureNetwork):
         scores: Tensor = self.model(self.pixels(x))
         return scores
 
+    def both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        final, levels = self.model.forward_intermediates(self.pixels(x), indices=self.levels)
+        return levels, self.model.forward_head(final)
+
 
 class ResNet(Classifier):
     """A torchvision ResNet with the features of layer1 to layer4, as in the paper."""
@@ -150,6 +156,10 @@ class ResNet(Classifier):
             x = layer(x)
             found.append(x)
         return found
+
+    def both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        found, net = self.features(x), self.model
+        return found, net.fc(net.avgpool(found[-1]).flatten(1))
 
 
 def efficientnet_lite(name: str, file: Path) -> Classifier:

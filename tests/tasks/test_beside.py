@@ -76,7 +76,7 @@ def test_features_count_by_their_share_in_units_of_the_outputs(x):
     divergence = float(alone.loss(worse, alone.prepare(one)))
     assert divergence > 0
     assert float(both.loss(worse, both.prepare(one))) == pytest.approx(divergence, rel=1e-4)
-    features = Classification(Tiny(), "tiny", loss="features")
+    features = Classification(Tiny(), "tiny", loss="features", layers=both.prepare(one).layers)
     share = float(features.loss(0.5 * one, features.prepare(one))) / float(features.loss(worse, features.prepare(one)))
     expected = (float(alone.loss(0.5 * one, alone.prepare(one))) + 0.5 * share * divergence) / 1.5
     assert float(both.loss(0.5 * one, both.prepare(one))) == pytest.approx(expected, rel=1e-4)
@@ -85,6 +85,40 @@ def test_features_count_by_their_share_in_units_of_the_outputs(x):
 def test_the_size_of_features_does_not_matter(x):
     assert losses(x, beside=1, layers=[1, 1]) == pytest.approx(losses(x, beside=1, layers=[100, 100]), rel=1e-4)
     assert losses(x, beside=1) != pytest.approx(losses(x), rel=1e-2)
+
+
+@torch.no_grad()
+def test_levels_that_nobody_weighed_count_by_how_much_they_vary(x):
+    loud, quiet, one = Tiny(), Tiny(), x[:1]
+    loud.features = lambda x: [1000 * quiet.features(x)[0], quiet.features(x)[1]]
+    loud.outputs = quiet.outputs
+    task = Classification(loud, "tiny", loss="outputs", beside=1)
+    reference = task.prepare(one)
+    assert float(task.loss(0.5 * one, reference)) == pytest.approx(losses(one, beside=1)[0], rel=1e-4)
+    variances = [float(level.flatten(2).var(2, correction=0).mean()) for level in reference.features]
+    assert reference.layers == pytest.approx([1 / variance for variance in variances])
+
+
+def test_a_view_has_the_unit_of_the_whole_picture(x):
+    network = Boxes()
+    for kind in (Classification(Tiny(), "tiny", loss="outputs", beside=1), Detection(network, "tiny", loss="outputs")):
+        whole = kind.prepare(x[:1])
+        passes = network.passes
+        view = kind.prepare_like(x[:1].flip(3), whole)
+        assert (view.unit, view.layers) == (whole.unit, whole.layers)
+        assert not torch.equal(view.features[0], whole.features[0])
+        assert network.passes - passes in (0, 1)
+    alone = Classification(Tiny(), "tiny", loss="outputs", beside=0)
+    assert alone.prepare_like(x[:1], alone.prepare(x[:1])).unit == 0
+
+
+def test_judges_look_at_outputs_alone(x):
+    task = Classification(Tiny(), "tiny", loss="outputs", beside=1)
+    judge = task.judge()
+    assert float(judge.loss(0.5 * x[:1], judge.prepare(x[:1]))) == losses(x[:1], beside=0)[0]
+    assert (task.beside, judge.network) == (1, task.network)
+    alone = Classification(Tiny(), "tiny", loss="outputs", beside=0)
+    assert alone.judge() is alone
 
 
 def test_several_pictures_at_once_are_as_one_by_one(x):
