@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from taskodec.contracts import Evaluator, Findings, Found
 from taskodec.tasks.classification_metrics import ClassificationEvaluator
-from taskodec.tasks.features import FeatureTask
+from taskodec.tasks.features import FeatureReference, FeatureTask
 from taskodec.tasks.labels import imagenet_names
 
 __all__ = ["Classification"]
@@ -27,14 +27,19 @@ class Classification(FeatureTask):
     """Agreement of a classifier, whose `outputs` are class scores before the softmax (B, K).
 
     `loss="outputs"` is the Kullback-Leibler divergence, in nats, of the predicted from the original's class
-    probabilities.
+    probabilities. Features stand beside it, with five times its weight: 1 nat where they err by as much as they vary.
     """
 
     losses = ("features", "outputs")
+    features_beside = 5.0  # classifiers that a file was not made for agree more often: docs/ttft_measured.md
     views = ("scale", "shift", "flip")  # noise makes files worse for other networks: docs/ttft_measured.md
 
     def prepare_outputs(self, x: Tensor) -> Tensor:
         return self.network.outputs(x).float().log_softmax(1)
+
+    def unit(self, x: Tensor, whole: FeatureReference) -> float:
+        """1 nat where features err by as much as they vary: how sure a classifier is of one picture says too little."""
+        return 1.0
 
     def prepare_both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         features, scores = self.network.both(x)

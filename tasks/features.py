@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
+from taskodec.tasks.feature_units import halved, level_weights
 from taskodec.tasks.tradeoff import weight_at
 from taskodec.tasks.views import AS_IS, Pixels, Place, View
 from taskodec.tuning.compiling import compile_or_not
@@ -149,9 +150,7 @@ class FeatureTask(Task):
         if not self.beside:
             return FeatureReference(outputs=self.prepare_outputs(x))
         whole = self._both(x)
-        divergences, found = self.asked(_halved(x), [whole.outputs])
-        distance = float(self._distance(found, whole))
-        return replace(whole, unit=float(divergences.mean()) / distance if distance > 0 else 0.0)
+        return replace(whole, unit=self.unit(x, whole))
 
     @torch.no_grad()
     def prepare_like(self, x: Tensor, whole: FeatureReference) -> FeatureReference:
@@ -159,6 +158,15 @@ class FeatureTask(Task):
         if not self.beside:
             return self.prepare(x)
         return replace(self._both(self.look(x)), unit=whole.unit, layers=whole.layers)
+
+    def unit(self, x: Tensor, whole: FeatureReference) -> float:
+        """How far outputs diverge where the distance of features is 1, of what the network sees of an original.
+
+        Measured, of the original reduced to half its size and enlarged again; 0 where that changes no features.
+        """
+        divergences, found = self.asked(halved(x), [whole.outputs])
+        distance = float(self._distance(found, whole))
+        return float(divergences.mean()) / distance if distance > 0 else 0.0
 
     def judge(self) -> FeatureTask:
         """By the outputs alone, where features stand beside them."""
@@ -171,7 +179,7 @@ class FeatureTask(Task):
     def _both(self, x: Tensor) -> FeatureReference:
         """What is kept of what the network sees of the original, but for the unit."""
         features, outputs = self.prepare_both(x)
-        return FeatureReference(self._listed(features), outputs, layers=self.layers or _levelled(features))
+        return FeatureReference(self._listed(features), outputs, layers=self.layers or level_weights(features))
 
     def _features(self, x: Tensor) -> list[Tensor]:
         return self._listed(self.network.features(x))
@@ -281,16 +289,3 @@ class FeatureTask(Task):
     def look(self, x: Tensor) -> Tensor:
         """What the network sees of pictures (B, 3, H, W): (B, 3, h, w)."""
         return self.network.view.show(x, self.place(x))
-
-
-def _halved(x: Tensor) -> Tensor:
-    """Pictures (B, 3, h, w) without their finest detail."""
-    height, width = x.shape[2:]
-    small = F.interpolate(x, (max(1, height // 2), max(1, width // 2)), mode="area")
-    return F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
-
-
-def _levelled(features: Sequence[Tensor]) -> list[float]:
-    """One over the variance of each level of an original's features within their channels, 0 for one without any."""
-    spread = [float(level.float().flatten(min(2, level.dim() - 1)).var(-1, correction=0).mean()) for level in features]
-    return [1 / one if one > 0 else 0.0 for one in spread]

@@ -95,7 +95,10 @@ def load_cls(
         lmbdas = LITE0_LMBDAS.get(loss)
     found = load_network(network, weights, offline, onnx)
     put_input(found, network, input)
-    return Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas, beside=beside)
+    task = Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas, beside=beside)
+    if task.lmbdas and task.beside:  # measured for outputs alone, which keep their weight
+        task.lmbdas = {level: weight * (1 + task.beside) for level, weight in task.lmbdas.items()}
+    return task
 
 
 def load_network(

@@ -27,7 +27,7 @@ def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, registry, task, op
     overrides = [f"task.options.{option}" for option in options.split()]
     options = load_settings(flags={"task.name": task}, overrides=overrides).task.options
     chosen, notes = choose_adapter(registry, AdapterSettings(), lite, task, options)
-    assert (chosen.name, notes) == ({"cls": "lite-cls-2"}.get(task, f"lite-{task}"), ())
+    assert (chosen.name, notes) == (f"lite-{task}", ())
     adapter = registry.adapters[chosen.name].build(lite)
     assert adapter.changes_decoder()
     y_hat = torch.randn(1, lite.analysis(torch.zeros(1, 3, 64, 64), 3.0).y.shape[1], 4, 4)

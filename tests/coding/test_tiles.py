@@ -111,7 +111,7 @@ def test_lite_in_tiles_is_the_whole_but_for_rounding(lite, size):
 def test_lite_in_tiles_is_nearly_the_whole_with_a_modulation(lite):
     """Which looks further than the margins."""
     x = KODIM23.repeat(1, 1, 2, 2)[..., :448, :704]
-    with shipped_adapter("taskodec.plugins", "weights/lite-cls-2.safetensors")(lite).applied(lite):
+    with shipped_adapter("taskodec.plugins", "weights/lite-cls.safetensors")(lite).applied(lite):
         whole, tiled = (tiles.analysis(lite, x, 3.0).y for tiles in (Tiles(None), Tiles(64 * 640)))
     plain = lite.analysis(x, 3.0).y
     torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-3)

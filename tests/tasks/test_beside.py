@@ -62,8 +62,14 @@ def x():
     return torch.rand(2, 3, 40, 36, generator=torch.Generator().manual_seed(1))
 
 
+class Measured(Classification):
+    """A classifier whose features count in units that are measured."""
+
+    unit = FeatureTask.unit
+
+
 def losses(x, factor=0.5, **options):
-    task = Classification(Tiny(), "tiny", loss="outputs", **options)
+    task = Measured(Tiny(), "tiny", loss="outputs", **options)
     return [float(task.loss(factor * one[None], task.prepare(one[None]))) for one in x]
 
 
@@ -72,11 +78,11 @@ def test_features_count_by_their_share_in_units_of_the_outputs(x):
     one = x[:1]
     small = nn.functional.avg_pool2d(one, 2)
     worse = nn.functional.interpolate(small, one.shape[2:], mode="bilinear", align_corners=False)
-    alone, both = (Classification(Tiny(), "tiny", loss="outputs", beside=share) for share in (0, 0.5))
+    alone, both = (Measured(Tiny(), "tiny", loss="outputs", beside=share) for share in (0, 0.5))
     divergence = float(alone.loss(worse, alone.prepare(one)))
     assert divergence > 0
     assert float(both.loss(worse, both.prepare(one))) == pytest.approx(divergence, rel=1e-4)
-    features = Classification(Tiny(), "tiny", loss="features", layers=both.prepare(one).layers)
+    features = Measured(Tiny(), "tiny", loss="features", layers=both.prepare(one).layers)
     share = float(features.loss(0.5 * one, features.prepare(one))) / float(features.loss(worse, features.prepare(one)))
     expected = (float(alone.loss(0.5 * one, alone.prepare(one))) + 0.5 * share * divergence) / 1.5
     assert float(both.loss(0.5 * one, both.prepare(one))) == pytest.approx(expected, rel=1e-4)
@@ -84,7 +90,7 @@ def test_features_count_by_their_share_in_units_of_the_outputs(x):
 
 def test_the_size_of_features_does_not_matter(x):
     assert losses(x, beside=1, layers=[1, 1]) == pytest.approx(losses(x, beside=1, layers=[100, 100]), rel=1e-4)
-    assert losses(x, beside=1) != pytest.approx(losses(x), rel=1e-2)
+    assert losses(x, beside=1) != pytest.approx(losses(x, beside=0), rel=1e-2)
 
 
 @torch.no_grad()
@@ -92,48 +98,64 @@ def test_levels_that_nobody_weighed_count_by_how_much_they_vary(x):
     loud, quiet, one = Tiny(), Tiny(), x[:1]
     loud.features = lambda x: [1000 * quiet.features(x)[0], quiet.features(x)[1]]
     loud.outputs = quiet.outputs
-    task = Classification(loud, "tiny", loss="outputs", beside=1)
+    task = Measured(loud, "tiny", loss="outputs", beside=1)
     reference = task.prepare(one)
     assert float(task.loss(0.5 * one, reference)) == pytest.approx(losses(one, beside=1)[0], rel=1e-4)
     variances = [float(level.flatten(2).var(2, correction=0).mean()) for level in reference.features]
     assert reference.layers == pytest.approx([1 / variance for variance in variances])
+    flat = task.prepare(torch.full_like(one, 0.25))
+    squares = [float(level.square().mean()) for level in flat.features]
+    assert flat.layers == pytest.approx([100 / square for square in squares])
 
 
 def test_a_view_has_the_unit_of_the_whole_picture(x):
     network = Boxes()
-    for kind in (Classification(Tiny(), "tiny", loss="outputs", beside=1), Detection(network, "tiny", loss="outputs")):
+    for kind in (Measured(Tiny(), "tiny", loss="outputs", beside=1), Detection(network, "tiny", loss="outputs")):
         whole = kind.prepare(x[:1])
         passes = network.passes
         view = kind.prepare_like(x[:1].flip(3), whole)
         assert (view.unit, view.layers) == (whole.unit, whole.layers)
         assert not torch.equal(view.features[0], whole.features[0])
         assert network.passes - passes in (0, 1)
-    alone = Classification(Tiny(), "tiny", loss="outputs", beside=0)
+    alone = Measured(Tiny(), "tiny", loss="outputs", beside=0)
     assert alone.prepare_like(x[:1], alone.prepare(x[:1])).unit == 0
 
 
 def test_judges_look_at_outputs_alone(x):
-    task = Classification(Tiny(), "tiny", loss="outputs", beside=1)
+    task = Measured(Tiny(), "tiny", loss="outputs", beside=1)
     judge = task.judge()
     assert float(judge.loss(0.5 * x[:1], judge.prepare(x[:1]))) == losses(x[:1], beside=0)[0]
     assert (task.beside, judge.network) == (1, task.network)
-    alone = Classification(Tiny(), "tiny", loss="outputs", beside=0)
+    alone = Measured(Tiny(), "tiny", loss="outputs", beside=0)
     assert alone.judge() is alone
 
 
 def test_several_pictures_at_once_are_as_one_by_one(x):
-    task = Classification(Tiny(), "tiny", loss="outputs", beside=0.3)
+    task = Measured(Tiny(), "tiny", loss="outputs", beside=0.3)
     references = [task.prepare(one[None]) for one in x]
     assert task.batch_loss(0.5 * x, references).tolist() == pytest.approx(losses(x, beside=0.3), rel=1e-4)
 
 
 def test_where_there_is_no_detail_outputs_count_alone(x):
     flat = torch.full_like(x[:1], 0.25)
-    assert losses(flat, beside=0.5) == pytest.approx([loss / 1.5 for loss in losses(flat)], rel=1e-4)
+    assert losses(flat, beside=0.5) == pytest.approx([loss / 1.5 for loss in losses(flat, beside=0)], rel=1e-4)
     x_hat = (2 * flat).requires_grad_()
-    task = Classification(Tiny(), "tiny", loss="outputs", beside=0.5)
+    task = Measured(Tiny(), "tiny", loss="outputs", beside=0.5)
     task.loss(x_hat, task.prepare(flat)).backward()
     assert bool(torch.isfinite(x_hat.grad).all())
+
+
+def test_classifiers_have_features_beside_in_nats(x):
+    task = Classification(Tiny(), "tiny", loss="outputs")
+    assert (task.beside, Classification(Tiny(), "tiny", loss="outputs", beside=0).beside) == (5, 0)
+    reference, one = task.prepare(x[:1]), x[:1]
+    levels = [level.detach() for level in Tiny().features(0.5 * one)]
+    errors = [
+        float((found - wanted).square().mean() / wanted.flatten(2).var(2, correction=0).mean())
+        for found, wanted in zip(levels, reference.features, strict=True)
+    ]
+    alone = losses(one, beside=0)[0]
+    assert float(task.loss(0.5 * one, reference)) == pytest.approx((alone + 5 * sum(errors) / 2) / 6, rel=1e-4)
 
 
 def test_detectors_have_features_beside_where_the_network_has_some():

@@ -107,8 +107,8 @@ def test_an_unknown_loss_says_what_is_valid():
 
 @pytest.mark.parametrize("kind", [FeatureTask, Classification])
 def test_the_loss_of_several_pictures_takes_one_pass(images, kind):
-    loss = "outputs" if kind is Classification else "features"
-    task = kind(Tiny(), "tiny", loss=loss)
+    options = {"loss": "outputs", "beside": 0} if kind is Classification else {}
+    task = kind(Tiny(), "tiny", **options)
     references = [task.prepare(x) for x in images]
     swapped = torch.cat(images[::-1])
     alone = [float(task.loss(x[None], own)) for x, own in zip(swapped, references, strict=True)]

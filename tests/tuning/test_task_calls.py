@@ -3,9 +3,18 @@ import math
 import pytest
 import torch
 
-from taskodec.contracts import Evaluator, Findings, Found, FunctionTask, Task
+from taskodec.contracts import Evaluator, Findings, Found, FunctionTask, JointTask, Part, Task
 from taskodec.errors import TaskError, UsageError
-from taskodec.tuning.task_calls import evaluator_of, findings_of, metrics_of, on_device, prepared, weight_of
+from taskodec.tuning.task_calls import (
+    evaluator_of,
+    findings_of,
+    judge_of,
+    metrics_of,
+    on_device,
+    prepared,
+    prepared_like,
+    weight_of,
+)
 
 X = torch.zeros(1, 3, 4, 4)
 CPU = torch.device("cpu")
@@ -45,6 +54,8 @@ def task_with(method, value):
 
 CALLS = {
     "prepare": lambda task: prepared(task, X),
+    "prepare_like": lambda task: prepared_like(task, X, X),
+    "judge": judge_of,
     "lmbda": lambda task: weight_of(task, None, 3.0),
     "metrics": lambda task: metrics_of(task, X, X),
     "evaluator": lambda task: evaluator_of(task, None),
@@ -68,6 +79,7 @@ def test_whatever_a_method_raises_names_the_task(method):
     [
         ("lmbda", "1", "lmbda is '1', expected None or a number from 0 on"),
         ("lmbda", -1.0, "lmbda is -1.0"),
+        ("judge", None, "its `judge` returns None; return a task"),
         ("lmbda", float("nan"), "lmbda is nan"),
         ("lmbda", True, "lmbda is True"),
         ("lmbda", [1], "its lmbda raised TypeError"),
@@ -143,3 +155,24 @@ def test_findings_are_those_of_the_task():
 
     assert findings_of(Finds("finds", lambda x_hat, x: x_hat.mean()), torch.zeros(1, 3, 4, 6)) is found
     assert findings_of(FunctionTask("mean", lambda x_hat, x: x_hat.mean()), torch.zeros(1, 3, 4, 6)) is None
+
+
+def test_a_view_is_prepared_as_the_task_says_and_left_as_it_is():
+    whole = 2 * X
+    assert torch.equal(prepared_like(Mine(), X, whole), X)
+    kept = type("Kept", (Mine,), {"prepare_like": lambda self, x, whole: (x, whole)})()
+    assert prepared_like(kept, X, whole)[1] is whole
+    joint = JointTask("both", [Part("kept", kept), Part("mine", Mine())])
+    reference = prepared_like(joint, X, joint.reference([whole, whole]))
+    assert reference.parts[0][1] is whole
+    assert torch.equal(reference.parts[1], X)
+    spoiling = type("Spoiling", (Mine,), {"prepare_like": lambda self, x, whole: x.add_(1)})()
+    with pytest.raises(TaskError, match="`prepare_like` changes the picture in place"):
+        prepared_like(spoiling, X.clone(), whole)
+
+
+def test_parts_judge_each_for_itself():
+    strict = type("Strict", (Mine,), {"judge": lambda self: judges})()
+    judges = Mine()
+    judge = judge_of(JointTask("both", [Part("strict", strict, 3.0), Part("mine", Mine())]))
+    assert (judge.parts[0].task, judge.parts[0].share, judge.name) == (judges, 0.75, "both")

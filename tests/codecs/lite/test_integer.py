@@ -161,8 +161,9 @@ def test_training_forgets_what_was_made_from_the_weights(z_hat):
 def test_the_context_of_half_the_fields_is_that_of_all(lite, batch, monkeypatch):
     context = lite.predictor().context
     generator = torch.Generator().manual_seed(0)
-    y = torch.randint(-255, 256, (batch, 192, 8, 12), generator=generator).float() * anchors(torch.zeros(8, 12))
-    features = torch.randint(0, 256, (batch, 192, 8, 12), generator=generator).float()
+    drawn = torch.randint(-255, 256, (batch, lite.range_sizes[-1], 8, 12), generator=generator)
+    y = drawn.float() * anchors(torch.zeros(8, 12))
+    features = torch.randint(0, 256, (batch, lite.range_sizes[2], 8, 12), generator=generator).float()
     half = context(y, features)
     with monkeypatch.context() as patch:
         patch.setattr(torch.backends.mkldnn, "enabled", False)

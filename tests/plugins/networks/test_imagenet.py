@@ -90,6 +90,28 @@ def test_features_have_four_levels_and_lead_to_the_outputs(cls):
     assert [f.shape[-2:] for f in features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
 
 
+@pytest.mark.parametrize("name", ["lite0", "resnet18", "timm"])
+def test_both_are_features_and_outputs_of_one_pass(cls, resnet_file, tmp_path, name):
+    if name == "timm":
+        save_file(timm.create_model("levit_128s", pretrained=False).state_dict(), tmp_path / "net.safetensors")
+        network = load_network("timm:levit_128s", tmp_path / "net.safetensors").eval()
+    else:
+        network = cls.network if name == "lite0" else load_network("resnet18", resnet_file).eval()
+    side = 224 if name == "timm" else 64
+    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features, outputs = network.both(x)
+        assert torch.allclose(outputs, network.outputs(x), atol=1e-5)
+        assert all(torch.equal(a, b) for a, b in zip(features, network.features(x), strict=True))
+
+
+def test_the_weight_of_outputs_is_the_same_with_features_beside():
+    weights = [load_cls(loss="outputs", beside=share).lmbdas for share in (0, 5)]
+    assert weights[1] == pytest.approx({level: 6 * weight for level, weight in weights[0].items()})
+    assert load_cls(loss="outputs").lmbdas == weights[1]
+    assert load_cls(loss="features").lmbdas == load_cls().lmbdas
+
+
 @pytest.mark.parametrize("size", [(1, 1), (37, 51)])
 def test_a_loss_of_any_size_reaches_the_picture(cls, size):
     x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
