@@ -33,7 +33,7 @@ from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.faults import named
 from taskodec.settings.model import CodecSettings, Settings, TaskSettings
 from taskodec.tuning.checks import checked_loss
-from taskodec.tuning.task_calls import evaluator_of, on_device, prepared
+from taskodec.tuning.task_calls import evaluator_of, judge_of, on_device, prepared
 from taskodec.tuning.units import prepared_in_units
 
 __all__ = ["EvaluationPlan", "Lab"]
@@ -71,7 +71,7 @@ class Lab:
         settings = plan.settings
         self.device = choose_device(settings.device)
         self.task = self._load_task(settings.task)
-        self.judge = self.task if plan.judge is None else self._load_task(plan.judge)
+        self.judge = self.task if plan.judge is None else judge_of(self._load_task(plan.judge))
         self.evaluator = evaluator_of(self.judge, plan.labels)
         self.framing = Framing(**settings.data.model_dump())
         labels = self.evaluator.labels_version or digests_of(plan.labels)

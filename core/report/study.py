@@ -23,7 +23,7 @@ from taskodec.report.plain import Plain, plain_near
 from taskodec.settings.model import Settings
 from taskodec.tuning.candidates import Candidate
 from taskodec.tuning.checks import checked_loss
-from taskodec.tuning.task_calls import findings_of, metrics_of, prepared
+from taskodec.tuning.task_calls import findings_of, judge_of, metrics_of, prepared
 from taskodec.tuning.ttft import Tuned
 from taskodec.tuning.units import weighed
 
@@ -125,7 +125,8 @@ def study(
             takes.append(_anchor_take(name, anchor_near(anchor, name, to_pil(x), wanted), x))
         except TaskodecError as error:  # such as a format that cannot hold so large a picture
             missing.append(f"{name} is left out: {error}")
-    named = judges.items() if isinstance(judges, Mapping) else [(task.name, task) for task in judges]
+    asked = judges.items() if isinstance(judges, Mapping) else [(task.name, task) for task in judges]
+    named = [(name, judge_of(task)) for name, task in asked]
     opinions = [_opinion(given.task_name, given.task, takes, reference, own=True)]
     opinions += [_opinion(name, task, takes, prepared(task, x), own=False) for name, task in named]
     return Study(given, takes, opinions, plain, missing)
