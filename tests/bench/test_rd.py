@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from taskodec.bench.fidelity import Point
 from taskodec.bench.published import PublishedCurve
@@ -128,6 +129,18 @@ def test_plots_are_pictures_of_all_curves(summary, tmp_path):
     text = markdown(summary, paths, published)
     assert "![rd_psnr](rd_psnr.png)" in text
     assert "not measured here: VTM (vtm.json), elic (elic.json)" in text
+
+
+def test_many_names_stand_below_the_curves(summary, tmp_path):
+    values = {"PSNR": (28.0, 36.0), "MS-SSIM": (11.0, 19.0)}
+    published = [PublishedCurve(f"codec {i}", Path("a.json"), (0.1, 0.9), values) for i in range(10)]
+    sizes = []
+    for count in (2, len(published)):
+        with Image.open(plot(summary.curves, tmp_path, published[:count])[0]) as picture:
+            sizes.append(picture.size)
+    (width, height), (same, taller) = sizes
+    assert width == same
+    assert height < taller
 
 
 def test_nothing_measured_is_an_empty_summary():
