@@ -24,7 +24,7 @@ def register_tasks() -> Sequence[TaskSpec]:
 def register_adapters() -> Sequence[AdapterSpec]:
     """`lite-cls`."""
     build = shipped_adapter("taskodec.plugins", "weights/lite-cls.safetensors")
-    about = "for what classifiers see, with views; it modulates latents"
+    about = "for what classifiers see; it modulates latents"
     return [AdapterSpec("lite-cls", build, about, codec="lite", task="cls", task_options={"loss": "outputs"})]
 
 

@@ -27,7 +27,7 @@ def register_tasks() -> Sequence[TaskSpec]:
 def register_adapters() -> Sequence[AdapterSpec]:
     """`lite-det`."""
     build = shipped_adapter("taskodec.plugins", "weights/lite-det.safetensors")
-    about = "for YOLOX-Nano's predictions"
+    about = "for what YOLOX-Nano sees; it modulates latents"
     return [AdapterSpec("lite-det", build, about, codec="lite", task="det", task_options={"loss": "outputs"})]
 
 

@@ -27,7 +27,7 @@ def register_tasks() -> Sequence[TaskSpec]:
 def register_adapters() -> Sequence[AdapterSpec]:
     """`lite-semseg`."""
     build = shipped_adapter("taskodec.plugins", "weights/lite-semseg.safetensors")
-    about = "for ESPNetV2's predictions"
+    about = "for what ESPNetV2 sees; it modulates latents"
     return [AdapterSpec("lite-semseg", build, about, codec="lite", task="semseg", task_options={"loss": "outputs"})]
 
 

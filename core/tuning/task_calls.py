@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from taskodec.console.terminal import shown
-from taskodec.contracts import TASK_LOSS, Codec, Evaluator, Findings, Found, JointEvaluator, JointTask, Task
+from taskodec.contracts import TASK_LOSS, Codec, Evaluator, Findings, Found, JointEvaluator, JointTask, Part, Task
 from taskodec.contracts.joint_task import labelled, most_detailed
 from taskodec.errors import TaskError, TaskodecError, UsageError
 from taskodec.isolation.faults import named
@@ -50,7 +50,7 @@ def prepared_like(task: Task, x: Tensor, whole: Any) -> Any:
 def judge_of(task: Task) -> Task:
     """`task.judge()`, or a TaskError that names the task."""
     if isinstance(task, JointTask):
-        return task.judge()
+        return JointTask(task.name, [Part(part.label, judge_of(part.task), part.share) for part in task.parts])
     with _named(task, "judge"):
         found: object = task.judge()
         if not isinstance(found, Task):
