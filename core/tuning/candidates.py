@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,11 @@ class Candidate:
     cost: float
     latents: Latents = field(repr=False)
     quality: float
+
+    def bare(self) -> Candidate:
+        """The same without its latents, for figures and the picture alone: those of large pictures are large."""
+        nothing = self.coded.y_hat.new_zeros(0)
+        return replace(self, coded=replace(self.coded, y_hat=nothing), latents=Latents(nothing, nothing))
 
 
 class Candidates:

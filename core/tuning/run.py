@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -137,9 +137,11 @@ class Run:
         untuned = self.candidates.one("untuned", point.latents)
         best = min([untuned, *others], key=_cost)
         if self.shown is not None and self.budget.allows(stream=1):
-            seen, self.shown = self.seen(self.shown), None
-            if seen.cost < untuned.cost:
-                point, best = replace(point, latents=seen.latents), min([best, seen], key=_cost)
+            shown, self.shown, start = self.shown, None, untuned.cost
+            for seen in self.seen(shown):
+                if seen.cost < start:
+                    point, best, start = replace(point, latents=seen.latents), min([best, seen], key=_cost), seen.cost
+                    untuned = untuned if self.share.steps or best is untuned else untuned.bare()
         tried = float("inf")
         for phase in phases:
             if phase.steps and self.budget.allows(check=LOOKS, step=1, stream=STREAMS):
@@ -163,15 +165,14 @@ class Run:
             weights=weights_in(whole),
         )
 
-    def seen(self, shown: Tensor) -> Candidate:
-        """The stream of what the task is shown.
+    def seen(self, shown: Tensor) -> Iterator[Candidate]:
+        """The stream of what the task is shown, one after the other, for large ones are hardly held at once.
 
-        Where no steps follow that would find coarser latents, at the codec's lowest quality too, if that is cheaper
-        with the weight of the one that is asked for.
+        Where no steps follow that would find coarser latents, at the codec's lowest quality too, judged with the weight
+        of the one that is asked for.
         """
-        files = [self.candidates, *self.lower]
-        analysed = ((each, self.tiles.analysis(self.codec, shown, each.subject.quality)) for each in files)
-        return min((each.one("seen", latents) for each, latents in analysed), key=_cost)
+        for each in (self.candidates, *self.lower):
+            yield each.one("seen", self.tiles.analysis(self.codec, shown, each.subject.quality))
 
     def phase(self, phase: PhaseSettings, start: Point) -> Tuning[Point]:
         """Tune through one phase; returns the cheapest state seen, everything rounded as in the stream, or the last."""

@@ -104,6 +104,10 @@ def test_where_little_is_seen_of_a_large_picture_the_start_alone_is_chosen_at_th
     tuned = result.tuned
     assert (tuned.steps, tuned.best.name) == (0, "seen")
     assert tuned.best.cost < tuned.untuned.cost
+    assert (tuned.untuned.latents.y.numel(), tuned.untuned.coded.y_hat.numel()) == (0, 0)  # large, and of no more use
+    assert tuned.best.latents.y.numel() > 0
+    assert result.report()["bpp_before"] == tuned.untuned.bpp
+    assert "</html>" in result.report_html()
     assert tuned.best.quality in {tiny_codec.qualities[0], 3.0}
     assert tuned.best.cost == pytest.approx(tuned.best.loss + 8 * len(result.stream) / (noisy[0, 0].numel()))
     assert told[-1][0] == told[-1][1] == len(told)
