@@ -78,7 +78,7 @@ class FeatureReference:
     unit: float = 0.0
     """How far outputs diverge where the distance of features is 1, of the original made a little worse."""
     layers: Sequence[float] | None = None
-    """What levels weigh beside outputs: those of the task, else one over the variance of each in the original."""
+    """What levels weigh, None for all alike: as the task says, else beside outputs one over the variance of each."""
 
 
 class FeatureTask(Task):
@@ -146,18 +146,20 @@ class FeatureTask(Task):
     def prepare(self, x: Tensor) -> FeatureReference:
         x = self.look(x)
         if self.kind == "features":
-            return FeatureReference(self._features(x))
+            return FeatureReference(self._listed(self.network.features(x)), layers=self.layers)
         if not self.beside:
             return FeatureReference(outputs=self.prepare_outputs(x))
-        whole = self._both(x)
+        features, outputs = self.prepare_both(x)
+        whole = FeatureReference(self._listed(features), outputs, layers=self.layers or level_weights(features))
         return replace(whole, unit=self.unit(x, whole))
 
     @torch.no_grad()
     def prepare_like(self, x: Tensor, whole: FeatureReference) -> FeatureReference:
-        """`prepare`, with the unit of the whole picture: a view need not be asked for one again."""
+        """`prepare`, with the unit and the weights of levels of the whole picture, so that views need not tell them."""
         if not self.beside:
             return self.prepare(x)
-        return replace(self._both(self.look(x)), unit=whole.unit, layers=whole.layers)
+        features, outputs = self.prepare_both(self.look(x))
+        return replace(whole, features=features, outputs=outputs)
 
     def unit(self, x: Tensor, whole: FeatureReference) -> float:
         """How far outputs diverge where the distance of features is 1, of what the network sees of an original.
@@ -175,14 +177,6 @@ class FeatureTask(Task):
         found = copy(self)
         found.beside = 0.0
         return found
-
-    def _both(self, x: Tensor) -> FeatureReference:
-        """What is kept of what the network sees of the original, but for the unit."""
-        features, outputs = self.prepare_both(x)
-        return FeatureReference(self._listed(features), outputs, layers=self.layers or level_weights(features))
-
-    def _features(self, x: Tensor) -> list[Tensor]:
-        return self._listed(self.network.features(x))
 
     def _listed(self, features: list[Tensor]) -> list[Tensor]:
         """Those of the original, as many levels as there are weights; UsageError for others."""
@@ -260,7 +254,7 @@ class FeatureTask(Task):
         if self.network.no_features:
             return {}
         found, wanted = (self.network.features(self.look(picture)) for picture in (x_hat.clamp(0, 1), x))
-        return {"feature_distance": float(self._distance(found, FeatureReference(wanted)))}
+        return {"feature_distance": float(self._distance(found, FeatureReference(wanted, layers=self.layers)))}
 
     def compile(self) -> FeatureTask:
         for method in ("features", "outputs", "both"):
@@ -273,8 +267,7 @@ class FeatureTask(Task):
 
     def _distance(self, found: Sequence[Tensor], wanted: FeatureReference) -> Tensor:
         errors = torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted.features, strict=True)])
-        layers = self.layers or wanted.layers
-        return (errors * errors.new_tensor(layers)).mean() if layers else errors.mean()
+        return errors.mean() if wanted.layers is None else (errors * errors.new_tensor(wanted.layers)).mean()
 
     def _distances(self, found: Sequence[Tensor], references: Sequence[FeatureReference]) -> Tensor:
         """Of the features of several pictures, (B,)."""

@@ -141,7 +141,7 @@ class Run:
             for seen in self.seen(shown):
                 if seen.cost < start:
                     point, best, start = replace(point, latents=seen.latents), min([best, seen], key=_cost), seen.cost
-                    untuned = untuned if self.share.steps or best is untuned else untuned.bare()
+                    untuned = untuned if self.share.steps else untuned.bare()
         tried = float("inf")
         for phase in phases:
             if phase.steps and self.budget.allows(check=LOOKS, step=1, stream=STREAMS):
