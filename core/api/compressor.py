@@ -10,16 +10,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from taskodec.api.adapter_choice import adapters_of_parts, choose_adapter
 from taskodec.api.decompressor import Decompressor
-from taskodec.api.loading import (
-    DEFAULT_ADAPTER,
-    adapter_for_tuning,
-    adapter_metadata,
-    adapters_of_parts,
-    choose_adapter,
-    choose_device,
-    load_codec,
-)
+from taskodec.api.loading import DEFAULT_ADAPTER, adapter_for_tuning, adapter_metadata, choose_device, load_codec
 from taskodec.api.notes import facts_of, notes_on_adapter, notes_on_quality, notes_on_tasks
 from taskodec.api.result import Result
 from taskodec.api.targets import check_metric, goal_of

@@ -14,10 +14,8 @@ from taskodec.adapters.files import at_quality
 from taskodec.contracts import Adapter, Codec
 from taskodec.errors import MismatchError, PluginError, SettingsError, TaskodecError, UsageError, WeightsError
 from taskodec.files.inputs import expand_home
-from taskodec.hooks.names import members
 from taskodec.hooks.objects import check_adapter, check_codec, try_codec
 from taskodec.hooks.registry import BUILTINS, Registry
-from taskodec.hooks.specs import AdapterSpec
 from taskodec.isolation.faults import named
 from taskodec.settings.model import AdapterSettings, CodecSettings, PhaseSettings, Settings
 from taskodec.stream.bitstream import Header
@@ -30,19 +28,15 @@ __all__ = [
     "adapter_for_stream",
     "adapter_for_tuning",
     "adapter_metadata",
-    "adapters_of_parts",
     "build_adapter",
     "check_files",
-    "choose_adapter",
     "choose_device",
     "codec_at",
     "codec_for_stream",
     "has_quality",
     "is_trained",
     "load_codec",
-    "missing_adapter",
     "unsent_options",
-    "untrained",
 ]
 
 log = logging.getLogger(__name__)
@@ -135,63 +129,6 @@ def codec_for_stream(registry: Registry, header: Header, chosen: CodecSettings) 
         raise MismatchError(f"codec {name!r} of the stream cannot be had at quality {quality:g}: {error}") from error
 
 
-def choose_adapter(
-    registry: Registry, chosen: AdapterSettings, codec: Codec, task: str, task_options: Mapping[str, Any] | None = None
-) -> tuple[AdapterSettings, tuple[str, ...]]:
-    """What `auto` stands for, and notes on adapters that were passed over; any other choice as it is.
-
-    It is the registered adapter that was trained for this codec, with these weights, and this task with its options;
-    without one, or where the user sets options of the adapter, an untrained one. Of an adapter by name that was trained
-    for the task with other options, a note says so.
-    """
-    others = _with_other_options(registry, codec, task, task_options or {})
-    if chosen.name != AUTO_ADAPTER:
-        unfit = f"adapter {chosen.name!r} was trained for task {task!r} with {others.get(chosen.name)}: set that too"
-        return chosen, (unfit,) if chosen.name in others else ()
-    notes = []
-    specs = [] if chosen.options else registry.adapters.items()
-    for name, spec in specs:
-        if _is_for(spec, codec, task) and name not in others:
-            try:
-                with _plugin():
-                    _build_adapter(registry, name, codec, {})
-            except TaskodecError as error:
-                notes.append(f"adapter {name!r}, trained for {task!r}, is left out: {error}")
-            else:
-                return AdapterSettings(name=name), ()
-    return untrained(chosen), tuple(notes)
-
-
-def _is_for(spec: AdapterSpec, codec: Codec, task: str) -> bool:
-    """Whether an adapter was trained for this codec and this task."""
-    return spec.codec == codec.name and spec.task is not None and sorted(members(spec.task)) == sorted(members(task))
-
-
-def _with_other_options(registry: Registry, codec: Codec, task: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """The adapters that were trained for this codec and task with other options than these, and with which."""
-    return {
-        name: ", ".join(f"task.options.{key}={value}" for key, value in spec.task_options.items())
-        for name, spec in registry.adapters.items()
-        if _is_for(spec, codec, task) and not _has(options, spec.task_options)
-    }
-
-
-def _has(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether all the options that are wanted are given; those of several tasks are within each other."""
-    for name, value in wanted.items():
-        own = given.get(name)
-        if own != value and not (isinstance(value, Mapping) and isinstance(own, Mapping) and _has(own, value)):
-            return False
-    return True
-
-
-def adapters_of_parts(registry: Registry, codec: Codec, task: str) -> list[str]:
-    """The adapters that were trained for this codec and one of several tasks."""
-    parts = members(task)
-    specs = registry.adapters.items() if len(parts) > 1 else []
-    return [name for name, spec in specs if spec.codec == codec.name and spec.task in parts]
-
-
 def adapter_for_tuning(
     registry: Registry, chosen: AdapterSettings, codec: Codec, phases: Sequence[PhaseSettings]
 ) -> Adapter | None:
@@ -200,24 +137,6 @@ def adapter_for_tuning(
     if not is_trained(registry, chosen.name) and not trained & {"encoder", "decoder"}:
         return None
     return build_adapter(registry, chosen, codec)
-
-
-def untrained(chosen: AdapterSettings) -> AdapterSettings:
-    """What pre-training starts from: as `choose_adapter`, but never trained beforehand."""
-    return chosen.model_copy(update={"name": DEFAULT_ADAPTER}) if chosen.name == AUTO_ADAPTER else chosen
-
-
-def missing_adapter(registry: Registry, settings: Settings, codec: Codec, task: str) -> str:
-    """Why there is no adapter that was trained beforehand, and what to do; empty where there is one."""
-    chosen, passed_over = choose_adapter(registry, settings.adapter, codec, task, settings.task.options)
-    if is_trained(registry, chosen.name):
-        return ""
-    others = _with_other_options(registry, codec, task, settings.task.options).items()
-    notes = "".join(f"; {note}" for note in (*passed_over, *(f"{name!r} is for {what}" for name, what in others)))
-    return (
-        f"there is no adapter that was trained for codec {codec.name!r} and task {task!r}{notes}; train one with "
-        "`taskodec pretrain`, or give it with --adapter"
-    )
 
 
 def build_adapter(registry: Registry, chosen: AdapterSettings, codec: Codec) -> Adapter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,13 @@ from taskodec.files.atomic import write_atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURE_SIZE", "new_figure", "plain", "save_figure"]
+__all__ = ["FIGURE_SIZE", "name_curves", "new_figure", "plain", "save_figure"]
 
 FIGURE_SIZE = (6.4, 4.8)
 """Of a rate-distortion plot, in inches: so small that its letters can be read on a phone and in a column of a paper."""
+
+LEGEND_INSIDE = 8
+"""Names that a legend within the axes has room for."""
 
 
 def plain(name: str) -> str:
@@ -31,6 +35,18 @@ def new_figure() -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=FIGURE_SIZE, layout="constrained")
+
+
+def name_curves(figure: Figure, place: str = "best") -> None:
+    """A legend within the axes, at this place; one of many names would hide the curves, and stands below."""
+    (axes,) = figure.axes
+    names = axes.get_legend_handles_labels()[1]
+    if len(names) <= LEGEND_INSIDE:
+        axes.legend(fontsize="small", loc=place)
+        return
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.17 * math.ceil(len(names) / 2))
+    figure.legend(fontsize="x-small", loc="outside lower center", ncols=2)
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

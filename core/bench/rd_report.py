@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import new_figure, plain, save_figure
+from taskodec.bench.plots import name_curves, new_figure, plain, save_figure
 from taskodec.bench.published import PublishedCurve, against_published
 from taskodec.bench.rd import METRICS, BDRate, Comparison, Curve, Summary
 from taskodec.bench.tables import Table, markdown_tables, print_report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from taskodec.bench.published import PublishedCurve
 
@@ -34,9 +32,6 @@ PUBLISHED_NOTE = (
 )
 
 PUBLISHED_MARKERS = "x+^v<>12"
-
-LEGEND_INSIDE = 8
-"""Names that a legend within the axes has room for."""
 
 
 def as_json(summary: Summary, published: Sequence[PublishedCurve] = ()) -> dict[str, Any]:
@@ -177,7 +172,7 @@ def plot(curves: Sequence[Curve], folder: Path, published: Sequence[PublishedCur
     for metric in METRICS:
         figure = new_figure()
         _draw(figure.add_subplot(), metric, curves, published)
-        _name_curves(figure)
+        name_curves(figure, "lower right")
         written += save_figure(figure, folder / f"rd_{metric.lower().replace('-', '_')}")
     return written
 
@@ -207,18 +202,6 @@ def _draw(axes: Axes, metric: str, curves: Sequence[Curve], published: Sequence[
     axes.set(xlim=(0, right), ylim=(min(heights) - margin, max(heights) + margin))
     axes.set(xlabel="bits per pixel", ylabel=f"{metric} (dB)")
     axes.grid(alpha=0.3)
-
-
-def _name_curves(figure: Figure) -> None:
-    """A legend where the curves leave room; one of many names would hide them, and stands below."""
-    (axes,) = figure.axes
-    names = axes.get_legend_handles_labels()[1]
-    if len(names) <= LEGEND_INSIDE:
-        axes.legend(fontsize="small", loc="lower right")
-        return
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + 0.17 * math.ceil(len(names) / 2))
-    figure.legend(fontsize="x-small", loc="outside lower center", ncols=2)
 
 
 def _right(curves: Sequence[Curve]) -> float:

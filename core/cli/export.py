@@ -124,7 +124,8 @@ def _models(
 
 def _adapter(registry: Registry, settings: Settings, model: Codec, task: str | None) -> tuple[Adapter, dict[str, Any]]:
     """The one that `compress` would use for this task; UsageError if the user names one that none was trained for."""
-    from taskodec.api.loading import DEFAULT_ADAPTER, adapter_metadata, build_adapter, choose_adapter
+    from taskodec.api.adapter_choice import choose_adapter
+    from taskodec.api.loading import DEFAULT_ADAPTER, adapter_metadata, build_adapter
 
     chosen, passed_over = choose_adapter(
         registry, settings.adapter, model, task or settings.task.name, settings.task.options

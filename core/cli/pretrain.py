@@ -128,7 +128,8 @@ def _reading(engine: str, address: str | None, settings: Settings) -> Iterator[R
 def _adapter(registry: Registry, settings: Settings, codec: Codec, init: Path | None) -> Adapter:
     """Where training starts: a file, also one that was trained on other weights of the codec, or the settings."""
     from taskodec.adapters.files import load_adapter
-    from taskodec.api.loading import build_adapter, untrained
+    from taskodec.api.adapter_choice import untrained
+    from taskodec.api.loading import build_adapter
 
     if init is not None:
         return load_adapter(init, codec, other_weights=True)

@@ -12,9 +12,10 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from taskodec.api.adapter_choice import missing_adapter
 from taskodec.api.compressor import Compressor
 from taskodec.api.decompressor import Decompressor
-from taskodec.api.loading import choose_device, codec_at, has_quality, load_codec, missing_adapter
+from taskodec.api.loading import choose_device, codec_at, has_quality, load_codec
 from taskodec.bench.coders import AnchorEntry
 from taskodec.bench.fidelity import Source
 from taskodec.coding.streams import codec_fingerprint, quantize_quality

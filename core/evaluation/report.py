@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskodec.bench.plots import new_figure, plain, save_figure
+from taskodec.bench.plots import name_curves, new_figure, plain, save_figure
 from taskodec.bench.tables import Table, markdown_tables, print_report
 from taskodec.evaluation.deltas import Comparison, CurveChange, Estimate
 from taskodec.evaluation.matrix_report import judge_notes, judge_tables
@@ -58,6 +58,7 @@ def plot(summary: EvaluationSummary, folder: Path) -> list[Path]:
     for metric in summary.metrics:
         figure = new_figure()
         _draw(figure.add_subplot(), metric, summary)
+        name_curves(figure)
         written += save_figure(figure, folder / f"rate_{re.sub('[^a-z0-9]+', '_', metric.lower())}")
     return written
 
@@ -196,4 +197,3 @@ def _draw(axes: Axes, metric: str, summary: EvaluationSummary) -> None:
         ends += [rates[-1]] * strong
     axes.set(xlim=(0, 1.15 * max(ends, default=anchors_end) or 1), xlabel="bits per pixel", ylabel=plain(metric))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")

@@ -22,6 +22,7 @@ BUILTINS = (
     "taskodec.plugins.classification",
     "taskodec.plugins.detection",
     "taskodec.plugins.segmentation",
+    "taskodec.plugins.machine",
 )
 """Modules with the hooks of what ships with taskodec; all are light to import."""
 

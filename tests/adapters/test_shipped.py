@@ -3,7 +3,7 @@ import torch
 
 from taskodec.adapters.lora import attached
 from taskodec.adapters.shipped import shipped_adapter
-from taskodec.api.loading import choose_adapter
+from taskodec.api.adapter_choice import choose_adapter
 from taskodec.codecs.lite.loading import load_lite
 from taskodec.errors import WeightsError
 from taskodec.hooks.registry import Registry
@@ -35,6 +35,15 @@ def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, registry, task, op
         plain = lite.synthesis(y_hat, 3.0)
         with attached(adapter, lite):
             assert not torch.equal(lite.synthesis(y_hat, 3.0), plain)
+
+
+@pytest.mark.parametrize("task", ["cls,det", "det,cls", "cls,det,semseg,human", "human,semseg"])
+def test_several_tasks_get_the_adapter_that_was_trained_for_all_of_them(lite, registry, task):
+    overrides = ["task.options.human.metric=ms-ssim"] if "human" in task else []
+    options = load_settings(flags={"task.name": task}, overrides=overrides).task.options
+    chosen, notes = choose_adapter(registry, AdapterSettings(), lite, task, options)
+    assert (chosen.name, notes) == ("lite-machine", ())
+    assert registry.adapters[chosen.name].build(lite).changes_decoder()
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,20 @@ import pytest
 import torch
 
 from taskodec.adapters.lora import build_svd_lora
+from taskodec.api.adapter_choice import choose_adapter, missing_adapter, untrained
 from taskodec.api.loading import (
     DEFAULT_ADAPTER,
     SENT_OPTIONS,
     adapter_for_stream,
     adapter_for_tuning,
     adapter_metadata,
-    choose_adapter,
     choose_device,
     codec_at,
     codec_for_stream,
     has_quality,
     is_trained,
     load_codec,
-    missing_adapter,
     unsent_options,
-    untrained,
 )
 from taskodec.codecs.lite.codec import Lite
 from taskodec.codecs.tic.codec import TIC

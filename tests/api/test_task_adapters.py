@@ -3,7 +3,8 @@
 import pytest
 
 from taskodec.adapters.lora import build_svd_lora
-from taskodec.api.loading import DEFAULT_ADAPTER, adapters_of_parts, choose_adapter
+from taskodec.api.adapter_choice import adapters_of_parts, choose_adapter
+from taskodec.api.loading import DEFAULT_ADAPTER
 from taskodec.api.notes import notes_on_tasks
 from taskodec.hooks.registry import Registry
 from taskodec.hooks.specs import AdapterSpec, CodecSpec, hookimpl
@@ -12,7 +13,7 @@ from taskodec.settings.model import AdapterSettings
 
 @pytest.fixture
 def machine(tiny_codec):
-    """A registry with adapters for one task, and for two."""
+    """A registry with adapters for one task, for two and for three."""
     registry = Registry()
     registry.load_builtins(["taskodec.adapters.plugin"])
 
@@ -28,7 +29,9 @@ def machine(tiny_codec):
         def register_adapters(self):
             options = {"cls": {"loss": "outputs"}}
             both = AdapterSpec("both", build, codec="tiny", task="cls,det", task_options=options)
-            return [both, AdapterSpec("only-cls", build, codec="tiny", task="cls")]
+            wide = {"cls": {"loss": "outputs"}, "human": {"metric": "ms-ssim"}}
+            three = AdapterSpec("a-wide", build, codec="tiny", task="cls,det,human", task_options=wide)
+            return [three, both, AdapterSpec("only-cls", build, codec="tiny", task="cls")]
 
     registry.register(Plugin(), "tests")
     return registry
@@ -43,10 +46,16 @@ def machine(tiny_codec):
         ("cls,det", {}, DEFAULT_ADAPTER),
         ("cls,det,semseg", {"cls": {"loss": "outputs"}}, DEFAULT_ADAPTER),
         ("cls", {"loss": "outputs"}, "only-cls"),
-        ("det", {}, DEFAULT_ADAPTER),
+        ("cls", {"loss": "features"}, "only-cls"),
+        ("human,cls", {"cls": {"loss": "outputs"}, "human": {"metric": "ms-ssim"}}, "a-wide"),
+        ("human,cls", {"cls": {"loss": "outputs"}, "human": {"metric": "mse"}}, DEFAULT_ADAPTER),
+        ("human", {"metric": "ms-ssim"}, "a-wide"),
+        ("human", {"metric": "mse"}, DEFAULT_ADAPTER),
+        ("human,human", {"human": {"metric": "ms-ssim"}}, DEFAULT_ADAPTER),
+        ("det", {}, "both"),
     ],
 )
-def test_the_adapter_of_several_tasks_is_one_that_was_trained_for_them(machine, tiny_codec, task, options, expected):
+def test_the_adapter_was_trained_for_all_the_tasks_and_for_fewest_others(machine, tiny_codec, task, options, expected):
     assert choose_adapter(machine, AdapterSettings(), tiny_codec, task, options)[0].name == expected
 
 

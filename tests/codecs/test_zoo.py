@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from taskodec.api.loading import choose_adapter
+from taskodec.api.adapter_choice import choose_adapter
 from taskodec.codecs import zoo
 from taskodec.codecs.tic.codec import TIC, load_tic
 from taskodec.codecs.zoo import COMPRESSAI, compressai_name

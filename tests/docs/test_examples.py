@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from taskodec.hooks.registry import default_registry
+from taskodec.images.tensors import load_image
 from taskodec.tuning.checks import checked_loss
 from taskodec.tuning.task_calls import findings_of
 
@@ -35,3 +36,18 @@ def test_edges_show_what_they_see():
     heat = findings_of(task, x).heat
     assert heat.shape == (8, 8)
     assert float(heat[:, 3:5].min()) > 0.9 > 0.1 > float(heat[:, 0].max())
+
+
+def test_the_jacobian_is_the_distance_of_features_near_the_original_and_a_square_everywhere():
+    task = default_registry().task_from(f"{EXAMPLES / 'jacobian.py'}:Jacobian")
+    generator = torch.Generator().manual_seed(0)
+    x = load_image(EXAMPLES.parent / "images" / "kodim23.png").x[..., :256, :256]
+    error = torch.randn(x.shape, generator=generator)
+    near = (x + 1e-3 * error).requires_grad_()
+    loss = checked_loss(task, near * 1.0, task.prepare(x))
+    loss.backward()
+    assert float(near.grad.abs().max()) > 0
+    distance = task.classifier.loss(near.detach(), task.classifier.prepare(x))
+    assert float(loss.detach()) == pytest.approx(float(distance), rel=0.1)
+    far = checked_loss(task, x + 4e-3 * error, task.prepare(x))
+    assert float(far) == pytest.approx(16 * float(loss.detach()), rel=1e-2)

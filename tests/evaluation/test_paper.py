@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from taskodec.api.loading import untrained
+from taskodec.api.adapter_choice import untrained
 from taskodec.errors import UsageError
 from taskodec.evaluation.paper import COLUMNS, ROWS, Cell, command, measured
 from taskodec.hooks.registry import Registry
