@@ -61,7 +61,9 @@ class AdapterSpec:
 
     A method (such as `svd-lora`) has neither `codec` nor `task`; a pre-trained adapter names both, and in
     `task_options` those options of the task without which it does not suit; one without a task is only taken by its
-    name, and for streams that were made with it. `taskodec.adapters.shipped` makes `build` for a file in a package.
+    name, and for streams that were made with it. One for several tasks names them with commas, as in `cls,det`, its
+    options are by their names, and it suits some of them as well. `taskodec.adapters.shipped` makes `build` for a
+    file in a package.
     """
 
     name: str

@@ -8,12 +8,12 @@ squared error of pixels; far from the original it is not what the network sees.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import taskodec
-from taskodec.plugins.networks.imagenet import load_cls
 
 
 class Jacobian(taskodec.Task):
@@ -23,7 +23,9 @@ class Jacobian(taskodec.Task):
 
     def __init__(self, network: str = "efficientnet_lite0", weights: str | Path | None = None) -> None:
         """`network` and `weights` are those of the task `cls`."""
-        self.classifier = load_cls(network, weights, loss="features")
+        options = {"network": network, "weights": weights, "loss": "features"}
+        settings = taskodec.load_settings(flags={"task.name": "cls", "task.options": options})
+        self.classifier: Any = taskodec.Compressor(settings).task
 
     def prepare(self, x: Tensor) -> Tensor:
         return x
@@ -31,11 +33,9 @@ class Jacobian(taskodec.Task):
     def loss(self, x_hat: Tensor, reference: Tensor) -> Tensor:
         original = self.classifier.look(reference)
         error = self.classifier.look(x_hat) - original
-        _, moved = torch.func.jvp(self.classifier.network.features, (original,), (error,))
+        levels, moved = torch.func.jvp(self.classifier.network.features, (original,), (error,))
         errors = torch.stack([level.square().mean() for level in moved])
-        layers = self.classifier.layers or [
-            1 / float(level.var()) for level in self.classifier.network.features(original)
-        ]
+        layers = self.classifier.layers or [1 / float(level.detach().var()) for level in levels]
         return (errors * errors.new_tensor(layers)).mean()
 
     def to(self, device: torch.device) -> "Jacobian":
