@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from taskodec.console.terminal import escaped
 from taskodec.extras import require
@@ -37,7 +37,7 @@ def new_figure() -> Figure:
     return Figure(figsize=FIGURE_SIZE, layout="constrained")
 
 
-def name_curves(figure: Figure, place: str = "best") -> None:
+def name_curves(figure: Figure, place: Literal["best", "lower right"] = "best") -> None:
     """A legend within the axes, at this place; one of many names would hide the curves, and stands below."""
     (axes,) = figure.axes
     names = axes.get_legend_handles_labels()[1]
