@@ -16,7 +16,7 @@ class Tiny(FeatureNetwork):
 
     def __init__(self):
         super().__init__()
-        self.trunk = nn.Conv2d(3, 3, 1)
+        self.trunk = nn.Conv2d(3, 3, 1, bias=False)  # a random one may outweigh a colour
         nn.init.eye_(self.trunk.weight[:, :, 0, 0])
 
     def features(self, x):
