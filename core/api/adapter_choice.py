@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taskodec.api.loading import AUTO_ADAPTER, DEFAULT_ADAPTER, build_adapter, is_trained
+from taskodec.api.loading import AUTO_ADAPTER, DEFAULT_ADAPTER, is_trained, make_adapter
 from taskodec.contracts import Codec
 from taskodec.errors import PluginError, TaskodecError
 from taskodec.hooks.names import members
@@ -26,17 +26,16 @@ def choose_adapter(
     for fewest others besides; without one, or where the user sets options of the adapter, an untrained one. Of an
     adapter by name that was trained for the task with other options, a note says so.
     """
-    others = _with_other_options(registry, codec, task, task_options or {})
+    lacking = _trained_for(registry, codec, task, task_options or {})
     if chosen.name != AUTO_ADAPTER:
-        unfit = f"adapter {chosen.name!r} was trained for task {task!r} with {others.get(chosen.name)}: set that too"
-        return chosen, (unfit,) if chosen.name in others else ()
+        wanted = lacking.get(chosen.name)
+        unfit = f"adapter {chosen.name!r} was trained for task {task!r} with {wanted}: set that too"
+        return chosen, (unfit,) if wanted else ()
     notes = []
-    for name, _ in [] if chosen.options else _trained_for(registry, codec, task):
-        if name in others:
-            continue
+    for name in [] if chosen.options else [name for name, wanted in lacking.items() if not wanted]:
         try:
             with named("", PluginError, TaskodecError):  # code of any plugin
-                build_adapter(registry, AdapterSettings(name=name), codec)
+                make_adapter(registry, name, codec, {})
         except TaskodecError as error:
             notes.append(f"adapter {name!r}, trained for {task!r}, is left out: {error}")
         else:
@@ -44,30 +43,19 @@ def choose_adapter(
     return untrained(chosen), tuple(notes)
 
 
-def _trained_for(registry: Registry, codec: Codec, task: str) -> list[tuple[str, AdapterSpec]]:
-    """The adapters that were trained for this codec and all of these tasks, those for fewest others first."""
-    wanted = members(task)
-    found = [
-        (name, spec)
-        for name, spec in registry.adapters.items()
-        if spec.codec == codec.name and spec.task is not None and _counts(wanted, members(spec.task))
-    ]
-    return sorted(found, key=lambda pair: len(members(pair[1].task or "")))
+def _trained_for(registry: Registry, codec: Codec, task: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """The adapters that were trained for this codec and all of these tasks, those for fewest others first.
 
-
-def _counts(wanted: list[str], trained: list[str]) -> bool:
-    """Whether each task is there, as often as it is wanted."""
-    return all(wanted.count(name) <= trained.count(name) for name in wanted)
-
-
-def _with_other_options(registry: Registry, codec: Codec, task: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """The adapters that were trained for this codec and task with other options than these, and with which."""
-    wanted = {name: _options(spec, task) for name, spec in _trained_for(registry, codec, task)}
-    return {
-        name: ", ".join(f"task.options.{key}={value}" for key, value in needed.items())
-        for name, needed in wanted.items()
-        if not _has(options, needed)
-    }
+    Each with the options of the task that it was trained with, if these are others; else with an empty text.
+    """
+    wanted, found = members(task), {}
+    for name, spec in sorted(registry.adapters.items(), key=lambda pair: len(members(pair[1].task or ""))):
+        trained = members(spec.task or "")
+        if spec.codec == codec.name and all(wanted.count(part) <= trained.count(part) for part in wanted):
+            needed = _options(spec, task)
+            texts = [f"task.options.{key}={value}" for key, value in needed.items()]
+            found[name] = "" if _has(options, needed) else ", ".join(texts)
+    return found
 
 
 def _options(spec: AdapterSpec, task: str) -> Mapping[str, Any]:
@@ -105,8 +93,10 @@ def missing_adapter(registry: Registry, settings: Settings, codec: Codec, task: 
     chosen, passed_over = choose_adapter(registry, settings.adapter, codec, task, settings.task.options)
     if is_trained(registry, chosen.name):
         return ""
-    others = _with_other_options(registry, codec, task, settings.task.options).items()
-    notes = "".join(f"; {note}" for note in (*passed_over, *(f"{name!r} is for {what}" for name, what in others)))
+    lacking = _trained_for(registry, codec, task, settings.task.options).items()
+    notes = "".join(
+        f"; {note}" for note in (*passed_over, *(f"{name!r} is for {what}" for name, what in lacking if what))
+    )
     return (
         f"there is no adapter that was trained for codec {codec.name!r} and task {task!r}{notes}; train one with "
         "`taskodec pretrain`, or give it with --adapter"

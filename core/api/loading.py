@@ -36,6 +36,7 @@ __all__ = [
     "has_quality",
     "is_trained",
     "load_codec",
+    "make_adapter",
     "unsent_options",
 ]
 
@@ -142,7 +143,7 @@ def adapter_for_tuning(
 def build_adapter(registry: Registry, chosen: AdapterSettings, codec: Codec) -> Adapter:
     """The adapter of the settings, not attached."""
     log.info("adapter %s, options: %s", chosen.name, dict(chosen.options) or "none")
-    return _build_adapter(registry, chosen.name, codec, chosen.options)
+    return make_adapter(registry, chosen.name, codec, chosen.options)
 
 
 def adapter_metadata(registry: Registry, chosen: AdapterSettings) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def adapter_for_stream(registry: Registry, header: Header, codec: Codec, chosen:
     for name, options in _candidates(registry, header.metadata, codec, chosen):
         try:
             with _plugin():  # or options of a stream: neither may end in a traceback
-                adapter = _build_adapter(registry, name, codec, options)
+                adapter = make_adapter(registry, name, codec, options)
                 found = adapter.fingerprint()
         except TaskodecError as error:
             tried.append(f"{name!r} cannot be made: {error}")
@@ -209,7 +210,8 @@ def is_trained(registry: Registry, name: str) -> bool:
     return name == FILE_ADAPTER or registry.adapters[name].codec is not None
 
 
-def _build_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:
+def make_adapter(registry: Registry, name: str, codec: Codec, options: Mapping[str, Any]) -> Adapter:
+    """The adapter of this name, checked; what its plugin raises comes as it is."""
     made = registry.adapters.make(name, dict(options), codec, part="build")
     return check_adapter(made, name, registry.adapters.owner(name))
 

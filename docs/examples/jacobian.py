@@ -23,6 +23,7 @@ class Jacobian(taskodec.Task):
 
     def __init__(self, network: str = "efficientnet_lite0", weights: str | Path | None = None) -> None:
         """`network` and `weights` are those of the task `cls`."""
+        # the task `cls` itself, for its network and how that is shown pictures
         options = {"network": network, "weights": weights, "loss": "features"}
         settings = taskodec.load_settings(flags={"task.name": "cls", "task.options": options})
         self.classifier: Any = taskodec.Compressor(settings).task
