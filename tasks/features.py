@@ -52,6 +52,10 @@ class FeatureNetwork(nn.Module, ABC):
         """Take pictures from now on as they are shown; for networks that scale them themselves."""
         self.scales_itself = False
 
+    def free_features(self) -> bool:
+        """Have features found at any size, where `fixed` is for the outputs alone; False where it is for both."""
+        return False
+
     @abstractmethod
     def features(self, x: Tensor) -> list[Tensor]:
         """Feature maps of several levels, from an RGB image (B, 3, H, W) in [0, 1]."""

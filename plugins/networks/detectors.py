@@ -63,7 +63,7 @@ def load_det(
     file, and `beside` is the share of features beside outputs, if not the usual one.
     """
     lmbdas = YOLOX_NANO_LMBDAS if network == "yolox_nano" and loss == "outputs" else None
-    found = _shown(network, load_detector(network, weights, offline, onnx), input, feature_scale)
+    found = _shown(network, load_detector(network, weights, offline, onnx), input, feature_scale, loss)
     return Detection(found, "det", loss=loss, layers=layers, lmbdas=lmbdas, beside=beside)
 
 
@@ -80,15 +80,15 @@ def load_seg(
     beside: float | None = None,
 ) -> InstanceSegmentation:
     """The task `seg` with a network that gives masks; options as for `load_det`."""
-    found = _shown(network, load_detector(network, weights, offline, onnx, masks=True), input, feature_scale)
+    found = _shown(network, load_detector(network, weights, offline, onnx, masks=True), input, feature_scale, loss)
     if not isinstance(found, MaskDetector):
         raise UsageError(f"network {network!r} gives no masks, which task 'seg' is about; take it for task 'det'")
     return InstanceSegmentation(found, "seg", loss=loss, layers=layers, beside=beside)
 
 
-def _shown(name: str, found: Any, given: Any, feature_scale: float | None) -> Detector:
+def _shown(name: str, found: Any, given: Any, feature_scale: float | None, loss: str) -> Detector:
     """The detector, shown pictures as the options say; UsageError for one that cannot be."""
-    put_input(found, name, given)
+    put_input(found, name, given, loss)
     if feature_scale is not None:
         if not 0 < feature_scale <= LARGEST_SCALE:
             raise UsageError(

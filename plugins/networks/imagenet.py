@@ -94,7 +94,7 @@ def load_cls(
     if network == "efficientnet_lite0" and layers is None:
         lmbdas = LITE0_LMBDAS.get(loss)
     found = load_network(network, weights, offline, onnx)
-    put_input(found, network, input)
+    put_input(found, network, input, loss)
     task = Classification(found, "cls", loss=loss, layers=layers, lmbdas=lmbdas, beside=beside)
     if task.lmbdas and task.beside:  # measured for outputs alone, which keep their weight
         task.lmbdas = {level: weight * (1 + task.beside) for level, weight in task.lmbdas.items()}

@@ -45,11 +45,12 @@ class InputOptions(BaseModel):
     std: tuple[Positive, Positive, Positive] | None = None
 
 
-def put_input(network: FeatureNetwork, name: str, given: Any) -> None:
+def put_input(network: FeatureNetwork, name: str, given: Any, loss: str = "") -> None:
     """Have a network shown pictures as `task.options.input` says, or as its owner does where that is None.
 
-    Keys of geometry replace all of the owner's, other keys change one thing each. UsageError for what is not valid, or
-    what the network cannot be shown.
+    Keys of geometry replace all of the owner's, other keys change one thing each. Where `loss` is `features`, a network
+    may be shown sizes that only its features can be had of. UsageError for what is not valid, or what the network
+    cannot be shown.
     """
     if given is None:
         return
@@ -61,7 +62,8 @@ def put_input(network: FeatureNetwork, name: str, given: Any) -> None:
         options = _read(given)
         view = _view(network, name, options)
         network.pixels = _pixels(network, name, options)
-    if network.fixed is not None and view.seen != network.fixed:
+    bound = network.fixed is not None and view.seen != network.fixed
+    if network.fixed is not None and bound and not (loss == "features" and network.free_features()):
         found = "pictures at their own size" if given == PICTURE else f"{dict(given)}"
         height, width = network.fixed
         raise UsageError(

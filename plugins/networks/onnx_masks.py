@@ -19,7 +19,7 @@ from torchvision.ops import roi_align
 from taskodec.errors import UsageError
 from taskodec.plugins.networks.boxes import suppress_and_tell
 from taskodec.plugins.networks.onnx_modules import read_graph
-from taskodec.plugins.networks.onnx_networks import GREY, OnnxDetector, OnnxOptions, listed
+from taskodec.plugins.networks.onnx_networks import GREY, OnnxDetector, OnnxOptions
 from taskodec.plugins.networks.yolo_layout import check_all_anchors, class_names, ends_of, published_size, read_layout
 from taskodec.tasks.coco_ap import MAX_DETECTIONS
 from taskodec.tasks.detection import Detector, MaskDetector
@@ -121,8 +121,7 @@ class OnnxMaskDetector(OnnxDetector, MaskDetector):
 
     def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the graph gives of a batch: predictions and prototypes."""
-        found = [listed(self.whole(one)) for one in self._inputs(x)]
-        predictions, prototypes = (torch.cat(ends) for ends in zip(*found, strict=True))
+        predictions, prototypes = (torch.cat(ends) for ends in zip(*self.whole_of(x), strict=True))
         return predictions, prototypes
 
 

@@ -19,7 +19,7 @@ from taskodec.plugins.networks.onnx_padding import put_padding, take_padding
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["convert", "input_name", "input_shape", "output_name", "read_graph"]
+__all__ = ["convert", "follow_sizes", "input_name", "input_shape", "output_name", "read_graph"]
 
 
 def read_graph(file: Path) -> ModelProto:
@@ -114,6 +114,44 @@ def _replace_slices(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, OnnxSlice):
             setattr(module, name, _Slice())
+
+
+class _Ratio(nn.Module):
+    """ONNX's Resize to a constant size, as the ratio that this has to what comes in at the size the graph declares."""
+
+    def __init__(self, inner: nn.Module, ratios: Sequence[float]) -> None:
+        super().__init__()
+        self.inner, self.ratios = inner, tuple(ratios)
+
+    def forward(self, x: Tensor, roi: Tensor | None = None, scales: object = None, sizes: object = None) -> Tensor:
+        sides = [round(side * ratio) for side, ratio in zip(x.shape[2:], self.ratios, strict=True)]
+        found: Tensor = self.inner(x, roi, None, torch.tensor([*x.shape[:2], *sides]))
+        return found
+
+
+@torch.no_grad()
+def follow_sizes(module: nn.Module, x: Tensor) -> None:
+    """Have the sizes that a graph's Resizes write out follow those of what comes in; `x` is of the declared size."""
+    from onnx2torch.node_converters.resize import OnnxResize
+
+    found: dict[str, list[float]] = {}
+    hooks = []
+    for name, child in module.named_modules():
+        if isinstance(child, OnnxResize):
+
+            def note(_: nn.Module, x: tuple[Any, ...], named: dict[str, Any], made: Tensor, name: str = name) -> None:
+                if len(x) > 3 or named.get("sizes") is not None:  # x, roi, scales, sizes
+                    sides = zip(x[0].shape[2:], made.shape[2:], strict=True)
+                    found[name] = [after / before for before, after in sides]
+
+            hooks.append(child.register_forward_hook(note, with_kwargs=True))
+    try:
+        module(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name, ratios in found.items():
+        setattr(module, name, _Ratio(module.get_submodule(name), ratios))
 
 
 def _fuse_silu(module: fx.GraphModule) -> None:

@@ -19,7 +19,14 @@ from torchvision.ops import box_convert
 
 from taskodec.errors import UsageError
 from taskodec.plugins.networks.boxes import suppress
-from taskodec.plugins.networks.onnx_modules import convert, input_name, input_shape, output_name, read_graph
+from taskodec.plugins.networks.onnx_modules import (
+    convert,
+    follow_sizes,
+    input_name,
+    input_shape,
+    output_name,
+    read_graph,
+)
 from taskodec.tasks.detection import Detector
 from taskodec.tasks.detections import Detections
 from taskodec.tasks.features import FeatureNetwork
@@ -140,8 +147,38 @@ class _OnnxNetwork(FeatureNetwork):
         levels = [listed(self.trunk(one)) for one in self._inputs(x)]
         return [torch.cat(level) for level in zip(*levels, strict=True)]
 
+    @torch.no_grad()
+    def free_features(self) -> bool:
+        """Tried at about half of the graph's size: a level has to be half as large, too."""
+        if self.trunk is None or self.fixed is None:
+            return False
+        stride = self.options.stride
+        half = [side // 2 // stride * stride or side + stride for side in self.fixed]
+        try:
+            (entry,) = self._inputs(torch.zeros(1, 3, *self.fixed))
+            follow_sizes(self.trunk, entry)
+            usual, other = (self.features(torch.zeros(1, 3, *size)) for size in (self.fixed, half))
+        except (RuntimeError, NotImplementedError):
+            return False
+        for before, after in zip(usual, other, strict=True):
+            wanted = [round(side * h / f) for side, h, f in zip(before.shape[2:], half, self.fixed, strict=True)]
+            if list(after.shape[2:]) != wanted:
+                return False
+        self.stride = stride
+        return True
+
+    def whole_of(self, x: Tensor) -> list[list[Tensor]]:
+        """What the graph gives of pictures (B, 3, H, W), for each of them; UsageError for a size it does not take."""
+        if self.fixed is not None and tuple(x.shape[2:]) != self.fixed:
+            height, width = self.fixed
+            raise UsageError(
+                f"{self.file} takes {height}x{width} pixels only, but for its features, and is shown "
+                f"{x.shape[2]}x{x.shape[3]}; leave out task.options.input to have its predictions"
+            )
+        return [listed(self.whole(one)) for one in self._inputs(x)]
+
     def _raw(self, x: Tensor) -> Tensor:
-        return torch.cat([listed(self.whole(one))[0] for one in self._inputs(x)])
+        return torch.cat([ends[0] for ends in self.whole_of(x)])
 
     def _inputs(self, x: Tensor) -> list[Tensor]:
         """What the graph takes, one by one: many graphs have a fixed batch of 1."""

@@ -56,7 +56,7 @@ def load_semseg(
     """The task `semseg` with a network by name; options as for `det`, and `label_ids` as of `Semantic`."""
     lmbdas = ESPNETV2_LMBDAS if network == "espnetv2" and loss == "outputs" else None
     found = load_semantic(network, weights, offline, onnx)
-    put_input(found, network, input)
+    put_input(found, network, input, loss)
     if found.view.crop is not None:
         raise UsageError(
             f"task 'semseg' judges every pixel, and task.options.input.crop = {found.view.crop} leaves some out; scale "

@@ -6,7 +6,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from taskodec.errors import UsageError, WeightsError
-from taskodec.plugins.networks.onnx_modules import convert, read_graph
+from taskodec.plugins.networks.onnx_modules import convert, follow_sizes, read_graph
 
 
 def save(path, nodes, inputs=("x",), outputs=("y",), weights=(), rank=1):
@@ -122,3 +122,24 @@ def test_weights_may_be_constants_and_copies_of_others(tmp_path):
     x = torch.rand(1, 3, 2, 2)
     expected = nn.functional.conv2d(x, torch.from_numpy(numpy_helper.to_array(weight).copy()), torch.tensor([1.0, 2.0]))
     assert torch.allclose(convert(read_graph(file), ["x"], ["y"], file)(x), expected)
+
+
+def test_sizes_that_a_graph_writes_out_can_follow_its_input(tmp_path):
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["half"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node(
+            "Resize",
+            ["half", "", "", "sizes"],
+            ["y"],
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
+    ]
+    file = save(tmp_path / "sized.onnx", nodes, weights=[bound("sizes", [1, 3, 8, 12])], rank=4)
+    module = convert(read_graph(file), ["x"], ["y"], file)
+    whole, other = (torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) for size in ((8, 12), (4, 16)))
+    before = module(whole)
+    follow_sizes(module, whole)
+    assert torch.equal(module(whole), before)
+    enlarged = nn.functional.interpolate(nn.functional.max_pool2d(other, 2), scale_factor=2)
+    assert torch.equal(module(other), enlarged)

@@ -143,3 +143,27 @@ def test_options_for_other_networks_are_refused(load, other):
 def test_a_wrong_option_is_named(options, message):
     with pytest.raises(UsageError, match=message):
         load_det("onnx:net.onnx", onnx=options)
+
+
+def test_features_of_a_graph_of_one_size_are_compared_at_others(tmp_path, x):
+    conv = write(tmp_path / "net.onnx", 7, (32, 32), ANCHORS)
+    options = {"features": ["middle"], "stride": 4}
+    name = f"onnx:{tmp_path / 'net.onnx'}"
+    task = load_det(name, onnx=options, input={"scale": 0.5})
+    seen = task.look(x)
+    assert seen.shape == (1, 3, 8, 12)
+    assert torch.allclose(task.prepare(x).features[0], conv(seen), atol=1e-5)
+    with pytest.raises(UsageError, match="takes 32x32 pixels only, but for its features, and is shown 8x12"):
+        task.network.outputs(seen)
+    with pytest.raises(UsageError, match="takes 32x32 pixels only; let it end there"):
+        load_det(name, loss="outputs", onnx=options, input={"scale": 0.5})
+
+
+def test_features_that_do_not_follow_the_size_are_refused(tmp_path):
+    write(tmp_path / "net.onnx", 7, (32, 32), ANCHORS)
+    graph = onnx.load(tmp_path / "net.onnx")
+    graph.graph.initializer.append(helper.make_tensor("four", TensorProto.INT64, [4], [1, 7, 8, 8]))
+    graph.graph.node.insert(1, helper.make_node("Reshape", ["middle", "four"], ["level"]))
+    onnx.save(graph, tmp_path / "net.onnx")
+    with pytest.raises(UsageError, match="takes 32x32 pixels only; let it end there"):
+        load_det(f"onnx:{tmp_path / 'net.onnx'}", onnx={"features": ["level"]}, input={"scale": 0.5})
