@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
+from taskodec.tasks.cropped import for_crops
 from taskodec.tasks.feature_units import halved, level_weights
 from taskodec.tasks.tradeoff import weight_at
 from taskodec.tasks.views import AS_IS, Pixels, Place, View
@@ -55,6 +56,11 @@ class FeatureNetwork(nn.Module, ABC):
     def free_features(self) -> bool:
         """Have features found at any size, where `fixed` is for the outputs alone; False where it is for both."""
         return False
+
+    def scale(self, height: int, width: int) -> float:
+        """How much larger pictures of this size are seen than they are; of both sides the geometric mean."""
+        place = self.view.place(height, width)
+        return math.sqrt(math.prod(place.scaled) / math.prod(place.size))
 
     @abstractmethod
     def features(self, x: Tensor) -> list[Tensor]:
@@ -196,6 +202,15 @@ class FeatureTask(Task):
             return min(height, OWN_SIDE), min(width, OWN_SIDE)
         place = self.network.view.place(height, width, self.network.stride, self.network.min_side)
         return None if place.scaled == place.size and self.kind == "features" else place.seen
+
+    def for_crops(self, sizes: Sequence[tuple[int, int]]) -> FeatureTask:
+        """With `taskodec.tasks.cropped.for_crops` of its network."""
+        network = for_crops(self.network, self.name, self.kind, sizes)
+        if network is self.network:
+            return self
+        found = copy(self)
+        found.network = network
+        return found
 
     @torch.no_grad()
     def seen(self, x: Tensor) -> Tensor | None:

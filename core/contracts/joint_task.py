@@ -93,6 +93,9 @@ class JointTask(Task):
     def seen(self, x: Tensor) -> Tensor | None:
         return most_detailed([part.task.seen(x) for part in self.parts], x)
 
+    def for_crops(self, sizes: Sequence[tuple[int, int]]) -> JointTask:
+        return JointTask(self.name, [Part(part.label, part.task.for_crops(sizes), part.share) for part in self.parts])
+
     def lmbda(self, codec: Codec, quality: float) -> float:
         """1: the weights in the reference are in bits per pixel already."""
         return 1.0

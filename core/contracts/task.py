@@ -63,6 +63,14 @@ class Task(ABC):
         """The picture (1, 3, H, W) without the detail that the loss cannot see; None if it sees it all."""
         return None
 
+    def for_crops(self, sizes: Sequence[tuple[int, int]]) -> Task:
+        """The task as it judges crops out of pictures of these heights and widths, which training shows it.
+
+        A network that scales whole pictures to a size of its own is to see the detail of a crop that it would see of
+        it in the picture. By default the task itself.
+        """
+        return self
+
     def batch_loss(self, x_hat: Tensor, references: Sequence[Any]) -> Tensor:
         """The losses (B,) of several pictures (B, 3, H, W); those of a network can be had in one pass of it."""
         return torch.stack([self.loss(one[None], own) for one, own in zip(x_hat, references, strict=True)])

@@ -48,10 +48,15 @@ class Framing:
         factor = min(self.eval_size[0] / min(sides), self.eval_size[1] / max(sides))
         return [int(side * factor + 0.5) for side in sides]
 
-    def shortest(self, width: int, height: int) -> int:
-        """The shorter side, in pixels, of what becomes of a picture of this size."""
-        side = min(width, height) if self.resize is None else self.resize
-        return side if self.center_crop is None else self.center_crop
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Height and width of what becomes of a picture of this size."""
+        sides = [height, width]
+        if self.eval_size is not None:
+            sides = self._scaled(*sides)
+        if self.resize is not None:
+            short = min(sides)
+            sides = [int(self.resize * side / short) for side in sides]
+        return (sides[0], sides[1]) if self.center_crop is None else (self.center_crop, self.center_crop)
 
 
 WHOLE = Framing()

@@ -33,7 +33,7 @@ from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.codec import BEFORE, Report, make_folder, run_steps, seed_step, unit
 from taskodec.training.costs import Figures, Terms, relative_cost, task_cost, validate
-from taskodec.training.datasets import CropDataset, Reading, StepDataset, crops_for, worker_count
+from taskodec.training.datasets import CropDataset, Reading, Size, StepDataset, crops_for, worker_count
 from taskodec.training.parallel import broadcast_weights, rank, wait_for_all, world_size
 from taskodec.training.pictures import Picture, list_pictures, opened
 from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
@@ -144,8 +144,9 @@ def pretrain(
 
     `framing` is what becomes of every picture first. `max_pixels` is as for `taskodec.training.codec.train`. `out`
     receives `adapter.safetensors`, and what that writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies
-    it. With `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and
-    left without the adapter. `reading` makes the batches in place of `workers`; they are the same.
+    it. The task judges crops as parts of their pictures (`Task.for_crops`). With `validation`, held-out images, the
+    best weights are kept and the run can end early. The codec is frozen and left without the adapter. `reading` makes
+    the batches in place of `workers`; they are the same.
     """
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
@@ -153,12 +154,13 @@ def pretrain(
     check_crops(settings, codec.name, codec.stride)
     device = next(codec.parameters()).device
     crops = crops_for(settings, data, device, framing, max_pixels)
+    sizes = crops.sizes(reading)
     validation = list_pictures(validation) if validation else ()
     make_folder(out, resume)
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
-    read = _read(crops, validation, settings, reading)
-    run = Pretraining(codec, adapter.to(device), task, settings, out)
+    read = _read(crops, sizes, validation, settings)
+    run = Pretraining(codec, adapter.to(device), task.for_crops(sizes), settings, out)
     with numbers_kept(device):
         if resume:
             run.load()
@@ -179,11 +181,11 @@ def pretrain(
 
 
 def _read(
-    crops: CropDataset, validation: Sequence[Picture], settings: PretrainSettings, reading: Reading | None
+    crops: CropDataset, sizes: Sequence[Size], validation: Sequence[Picture], settings: PretrainSettings
 ) -> _Data:
     size = largest_crop(settings)
     if rank() == 0:
-        crops.check(size, reading)
+        crops.check(size, sizes)
     held_out = []
     for picture in validation[:: max(1, len(validation) // settings.validation_images)][: settings.validation_images]:
         with opened(picture, crops.max_pixels) as source:

@@ -26,13 +26,17 @@ from taskodec.training.schedule import crops_of, position, stage_at
 if TYPE_CHECKING:
     from taskodec.settings.model import TrainSettings
 
-__all__ = ["Batch", "CropDataset", "Reading", "StepDataset", "crops_for", "step_loader", "worker_count"]
+__all__ = ["Batch", "CropDataset", "Reading", "Size", "StepDataset", "crops_for", "step_loader", "worker_count"]
 
 DRAWS = 100
 """How many unsuitable pictures in a row end a run."""
 
 LOOKED_AT = 1000
 """How many headers are read before a run starts: enough to say what share of a data set is too small."""
+
+
+Size: TypeAlias = tuple[int, int]
+"""Height and width, in pixels."""
 
 
 class CropDataset:
@@ -55,15 +59,21 @@ class CropDataset:
         self.cache: dict[int, Tensor] = {}
         self.room = cache_bytes
 
-    def check(self, size: int, reading: Reading | None = None) -> None:
-        """Look at up to a thousand headers, spread over the set; `reading` does, if it is not this process.
+    def sizes(self, reading: Reading | None = None) -> list[Size]:
+        """Heights and widths of up to a thousand pictures, spread over the set; ImageError for one without a header.
 
-        A UsageError when no picture there has both sides of `size` pixels, an ImageError for one that cannot be
-        read; a warning says how many are smaller.
+        `reading` looks at them, if it is not this process.
         """
         looked = range(0, len(self.paths), -(-len(self.paths) // LOOKED_AT))
-        sides = map(self.shortest, looked) if reading is None else reading.shortest(self, looked)
-        small = sum(side < size for side in sides)
+        return list(map(self.size, looked) if reading is None else reading.sizes(self, looked))
+
+    def check(self, size: int, found: Sequence[Size] | None = None) -> None:
+        """A UsageError when no picture of `sizes` has both sides of `size` pixels; a warning says how many are smaller.
+
+        `found` is what `sizes` has found already.
+        """
+        looked = self.sizes() if found is None else found
+        small = sum(min(sides) < size for sides in looked)
         if small == len(looked):
             raise UsageError(f"none of {small} images has both sides of {size} pixels or more, the largest crop")
         if small:
@@ -73,9 +83,9 @@ class CropDataset:
                 stacklevel=2,
             )
 
-    def shortest(self, index: int) -> int:
-        """The shorter side of a picture, from its header."""
-        return self.framing.shortest(*size_of(self.paths[index]))
+    def size(self, index: int) -> Size:
+        """Height and width of a picture, from its header."""
+        return self.framing.size(*size_of(self.paths[index]))
 
     def crop(self, size: int, generator: np.random.Generator) -> Tensor:
         """One crop, bytes (3, size, size); a UsageError when a hundred pictures drawn in a row cannot serve."""
@@ -156,8 +166,8 @@ class StepDataset(Dataset[Batch | TaskodecError]):
 class Reading(Protocol):
     """Who opens, decodes and crops the pictures of a run in place of this process and its own."""
 
-    def shortest(self, crops: CropDataset, numbers: Sequence[int]) -> Iterable[int]:
-        """`CropDataset.shortest` of pictures, in order."""
+    def sizes(self, crops: CropDataset, numbers: Sequence[int]) -> Iterable[Size]:
+        """`CropDataset.size` of pictures, in order."""
         ...
 
     def batches(self, steps: StepDataset, start: int) -> Iterable[Batch | TaskodecError]:

@@ -18,7 +18,7 @@ from taskodec.engines.ray_engine import RayEngine
 from taskodec.engines.steps import Outcome, Step, Subject, Work, failure
 from taskodec.errors import TaskodecError
 from taskodec.sources.entries import Entry
-from taskodec.training.datasets import Batch, CropDataset, StepDataset
+from taskodec.training.datasets import Batch, CropDataset, Size, StepDataset
 from taskodec.training.names import PackedNames
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ SHARED = "every machine of the cluster must see the pictures: give a URL, or a f
 
 @dataclass(frozen=True, eq=False)
 class _Asked(Subject):
-    """The batch of a step, at this second of the run, of qualities between two; or of pictures their shorter sides."""
+    """The batch of a step, at this second of the run, of qualities between two; or of pictures their sizes."""
 
     step: int = 0
     seconds: float = 0.0
@@ -53,17 +53,17 @@ class RayReading:
         self.settings, self.train, self._say = settings, train, say
         self._engine: RayEngine | None = None
 
-    def shortest(self, crops: CropDataset, numbers: Sequence[int]) -> list[int]:
-        """The shorter sides of pictures, in order; ImageError for one that cannot be read."""
+    def sizes(self, crops: CropDataset, numbers: Sequence[int]) -> list[Size]:
+        """Heights and widths of pictures, in order; ImageError for one that cannot be read."""
         parts = [numbers[i : i + LOOKED_AT_ONCE] for i in range(0, len(numbers), LOOKED_AT_ONCE)]
         steps = (_step(f"pictures {part}", numbers=part) for part in parts)
-        sides: list[int] = []
+        sizes: list[Size] = []
         for step in self._of(crops).results(steps, ordered=True):
             (outcome,) = step.outcomes or ()
             if outcome.error:
                 raise getattr(errors, outcome.kind, TaskodecError)(f"on a worker: {outcome.error}; {SHARED}")
-            sides += outcome.report["sides"]
-        return sides
+            sizes += outcome.report["sizes"]
+        return sizes
 
     def batches(self, steps: StepDataset, start: int) -> Iterator[Batch | TaskodecError]:
         """The batches of a run from step `start` on, in order; as many are read ahead as workers have at a time."""
@@ -113,7 +113,7 @@ def _read(crops: CropDataset, train: TrainSettings, subject: Subject) -> Outcome
     assert isinstance(subject, _Asked)
     try:
         if subject.numbers is not None:
-            return Outcome({"sides": [crops.shortest(number) for number in subject.numbers]})
+            return Outcome({"sizes": [crops.size(number) for number in subject.numbers]})
         steps = StepDataset(crops, train, subject.ends)
         steps.seconds.fill_(subject.seconds)
         with warnings.catch_warnings(record=True) as told:  # nobody reads a worker's standard error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ class Detectron2(Detector):
         self.shortest = self.longest = None
         super().unscaled()
 
+    def scale(self, height: int, width: int) -> float:
+        return self._factor((height, width)) * super().scale(height, width)
+
     def features(self, x: Tensor) -> list[Tensor]:
         return list(self._see(x, self.feature_scale)[1].values())
 
@@ -164,7 +168,7 @@ class Detectron2(Detector):
         scores, boxes = self._scores_and_boxes(features, places[:, :4])
         own = places[:, 4].long() if boxes.shape[1] > 1 else torch.zeros_like(places[:, 4]).long()
         chosen = boxes[torch.arange(len(places), device=x.device), own]  # (A, 4)
-        return torch.cat([chosen / self._factor(x), scores[:, :-1]], 1)[None]
+        return torch.cat([chosen / self._factor(x.shape[2:]), scores[:, :-1]], 1)[None]
 
     def _scores_and_boxes(self, features: dict[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (A, K + 1), and a box for each category, or one for all (A, K or 1, 4)."""
@@ -183,14 +187,13 @@ class Detectron2(Detector):
     def _pictures(self, x: Tensor, factor: float | None = None) -> Tensor:
         """(B, 3, h, w) in [0, 255], in the network's order of channels and scaled by `factor`, or to its size."""
         x = 255 * (x.flip(1) if self.bgr else x)
-        factor = factor or self._factor(x)
+        factor = factor or self._factor(x.shape[2:])
         height, width = (max(1, round(side * factor)) for side in x.shape[2:])
         return F.interpolate(x, (height, width), mode="bilinear", antialias=True, align_corners=False)
 
-    def _factor(self, x: Tensor) -> float:
+    def _factor(self, sides: Sequence[int]) -> float:
         if self.shortest is None or self.longest is None:
             return 1.0
-        sides = x.shape[2:]
         return float(min(self.shortest / min(sides), self.longest / max(sides)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ class _Torchvision(Detector):
     def unscaled(self) -> None:
         self.model.transform = _Scaled(self.model.transform, 1.0)
         super().unscaled()
+
+    def scale(self, height: int, width: int) -> float:
+        own = self.model.transform
+        if not self.scales_itself:
+            return super().scale(height, width)
+        if own.fixed_size is not None:
+            return math.sqrt(math.prod(own.fixed_size) / (height * width))
+        return float(min(own.min_size[-1] / min(height, width), own.max_size / max(height, width)))
 
     def features(self, x: Tensor) -> list[Tensor]:
         own = self.model.transform

@@ -24,7 +24,7 @@ def test_it_is_what_torchvision_makes_of_the_file(picture, resize, crop):
     framing = Framing(resize, crop)
     found = framing.load(picture)
     assert torch.equal(found[0], expected)
-    assert min(found.shape[2:]) == framing.shortest(91, 53)
+    assert tuple(found.shape[2:]) == framing.size(91, 53)
 
 
 def test_without_either_nothing_happens():

@@ -11,6 +11,7 @@ from taskodec.coding.streams import codec_fingerprint
 from taskodec.contracts import JointTask, Part
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import UsageError, WeightsError
+from taskodec.images.framing import Framing
 from taskodec.settings.model import PretrainSettings, StageSettings
 from taskodec.training.adapter import Pretraining, pretrain
 from taskodec.training.costs import relative_cost, validate
@@ -46,6 +47,16 @@ def images(request):
 @pytest.fixture
 def adapter(tiny_codec):
     return build_svd_lora(tiny_codec, rank=2)
+
+
+class InPictures(FunctionTask):
+    """Remembers of which pictures the crops are."""
+
+    sizes = None
+
+    def for_crops(self, sizes):
+        InPictures.sizes = sizes
+        return self
 
 
 def state(path):
@@ -236,3 +247,12 @@ def test_a_part_without_a_slope_is_named(tiny_codec, images, tmp_path, settings)
     longer = settings.model_copy(update={"steps": 17})
     with pytest.warns(UserWarning, match="the loss of task 'stepped' has no slope"):
         pretrain(tiny_codec, build_svd_lora(tiny_codec, rank=2), task, images, tmp_path, longer)
+
+
+def test_the_task_is_told_of_what_pictures_it_judges_crops(tiny_codec, adapter, images, tmp_path, settings):
+    task = InPictures("dark", dark)
+    settings = settings.model_copy(update={"steps": 1})
+    pretrain(tiny_codec, adapter, task, images, tmp_path / "run", settings)
+    assert InPictures.sizes == [(512, 768)]
+    pretrain(tiny_codec, adapter, task, images, tmp_path / "cut", settings, framing=Framing(resize=100, center_crop=64))
+    assert InPictures.sizes == [(64, 64)]

@@ -60,13 +60,14 @@ def test_the_stage_of_a_run_by_the_clock_follows_its_seconds(pictures):
 
 def test_headers_are_read_there_and_what_cannot_be_read_is_an_error_here(pictures):
     crops, reader = CropDataset(pictures, 0), reading()
-    assert reader.shortest(crops, range(0, 5, 2)) == [40, 40, 40]
-    crops.check(32, reader)
+    assert reader.sizes(crops, range(0, 5, 2)) == [crops.size(number) for number in range(0, 5, 2)]
+    found = crops.sizes(reader)
+    crops.check(32, found)
     with pytest.raises(UsageError, match="none of 5 images"):
-        crops.check(64, reader)
+        crops.check(64, found)
     pictures[3].write_bytes(b"none")
     with pytest.raises(ImageError, match=r"on a worker: .*3\.png.* every machine"):
-        reader.shortest(crops, range(5))
+        reader.sizes(crops, range(5))
 
 
 def test_pictures_that_are_passed_over_are_told_of_here(pictures):

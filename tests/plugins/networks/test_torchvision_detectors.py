@@ -133,3 +133,15 @@ def test_the_names_are_torchvisions():
     known = torchvision.models.list_models(module=torchvision.models.detection)
     assert {name for name in known if "keypoint" not in name} == set(DETECTORS)
     assert set(MASK_DETECTORS) < set(DETECTORS)
+
+
+def test_crops_are_seen_at_the_scale_of_whole_pictures(network):
+    before = network.model.transform
+    task = Detection(network, "it").for_crops([(90, 160)] * 3)
+    crop = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    scaled = 64 / (90 * 160) ** 0.5 if before.fixed_size else 64 / 90
+    assert task.look(crop).shape[2:] == (round(40 * scaled),) * 2
+    assert network.model.transform is before
+    assert task.network.model.transform is not before
+    continued = -(-round(40 * scaled) // before.size_divisible) * before.size_divisible
+    assert task.network.features(task.look(crop))[0].shape[2] == continued // 8
