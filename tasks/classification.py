@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from taskodec.contracts import Evaluator, Findings, Found
 from taskodec.tasks.classification_metrics import ClassificationEvaluator
-from taskodec.tasks.features import FeatureReference, FeatureTask
+from taskodec.tasks.feature_units import FeatureReference
+from taskodec.tasks.features import FeatureTask
 from taskodec.tasks.labels import imagenet_names
 
 __all__ = ["Classification"]

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["halved", "level_weights"]
+__all__ = ["FeatureReference", "halved", "level_weights"]
 
 LEAST_VARIANCE = 0.01
 """Of features, in parts of their mean square."""
+
+
+@dataclass(frozen=True)
+class FeatureReference:
+    """What is kept of the original: its feature maps, or what the divergence of outputs needs."""
+
+    features: Sequence[Tensor] = ()
+    outputs: Any = None
+    unit: float = 0.0
+    """How far outputs diverge where the distance of features is 1, of the original made a little worse."""
+    layers: Sequence[float] | None = None
+    """What levels weigh, None for all alike: as the task says, else beside outputs one over the variance of each."""
 
 
 def halved(x: Tensor) -> Tensor:

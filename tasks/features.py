@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from taskodec.contracts import Codec, Task
 from taskodec.errors import UsageError
 from taskodec.tasks.cropped import for_crops
-from taskodec.tasks.feature_units import halved, level_weights
+from taskodec.tasks.feature_units import FeatureReference, halved, level_weights
 from taskodec.tasks.tradeoff import weight_at
 from taskodec.tasks.views import AS_IS, Pixels, Place, View
 from taskodec.tuning.compiling import compile_or_not
 
-__all__ = ["FeatureNetwork", "FeatureReference", "FeatureTask"]
+__all__ = ["FeatureNetwork", "FeatureTask"]
 
 OWN_SIDE = 1333
 """About the most that networks which scale pictures themselves make of a side."""
@@ -77,18 +77,6 @@ class FeatureNetwork(nn.Module, ABC):
     def both(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """`features` and `outputs`; at once where a network makes the one of the other."""
         return self.features(x), self.outputs(x)
-
-
-@dataclass(frozen=True)
-class FeatureReference:
-    """What is kept of the original: its feature maps, or what the divergence of outputs needs."""
-
-    features: Sequence[Tensor] = ()
-    outputs: Any = None
-    unit: float = 0.0
-    """How far outputs diverge where the distance of features is 1, of the original made a little worse."""
-    layers: Sequence[float] | None = None
-    """What levels weigh, None for all alike: as the task says, else beside outputs one over the variance of each."""
 
 
 class FeatureTask(Task):
