@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from statistics import median
@@ -16,28 +15,26 @@ if TYPE_CHECKING:
 __all__ = ["for_crops"]
 
 
-def for_crops(own: FeatureNetwork, name: str, loss: str, sizes: Sequence[tuple[int, int]]) -> FeatureNetwork:
-    """A network with the weights of `own` that is shown crops of pictures of these sizes, for a loss of a task.
+def for_crops(own: FeatureNetwork, loss: str, sizes: Sequence[tuple[int, int]]) -> FeatureNetwork:
+    """A network with the weights of `own` that is shown crops of pictures of these sizes, for a loss.
 
-    It is shown them at the median of the scales that it is shown the pictures at, and nothing is cut off. Scaled to the
-    network's usual size, as if they were pictures, they would show more detail of less than it ever sees. It is `own`
-    where pictures are seen at their own size, and, with a warning, where a network takes one size only.
+    It is shown them at the median of the scales that it is shown the pictures at. Scaled to its usual size, as
+    if they were pictures, they would show more detail of less than it ever sees. One that takes a single size sees them
+    in the middle of it, continued as it continues pictures. It is `own` where pictures are seen at their own size.
     """
     scale = median(own.scale(*size) for size in sizes)
     if getattr(own, "feature_scale", None) is not None or (own.view.seen is None and scale == 1):
         return own
     network = deepcopy(own, {id(value): value for value in (*own.parameters(), *own.buffers())})
-    if network.fixed is not None and not (loss == "features" and network.free_features()):
-        height, width = network.fixed
-        warnings.warn(
-            f"task {name!r}: its network takes {height}x{width} pixels only, and so sees crops larger than whole "
-            "pictures; compare features (loss: features), or take larger crops",
-            stacklevel=2,
-        )
-        return own
     network.unscaled()
+    any_size = network.fixed is None or (loss == "features" and network.free_features())
     looks = own.view
     network.view = View(
-        scale=scale, grey=looks.grey, interpolation=looks.interpolation, antialias=looks.antialias, nearest=True
+        scale=scale,
+        crop=None if any_size else network.fixed,
+        grey=looks.grey,
+        interpolation=looks.interpolation,
+        antialias=looks.antialias,
+        nearest=True,
     )
     return network

@@ -193,7 +193,7 @@ class FeatureTask(Task):
 
     def for_crops(self, sizes: Sequence[tuple[int, int]]) -> FeatureTask:
         """With `taskodec.tasks.cropped.for_crops` of its network."""
-        network = for_crops(self.network, self.name, self.kind, sizes)
+        network = for_crops(self.network, self.kind, sizes)
         if network is self.network:
             return self
         found = copy(self)

@@ -53,10 +53,19 @@ def test_what_is_seen_at_its_own_size_stays():
     assert task.for_crops(SIZES) is task
 
 
-def test_a_network_of_one_size_stays_and_that_is_said():
-    task = FeatureTask(Edges(View(size=(320, 320)), fixed=(320, 320)), "edges")
-    with pytest.warns(UserWarning, match="takes 320x320 pixels only, and so sees crops larger than whole pictures"):
-        assert task.for_crops(SIZES) is task
+def test_a_network_of_one_size_sees_crops_in_the_middle_of_it():
+    network = Edges(View(letterbox=(320, 320), grey=0.25, centred=True), fixed=(320, 320))
+    crop = torch.rand(1, 3, 64, 64)
+    seen = FeatureTask(network, "edges").for_crops(SIZES).look(crop)
+    assert seen.shape[2:] == (320, 320)
+    assert torch.equal(seen[..., 144:176, 144:176], FeatureTask(Edges(View(scale=0.5)), "edges").look(crop))
+    assert bool((seen[..., :144, :] == 0.25).all())
+    assert bool((seen[..., 176:] == 0.25).all())
+
+
+def test_crops_that_are_more_than_its_size_are_cut():
+    network = Edges(View(short=256, crop=(24, 24)), fixed=(24, 24))
+    assert FeatureTask(network, "edges").for_crops(SIZES).look(torch.rand(1, 3, 64, 64)).shape[2:] == (24, 24)
 
 
 def test_each_part_of_several_tasks_has_its_own_scale():
