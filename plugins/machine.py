@@ -14,13 +14,14 @@ TASKS = {
     "det": {"loss": "outputs"},
     "semseg": {"loss": "outputs"},
     "human": {"metric": "ms-ssim"},
+    "seg": {"loss": "outputs"},
 }
-"""What it was trained for, and the options without which it does not suit."""
+"""What it is for, and the options without which it does not suit; of these it was not trained for `seg`."""
 
 
 @hookimpl
 def register_adapters() -> Sequence[AdapterSpec]:
     """`lite-machine`, for any of its tasks together."""
     build = shipped_adapter("taskodec.plugins", "weights/lite-machine.safetensors")
-    about = "for cls, det, semseg and human in one file; it modulates latents"
+    about = "for cls, det, semseg, human and seg in one file; it modulates latents"
     return [AdapterSpec("lite-machine", build, about, codec="lite", task=",".join(TASKS), task_options=TASKS)]

@@ -10,6 +10,7 @@ costs in units of the codec without adapter.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from taskodec.settings.model import PretrainSettings
 
 __all__ = ["Pretraining", "pretrain"]
+
+SMALLEST = 3
+"""By what factor a crop may be reduced for a task's network before that is worth a warning."""
 
 
 class Pretraining(TrainingState[LowRankAdapter]):
@@ -160,7 +164,10 @@ def pretrain(
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
     read = _read(crops, sizes, validation, settings)
-    run = Pretraining(codec, adapter.to(device), task.for_crops(sizes), settings, out)
+    task = task.for_crops(sizes)
+    if rank() == 0:
+        _warn_of_small_crops(task, largest_crop(settings))
+    run = Pretraining(codec, adapter.to(device), task, settings, out)
     with numbers_kept(device):
         if resume:
             run.load()
@@ -191,6 +198,17 @@ def _read(
         with opened(picture, crops.max_pixels) as source:
             held_out.append(_middle(crops.framing.load(source, crops.max_pixels), size))
     return _Data(crops, held_out)
+
+
+def _warn_of_small_crops(task: Task, size: int) -> None:
+    """Of large pictures a network may see so little that a crop shows it hardly anything."""
+    seen = task.sees(size, size)
+    if seen is not None and max(seen) < size / SMALLEST:
+        warnings.warn(
+            f"task {task.name!r} sees a crop of {size} pixels at {seen[0]}x{seen[1]}, as it sees these pictures: scale "
+            "them down (data.resize) to learn from more of each, or take larger crops (pretrain.stages)",
+            stacklevel=3,
+        )
 
 
 def _start(

@@ -256,3 +256,10 @@ def test_the_task_is_told_of_what_pictures_it_judges_crops(tiny_codec, adapter, 
     assert InPictures.sizes == [(512, 768)]
     pretrain(tiny_codec, adapter, task, images, tmp_path / "cut", settings, framing=Framing(resize=100, center_crop=64))
     assert InPictures.sizes == [(64, 64)]
+
+
+def test_crops_of_which_a_network_would_see_little_are_warned_of(tiny_codec, adapter, images, tmp_path, settings):
+    task = InPictures("dark", dark)
+    task.sees = lambda height, width: (height // 4, width // 4)
+    with pytest.warns(UserWarning, match=r"sees a crop of 32 pixels at 8x8.*data\.resize"):
+        pretrain(tiny_codec, adapter, task, images, tmp_path / "run", settings.model_copy(update={"steps": 1}))
