@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from taskodec.adapters.shipped import shipped_adapter
 from taskodec.files.weights import WeightsFile
-from taskodec.hooks.specs import AdapterSpec, TaskSpec, hookimpl
+from taskodec.hooks.specs import TaskSpec, hookimpl
 from taskodec.plugins.networks.zoo import SEMANTIC
 
-__all__ = ["register_adapters", "register_tasks", "register_weights"]
+__all__ = ["register_tasks", "register_weights"]
 
 
 @hookimpl
@@ -21,14 +20,6 @@ def register_tasks() -> Sequence[TaskSpec]:
             "semseg", "taskodec.plugins.networks.segmenters:load_semseg", f"semantic segmentation (options: {options})"
         )
     ]
-
-
-@hookimpl
-def register_adapters() -> Sequence[AdapterSpec]:
-    """`lite-semseg`."""
-    build = shipped_adapter("taskodec.plugins", "weights/lite-semseg.safetensors")
-    about = "for what ESPNetV2 sees; it modulates latents"
-    return [AdapterSpec("lite-semseg", build, about, codec="lite", task="semseg", task_options={"loss": "outputs"})]
 
 
 @hookimpl

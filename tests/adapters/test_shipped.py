@@ -37,8 +37,10 @@ def test_what_plugins_ship_is_chosen_and_fits_the_codec(lite, registry, task, op
             assert not torch.equal(lite.synthesis(y_hat, 3.0), plain)
 
 
-@pytest.mark.parametrize("task", ["cls,det", "det,cls", "cls,det,semseg,human", "human,semseg"])
-def test_several_tasks_get_the_adapter_that_was_trained_for_all_of_them(lite, registry, task):
+@pytest.mark.parametrize(
+    "task", ["cls,det", "det,cls", "cls,det,semseg,human", "human,semseg", "semseg", "seg", "det,seg"]
+)
+def test_several_tasks_and_those_without_one_of_their_own_get_the_adapter_for_all(lite, registry, task):
     overrides = ["task.options.human.metric=ms-ssim"] if "human" in task else []
     options = load_settings(flags={"task.name": task}, overrides=overrides).task.options
     chosen, notes = choose_adapter(registry, AdapterSettings(), lite, task, options)
