@@ -136,7 +136,7 @@ def follow_sizes(module: nn.Module, x: Tensor) -> None:
 
     found: dict[str, list[float]] = {}
     hooks = []
-    for name, child in module.named_modules():
+    for name, child in module.named_children():  # those that follow already are inside of others
         if isinstance(child, OnnxResize):
 
             def note(_: nn.Module, x: tuple[Any, ...], named: dict[str, Any], made: Tensor, name: str = name) -> None:
@@ -151,7 +151,7 @@ def follow_sizes(module: nn.Module, x: Tensor) -> None:
         for hook in hooks:
             hook.remove()
     for name, ratios in found.items():
-        setattr(module, name, _Ratio(module.get_submodule(name), ratios))
+        setattr(module, name, _Ratio(getattr(module, name), ratios))
 
 
 def _fuse_silu(module: fx.GraphModule) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -152,12 +153,12 @@ class _OnnxNetwork(FeatureNetwork):
         """Tried at about half of the graph's size: a level has to be half as large, too."""
         if self.trunk is None or self.fixed is None:
             return False
-        stride = self.options.stride
+        stride, device = self.options.stride, next(chain(self.parameters(), self.buffers())).device
         half = [side // 2 // stride * stride or side + stride for side in self.fixed]
         try:
-            (entry,) = self._inputs(torch.zeros(1, 3, *self.fixed))
+            (entry,) = self._inputs(torch.zeros(1, 3, *self.fixed, device=device))
             follow_sizes(self.trunk, entry)
-            usual, other = (self.features(torch.zeros(1, 3, *size)) for size in (self.fixed, half))
+            usual, other = (self.features(torch.zeros(1, 3, *size, device=device)) for size in (self.fixed, half))
         except (RuntimeError, NotImplementedError):
             return False
         for before, after in zip(usual, other, strict=True):

@@ -140,6 +140,7 @@ def test_sizes_that_a_graph_writes_out_can_follow_its_input(tmp_path):
     whole, other = (torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) for size in ((8, 12), (4, 16)))
     before = module(whole)
     follow_sizes(module, whole)
+    follow_sizes(module, whole)
     assert torch.equal(module(whole), before)
     enlarged = nn.functional.interpolate(nn.functional.max_pool2d(other, 2), scale_factor=2)
     assert torch.equal(module(other), enlarged)
