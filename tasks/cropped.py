@@ -22,7 +22,7 @@ def for_crops(own: FeatureNetwork, loss: str, sizes: Sequence[tuple[int, int]]) 
     if they were pictures, they would show more detail of less than it ever sees. One that takes a single size sees them
     in the middle of it, continued as it continues pictures. It is `own` where pictures are seen at their own size.
     """
-    scale = median(own.scale(*size) for size in sizes)
+    scale = median(own.shown_scale(*size) for size in sizes)
     if getattr(own, "feature_scale", None) is not None or (own.view.seen is None and scale == 1):
         return own
     network = deepcopy(own, {id(value): value for value in (*own.parameters(), *own.buffers())})

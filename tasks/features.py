@@ -57,7 +57,7 @@ class FeatureNetwork(nn.Module, ABC):
         """Have features found at any size, where `fixed` is for the outputs alone; False where it is for both."""
         return False
 
-    def scale(self, height: int, width: int) -> float:
+    def shown_scale(self, height: int, width: int) -> float:
         """How much larger pictures of this size are seen than they are; of both sides the geometric mean."""
         place = self.view.place(height, width)
         return math.sqrt(math.prod(place.scaled) / math.prod(place.size))

@@ -130,8 +130,8 @@ class Detectron2(Detector):
         self.shortest = self.longest = None
         super().unscaled()
 
-    def scale(self, height: int, width: int) -> float:
-        return self._factor((height, width)) * super().scale(height, width)
+    def shown_scale(self, height: int, width: int) -> float:
+        return self._factor((height, width)) * super().shown_scale(height, width)
 
     def features(self, x: Tensor) -> list[Tensor]:
         return list(self._see(x, self.feature_scale)[1].values())

@@ -75,10 +75,10 @@ class _Torchvision(Detector):
         self.model.transform = _Scaled(self.model.transform, 1.0)
         super().unscaled()
 
-    def scale(self, height: int, width: int) -> float:
+    def shown_scale(self, height: int, width: int) -> float:
         own = self.model.transform
         if not self.scales_itself:
-            return super().scale(height, width)
+            return super().shown_scale(height, width)
         if own.fixed_size is not None:
             return math.sqrt(math.prod(own.fixed_size) / (height * width))
         return float(min(own.min_size[-1] / min(height, width), own.max_size / max(height, width)))
