@@ -97,7 +97,7 @@ def test_export_check_compress_decode(run, encode, decode, picture, tmp_path):
     ("arguments", "message"),
     [
         (("--codec", "tiny"), "codec 'tiny' cannot be exported"),
-        (("--task", "seg"), "no adapter is registered for task 'seg' and codec 'lite'"),
+        (("--task", "human"), "no adapter is registered for task 'human' and codec 'lite'"),
         (("--plain", "--adapter", "lora"), "--plain leaves the adapter out"),
         (("--opset", "11"), "opset 11 is not possible"),
         (("--check", "no_such_folder/"), "no_such_folder"),
