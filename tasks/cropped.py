@@ -18,19 +18,19 @@ __all__ = ["for_crops"]
 def for_crops(own: FeatureNetwork, loss: str, sizes: Sequence[tuple[int, int]]) -> FeatureNetwork:
     """A network with the weights of `own` that is shown crops of pictures of these sizes, for a loss.
 
-    It is shown them at the median of the scales that it is shown the pictures at. Scaled to its usual size, as
-    if they were pictures, they would show more detail of less than it ever sees. One that takes a single size sees them
-    in the middle of it, continued as it continues pictures. It is `own` where pictures are seen at their own size.
+    It is shown them at the median of the scales that it is shown the pictures at. Scaled to its usual size, as if they
+    were pictures, they would show more detail of less than it ever sees. One that takes a single size sees them in the
+    middle of it, continued as it continues pictures. It is `own` where all pictures are seen at their own size.
     """
-    scale = median(own.shown_scale(*size) for size in sizes)
-    if getattr(own, "feature_scale", None) is not None or (own.view.seen is None and scale == 1):
+    looks = own.view
+    as_they_are = not (own.scales_itself or looks.short or looks.size or looks.letterbox or looks.scale or looks.crop)
+    if as_they_are or getattr(own, "feature_scale", None) is not None:
         return own
     network = deepcopy(own, {id(value): value for value in (*own.parameters(), *own.buffers())})
     network.unscaled()
     any_size = network.fixed is None or (loss == "features" and network.free_features())
-    looks = own.view
     network.view = View(
-        scale=scale,
+        scale=median(own.shown_scale(*size) for size in sizes),
         crop=None if any_size else network.fixed,
         grey=looks.grey,
         interpolation=looks.interpolation,

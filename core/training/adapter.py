@@ -164,10 +164,7 @@ def pretrain(
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
     read = _read(crops, sizes, validation, settings)
-    task = task.for_crops(sizes)
-    if rank() == 0:
-        _warn_of_small_crops(task, largest_crop(settings))
-    run = Pretraining(codec, adapter.to(device), task, settings, out)
+    run = Pretraining(codec, adapter.to(device), _of_crops(task, sizes, largest_crop(settings)), settings, out)
     with numbers_kept(device):
         if resume:
             run.load()
@@ -200,15 +197,17 @@ def _read(
     return _Data(crops, held_out)
 
 
-def _warn_of_small_crops(task: Task, size: int) -> None:
-    """Of large pictures a network may see so little that a crop shows it hardly anything."""
-    seen = task.sees(size, size)
-    if seen is not None and max(seen) < size / SMALLEST:
+def _of_crops(task: Task, sizes: Sequence[Size], side: int) -> Task:
+    """The task for crops of `side` pixels; a warning where they are of pictures so large that they show it little."""
+    task = task.for_crops(sizes)
+    seen = task.sees(side, side)
+    if rank() == 0 and seen is not None and max(seen) < side / SMALLEST:
         warnings.warn(
-            f"task {task.name!r} sees a crop of {size} pixels at {seen[0]}x{seen[1]}, as it sees these pictures: scale "
+            f"task {task.name!r} sees a crop of {side} pixels at {seen[0]}x{seen[1]}, as it sees these pictures: scale "
             "them down (data.resize) to learn from more of each, or take larger crops (pretrain.stages)",
             stacklevel=3,
         )
+    return task
 
 
 def _start(

@@ -34,6 +34,7 @@ SIZES = [(480, 640), (640, 480), (100, 100), (480, 640)]
         (View(short=256, crop=(224, 224)), (34, 34)),
         (View(size=(480, 480)), (55, 55)),
         (View(scale=0.25), (16, 16)),
+        (View(short=480), (64, 64)),  # most of the pictures at their own size, and crops as well
     ],
 )
 def test_crops_are_shown_at_the_scale_of_their_pictures(view, seen):
