@@ -4,7 +4,7 @@ import torch
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError
 from taskodec.tasks.human import Human
-from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss, smooth_slopes
+from taskodec.tuning.calibration import Balance, calibrate_lmbda, measure_balance, rate_and_loss, smooth_slopes
 
 MSE = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean())
 
@@ -96,3 +96,10 @@ def test_a_balance_of_a_file_that_cannot_be(state):
 def test_a_balance_comes_back():
     balance = Balance((1.0, 2.0), (0.5, 0.25), (3.0, 2.0))
     assert Balance.of(balance.state()) == balance
+
+
+def test_a_loss_of_zero_has_no_weight(tiny_codec, photo):
+    tiny_codec.continuous = False
+    task = FunctionTask("flat", lambda x_hat, x: (x_hat * 0).sum())
+    with pytest.raises(TaskError, match=r"set task\.lmbda"):
+        calibrate_lmbda(tiny_codec, task, photo, photo, 2.0)

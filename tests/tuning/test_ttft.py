@@ -201,13 +201,6 @@ def test_bad_losses_name_the_task(tiny_codec, adapter, photo, loss, message):
     assert acts_alone(tiny_codec, plain, photo)
 
 
-def test_a_loss_of_zero_has_no_weight(tiny_codec, photo):
-    tiny_codec.continuous = False
-    task = FunctionTask("flat", lambda x_hat, x: (x_hat * 0).sum())
-    with pytest.raises(TaskError, match=r"set task\.lmbda"):
-        Tuner(tiny_codec, None, task, 2.0).tune(photo, [])
-
-
 def test_an_adapter_that_does_not_suit_the_image_is_left_out(tiny_codec, adapter, photo):
     """Its decoder's part makes every picture worse than the codec alone, however it is tuned."""
     with torch.no_grad():
