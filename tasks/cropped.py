@@ -20,12 +20,11 @@ def for_crops(own: FeatureNetwork, loss: str, sizes: Sequence[tuple[int, int]]) 
 
     It is shown them at the median of the scales that it is shown the pictures at. Scaled to its usual size, as if they
     were pictures, they would show more detail of less than it ever sees. One that takes a single size sees them in the
-    middle of it, continued as it continues pictures. It is `own` where all pictures are seen at their own size.
+    middle of it, continued as it continues pictures. It is `own` where that sees crops as it sees pictures.
     """
-    looks = own.view
-    as_they_are = not (own.scales_itself or looks.short or looks.size or looks.letterbox or looks.scale or looks.crop)
-    if as_they_are or getattr(own, "feature_scale", None) is not None:
+    if own.sees_crops_alike:
         return own
+    looks = own.view
     network = deepcopy(own, {id(value): value for value in (*own.parameters(), *own.buffers())})
     network.unscaled()
     any_size = network.fixed is None or (loss == "features" and network.free_features())

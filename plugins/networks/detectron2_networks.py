@@ -130,6 +130,10 @@ class Detectron2(Detector):
         self.shortest = self.longest = None
         super().unscaled()
 
+    @property
+    def sees_crops_alike(self) -> bool:
+        return self.feature_scale is not None or super().sees_crops_alike
+
     def shown_scale(self, height: int, width: int) -> float:
         return self._factor((height, width)) * super().shown_scale(height, width)
 

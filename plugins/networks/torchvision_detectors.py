@@ -75,6 +75,10 @@ class _Torchvision(Detector):
         self.model.transform = _Scaled(self.model.transform, 1.0)
         super().unscaled()
 
+    @property
+    def sees_crops_alike(self) -> bool:
+        return self.feature_scale is not None or super().sees_crops_alike
+
     def shown_scale(self, height: int, width: int) -> float:
         own = self.model.transform
         if not self.scales_itself:
