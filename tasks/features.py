@@ -61,7 +61,7 @@ class FeatureNetwork(nn.Module, ABC):
     def sees_crops_alike(self) -> bool:
         """Whether it sees the detail of a crop that it sees of it in the whole picture, shown one as the other."""
         looks = self.view
-        return not (self.scales_itself or looks.short or looks.size or looks.letterbox or looks.scale or looks.crop)
+        return not (self.scales_itself or looks.seen or looks.short or looks.scale)
 
     def shown_scale(self, height: int, width: int) -> float:
         """How much larger pictures of this size are seen than they are; of both sides the geometric mean."""

@@ -4,7 +4,8 @@ import torch
 from taskodec.contracts.function_task import FunctionTask
 from taskodec.errors import TaskError
 from taskodec.tasks.human import Human
-from taskodec.tuning.calibration import Balance, calibrate_lmbda, measure_balance, rate_and_loss, smooth_slopes
+from taskodec.tuning.calibration import Balance, measure_balance, rate_and_loss, smooth_slopes
+from taskodec.tuning.ttft import Tuner
 
 MSE = FunctionTask("mse", lambda x_hat, x: (x_hat - x).square().mean())
 
@@ -102,4 +103,4 @@ def test_a_loss_of_zero_has_no_weight(tiny_codec, photo):
     tiny_codec.continuous = False
     task = FunctionTask("flat", lambda x_hat, x: (x_hat * 0).sum())
     with pytest.raises(TaskError, match=r"set task\.lmbda"):
-        calibrate_lmbda(tiny_codec, task, photo, photo, 2.0)
+        Tuner(tiny_codec, None, task, 2.0).tune(photo, [])

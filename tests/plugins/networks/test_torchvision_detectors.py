@@ -145,3 +145,9 @@ def test_crops_are_seen_at_the_scale_of_whole_pictures(network):
     assert task.network.model.transform is not before
     continued = -(-round(40 * scaled) // before.size_divisible) * before.size_divisible
     assert task.network.features(task.look(crop))[0].shape[2] == continued // 8
+
+
+def test_with_a_factor_of_its_own_crops_are_seen_as_pictures_are(network):
+    network.feature_scale = 0.5
+    task = Detection(network, "it", loss="features")
+    assert task.for_crops([(90, 160)] * 3) is task
