@@ -79,11 +79,15 @@ def record(stages: Sequence[Stage]) -> Iterator[list[Span]]:
 def count_multiplications(stages: Sequence[Stage]) -> Iterator[Counter[str]]:
     """Multiplications of convolutions and matrix products on tensors, by the name of the stage."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+    from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_flop_count
 
     found: Counter[str] = Counter()
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # torch knows those of GPUs only
-    formulas = {attention: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)}  # type: ignore[no-untyped-call]
+    direct = torch.ops.aten.mkldnn_convolution  # nor those that are called as such
+    formulas = {
+        attention: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),  # type: ignore[no-untyped-call]
+        direct: lambda x, w, *_, out_shape, **__: conv_flop_count(x, w, out_shape),
+    }
 
     def counted(stage: Stage, method: Method) -> Method:
         def call(*args: Any, **kwargs: Any) -> Any:
