@@ -83,7 +83,7 @@ def count_multiplications(stages: Sequence[Stage]) -> Iterator[Counter[str]]:
 
     found: Counter[str] = Counter()
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # torch knows those of GPUs only
-    direct = torch.ops.aten.mkldnn_convolution  # nor those that are called as such
+    direct = torch.ops.aten.mkldnn_convolution  # nor oneDNN's own, where a codec calls them
     formulas = {
         attention: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),  # type: ignore[no-untyped-call]
         direct: lambda x, w, *_, out_shape, **__: conv_flop_count(x, w, out_shape),

@@ -84,12 +84,10 @@ def test_multiplications_are_counted_by_stage():
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
 def test_direct_convolutions_count():
-    kernel, stages = (
-        torch.ones(8, 3, 5, 5),
-        [Stage("entropy", SimpleNamespace(convolve=torch.mkldnn_convolution), "convolve")],
-    )
-    with torch.no_grad(), count_multiplications(stages) as found:
-        stages[0].owner.convolve(torch.zeros(2, 3, 16, 24), kernel, None, (2, 2), (2, 2), (1, 1), 1)
+    layer = SimpleNamespace(convolve=torch.mkldnn_convolution)
+    x, kernel = torch.zeros(2, 3, 16, 24), torch.ones(8, 3, 5, 5)
+    with torch.no_grad(), count_multiplications([Stage("entropy", layer, "convolve")]) as found:
+        layer.convolve(x, kernel, None, (2, 2), (2, 2), (1, 1), 1)
     assert found["entropy"] == 2 * 8 * 12 * 8 * 3 * 25
 
 

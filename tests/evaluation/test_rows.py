@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import asdict, replace
-from typing import ClassVar
 
 import pytest
 import torch
+from brightness import Dark
 
 from taskodec.adapters.files import load_adapter, save_adapter
 from taskodec.adapters.lora import build_svd_lora
@@ -14,7 +14,6 @@ from taskodec.api.decompressor import Decompressor
 from taskodec.bench.fidelity import sources
 from taskodec.codecs.anchors import jpeg
 from taskodec.coding.streams import codec_fingerprint
-from taskodec.contracts import Evaluator, Task
 from taskodec.errors import TaskError, UsageError
 from taskodec.evaluation.lab import EvaluationPlan, Lab
 from taskodec.evaluation.methods import method_settings, parse_methods, parse_qualities
@@ -24,36 +23,6 @@ from taskodec.hooks.specs import AdapterSpec, CodecSpec, TaskSpec, hookimpl
 from taskodec.images.tensors import load_image, to_pil
 from taskodec.settings.model import load_settings
 from taskodec.stream.bitstream import Stream
-
-
-class Judge(Evaluator):
-    """Keeps what it was shown."""
-
-    metrics: ClassVar = {"brightness": True}
-
-    def __init__(self, labels):
-        self.labels = labels
-        self.shown = []
-
-    def observe(self, name, x_hat, x):
-        self.shown.append((name, x_hat, x))
-        return {"brightness": float(x_hat.mean()), "pair": (1, 2)}
-
-    def summarise(self, records):
-        return {"brightness": sum(record["brightness"] for record in records) / len(records)}
-
-
-class Dark(Task):
-    name = "dark"
-
-    def prepare(self, x):
-        return 0.5 * x
-
-    def loss(self, x_hat, reference):
-        return (x_hat - reference).square().mean()
-
-    def evaluator(self, labels=None):
-        return Judge(labels)
 
 
 def trained(codec, path):
