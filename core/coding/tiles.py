@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Latents, Quality
 from taskodec.errors import PluginError
+from taskodec.isolation.pieces import piece_of
 from taskodec.stream.grids import Span, grid
 
 __all__ = ["WHOLE", "Tiles"]
@@ -46,7 +47,8 @@ class Tiles:
             return run(x, quality)
         y, z = _Canvas(height, width), _Canvas(height, width)
         for row, column in self._each(rows, columns):
-            part = run(x[:, :, row.first : row.last, column.first : column.last], quality)
+            with piece_of(height, width):
+                part = run(x[:, :, row.first : row.last, column.first : column.last], quality)
             y.paste(part.y, row, column)
             if part.z is not None:
                 z.paste(part.z, row, column)
