@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from taskodec.adapters.lora import MAX_ALPHA, MAX_RANK, LoRA, LowRankAdapter, SVDLoRA
-from taskodec.adapters.modulation import MAX_WIDTH, Modulation, pixels_of
+from taskodec.adapters.modulation import MAX_WIDTH, Modulation
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.coding.tensor_files import tensor_problem
 from taskodec.console.terminal import shown
@@ -57,7 +57,7 @@ class _About:
     encoder: Sequence[str]
     decoder: Sequence[str]
     modulation: Sequence[Any] = ()
-    """The module after which y is modulated, the channels there, and the hidden ones; True if it sees sizes."""
+    """The module after which y is modulated, the channels there, and the hidden ones."""
 
 
 def save_adapter(path: str | Path, adapter: LowRankAdapter, card: Mapping[str, str]) -> None:
@@ -66,9 +66,8 @@ def save_adapter(path: str | Path, adapter: LowRankAdapter, card: Mapping[str, s
     The card is free, but should name `codec` and `codec_fingerprint` (both checked by `load_adapter`), `task` and
     the licence of the data.
     """
-    made = adapter.modulation
-    modulation = (adapter.modulated, made.channels, made.width, *([True] if made.size else ())) if made else ()
-    about = asdict(_About(adapter.kind, adapter.rank, adapter.alpha, **adapter.names, modulation=modulation))
+    modulation = adapter.modulation and (adapter.modulated, adapter.modulation.channels, adapter.modulation.width)
+    about = asdict(_About(adapter.kind, adapter.rank, adapter.alpha, **adapter.names, modulation=modulation or ()))
     if not modulation:
         del about["modulation"]  # as files were before there was any
     metadata = {"format": FORMAT, "adapter": json.dumps(about), "card": json.dumps(dict(card))}
@@ -144,14 +143,11 @@ def load_reference_tensors(adapter: LowRankAdapter, layers: Mapping[str, Mapping
 def _modulation(path: str | Path, codec: Codec, about: _About) -> tuple[str, Modulation] | None:
     if not about.modulation:
         return None
-    name, channels, width, *sized = about.modulation
+    name, channels, width = about.modulation
     if name != codec.latents_layer:
         valid = codec.latents_layer or "no such layer"
         raise WeightsError(f"{path}: it modulates after {shown(name)}, but codec {codec.name!r} has {valid}")
-    made = Modulation(channels, width).to(next(codec.parameters()).device)
-    if sized:
-        made.see_sizes(pixels_of(codec))
-    return name, made
+    return name, Modulation(channels, width).to(next(codec.parameters()).device)
 
 
 def _tensors(adapter: LowRankAdapter) -> dict[str, nn.Parameter]:
@@ -257,9 +253,9 @@ def _about(found: Mapping[str, Any]) -> _About:
 
 
 def _is_modulation(found: Any) -> bool:
-    if not isinstance(found, list) or len(found) < 3 or not isinstance(found[0], str) or found[3:] not in ([], [True]):
+    if not isinstance(found, list) or len(found) != 3 or not isinstance(found[0], str):
         return False
-    return all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MAX_WIDTH for n in found[1:3])
+    return all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MAX_WIDTH for n in found[1:])
 
 
 def _card(found: Mapping[str, Any]) -> dict[str, str]:

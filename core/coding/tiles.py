@@ -17,7 +17,6 @@ from torch.utils.checkpoint import checkpoint
 from taskodec.console.progress import Progress
 from taskodec.contracts import Codec, Latents, Quality
 from taskodec.errors import PluginError
-from taskodec.isolation.pieces import piece_of
 from taskodec.stream.grids import Span, grid
 
 __all__ = ["WHOLE", "Tiles"]
@@ -47,8 +46,7 @@ class Tiles:
             return run(x, quality)
         y, z = _Canvas(height, width), _Canvas(height, width)
         for row, column in self._each(rows, columns):
-            with piece_of(height, width):
-                part = run(x[:, :, row.first : row.last, column.first : column.last], quality)
+            part = run(x[:, :, row.first : row.last, column.first : column.last], quality)
             y.paste(part.y, row, column)
             if part.z is not None:
                 z.paste(part.z, row, column)

@@ -80,8 +80,7 @@ class PretrainSettings(TrainSettings):
     the untuned codec costs on average at the quality, or of the costs. After `patience` validations without a lower
     cost the run ends; 0 never ends it early. `views` and `fidelity` are as for tuning (`TTFTSettings`): at every step
     the task sees another random view of each crop, and a share of the codec's own trade-off is added to the cost.
-    Validation is of the cost without either. Crops are judged as parts of pictures as large as those of the data;
-    with `sizes`, shorter sides in pixels, of pictures of one of these at each step, and a modulation then sees sizes.
+    Validation is of the cost without either.
     """
 
     stages: tuple[StageSettings, ...] = (StageSettings(until=1, crop=256),)
@@ -97,7 +96,6 @@ class PretrainSettings(TrainSettings):
     patience: Count = 5
     views: bool | tuple[View, ...] = True
     fidelity: Annotated[Number, Field(ge=0)] = 0.0
-    sizes: tuple[Size, ...] = ()
 
     @property
     def seen_views(self) -> tuple[View, ...]:

@@ -23,10 +23,8 @@ from torch import Tensor
 
 from taskodec.adapters.files import save_adapter
 from taskodec.adapters.lora import LowRankAdapter
-from taskodec.adapters.modulation import pixels_of
 from taskodec.coding.streams import codec_fingerprint
 from taskodec.console.progress import Progress
-from taskodec.console.terminal import shown
 from taskodec.contracts import Adapter, Codec, JointTask, Task
 from taskodec.errors import UsageError, WeightsError
 from taskodec.files.atomic import write_atomic
@@ -35,12 +33,11 @@ from taskodec.images.tensors import MAX_PIXELS
 from taskodec.isolation.ambient import in_clean_state
 from taskodec.isolation.randomness import numbers_kept
 from taskodec.training.codec import BEFORE, Report, make_folder, run_steps, seed_step, unit
-from taskodec.training.costs import Figures, Terms, task_cost, validate
+from taskodec.training.costs import Figures, Terms, relative_cost, task_cost, validate
 from taskodec.training.datasets import CropDataset, Reading, Size, StepDataset, crops_for, worker_count
 from taskodec.training.parallel import broadcast_weights, rank, wait_for_all, world_size
 from taskodec.training.pictures import Picture, list_pictures, opened
 from taskodec.training.schedule import check_batch, check_crops, crops_of, largest_crop
-from taskodec.training.shown import Shown, cost_of, mean_figures, pick, shown_as
 from taskodec.training.state import TrainingState
 from taskodec.tuning.calibration import Balance
 from taskodec.tuning.slopes import SlopeWatch, warn_without_slope
@@ -67,10 +64,11 @@ class Pretraining(TrainingState[LowRankAdapter]):
     ) -> None:
         super().__init__(adapter, settings, out)
         self.codec, self.task, self.slope = codec, task, SlopeWatch()
-        self.ways: Sequence[Shown] = ()
         parts = task.parts if isinstance(task, JointTask) else ()
         self.part_slopes = {part.label: SlopeWatch() for part in parts}
         self.about = {"codec": codec.name, "codec_fingerprint": codec_fingerprint(codec).hex(), "task": task.name}
+        self.balance = Balance((), (), ())
+        self.untuned: Figures = []
         self.best: dict[str, Tensor] = {}
         self.best_cost, self.best_step, self.waited = float("inf"), 0, 0
 
@@ -79,14 +77,9 @@ class Pretraining(TrainingState[LowRankAdapter]):
         out_of_patience = 0 < self.settings.patience <= self.waited
         return super().ended or out_of_patience
 
-    @property
-    def balance(self) -> Balance:
-        """Weights and costs of the first way that crops are shown."""
-        return self.ways[0].balance
-
-    def judge(self, figures: Sequence[Figures]) -> None:
-        """Keep the average as the best weights if these figures of it, of every way, are the best so far."""
-        cost = cost_of(self.ways, figures)
+    def judge(self, figures: Figures) -> None:
+        """Keep the average as the best weights if these figures of it are the best so far."""
+        cost = relative_cost(figures, self.untuned)
         self.waited += 1
         if cost < self.best_cost:
             self.best = {name: value.clone() for name, value in self.ema.items()}
@@ -95,7 +88,8 @@ class Pretraining(TrainingState[LowRankAdapter]):
     def extras(self) -> dict[str, Any]:
         return {
             "about": self.about,
-            "ways": [way.state() for way in self.ways],
+            "balance": self.balance.state(),
+            "untuned": self.untuned,
             "best": (self.best, self.best_cost, self.best_step, self.waited),
         }
 
@@ -106,11 +100,8 @@ class Pretraining(TrainingState[LowRankAdapter]):
                     f"{self.out} holds a run of {key} {found!r}, not of {mine!r}; resume it with the codec, weights "
                     "and task it began with, or start anew in another folder"
                 )
-        if (found := [known["short"] for known in state["ways"]]) != [way.short for way in self.ways]:
-            sizes = [short for short in found if short is not None]
-            raise WeightsError(f"{self.out} holds a run of pretrain.sizes {shown(sizes)}: resume it with these")
-        for way, known in zip(self.ways, state["ways"], strict=True):
-            way.take(known)
+        self.balance = Balance.of(state["balance"])
+        self.untuned = [{name: float(value) for name, value in figures.items()} for figures in state["untuned"]]
         best, cost, step, waited = state["best"]
         self.check_average({name: best[name] for name in self.ema} if best else {}, str(self.out))
         self.best, self.best_cost, self.best_step, self.waited = dict(best), float(cost), int(step), int(waited)
@@ -157,9 +148,9 @@ def pretrain(
 
     `framing` is what becomes of every picture first. `max_pixels` is as for `taskodec.training.codec.train`. `out`
     receives `adapter.safetensors`, and what that writes. `lmbda` overrides the task's weight, `lmbda_scale` multiplies
-    it. The task judges crops as parts of their pictures (`Task.for_crops`), or of ones of `settings.sizes`. With
-    `validation`, held-out images, the best weights are kept and the run can end early. The codec is frozen and left
-    without the adapter. `reading` makes the batches in place of `workers`; they are the same.
+    it. The task judges crops as parts of their pictures (`Task.for_crops`). With `validation`, held-out images, the
+    best weights are kept and the run can end early. The codec is frozen and left without the adapter. `reading` makes
+    the batches in place of `workers`; they are the same.
     """
     if not isinstance(adapter, LowRankAdapter):
         raise UsageError(f"adapter {adapter.kind!r} has no file format; pre-training takes svd-lora and lora")
@@ -173,11 +164,7 @@ def pretrain(
     codec.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     adapter.requires_grad_(True)
     read = _read(crops, sizes, validation, settings)
-    if settings.sizes and adapter.modulation is not None:
-        adapter.modulation.see_sizes(pixels_of(codec), settings.seed)
-    run = Pretraining(codec, adapter.to(device), task, settings, out)
-    run.ways = shown_as(task, settings, sizes)
-    _warn_of_large(run.ways, largest_crop(settings))
+    run = Pretraining(codec, adapter.to(device), _of_crops(task, sizes, largest_crop(settings)), settings, out)
     with numbers_kept(device):
         if resume:
             run.load()
@@ -210,16 +197,17 @@ def _read(
     return _Data(crops, held_out)
 
 
-def _warn_of_large(ways: Sequence[Shown], side: int) -> None:
-    """A warning where crops are of pictures so large that they show little to the task."""
-    for task in (way.task for way in ways):
-        seen = task.sees(side, side)
-        if rank() == 0 and seen is not None and max(seen) < side / SMALLEST:
-            warnings.warn(
-                f"task {task.name!r} sees a crop of {side} pixels at {seen[0]}x{seen[1]}, as it sees these pictures: "
-                "scale them down (data.resize) to learn from more of each, or take larger crops (pretrain.stages)",
-                stacklevel=3,
-            )
+def _of_crops(task: Task, sizes: Sequence[Size], side: int) -> Task:
+    """The task for crops of `side` pixels; a warning where they are of pictures so large that they show it little."""
+    task = task.for_crops(sizes)
+    seen = task.sees(side, side)
+    if rank() == 0 and seen is not None and max(seen) < side / SMALLEST:
+        warnings.warn(
+            f"task {task.name!r} sees a crop of {side} pixels at {seen[0]}x{seen[1]}, as it sees these pictures: scale "
+            "them down (data.resize) to learn from more of each, or take larger crops (pretrain.stages)",
+            stacklevel=3,
+        )
+    return task
 
 
 def _start(
@@ -228,10 +216,9 @@ def _start(
     """Step 0: what the codec costs without the adapter."""
     settings = run.settings
     crops = data.crops.crops(largest_crop(settings), range(settings.calibration_crops), settings.seed, BEFORE)
-    for way in run.ways:
-        way.balance = balance_of(run.codec, way.task, unit(crops, device), *weight)
-        if data.held_out:
-            way.untuned = validate(run.codec, way.task, way.balance, data.held_out)
+    run.balance = balance_of(run.codec, run.task, unit(crops, device), *weight)
+    if data.held_out:
+        run.untuned = validate(run.codec, run.task, run.balance, data.held_out)
     if rank() == 0:
         (run.out / "log.jsonl").unlink(missing_ok=True)  # of a run that never came to a checkpoint
     broadcast_weights(run.model)
@@ -240,21 +227,20 @@ def _start(
 
 def _write_settings(run: Pretraining, resolved: Mapping[str, Any]) -> None:
     """The settings, and what was measured of the codec without adapter."""
-    used = {**resolved, "ways": [way.state() for way in run.ways]}
+    used = {**resolved, "balance": run.balance.state(), "untuned": run.untuned}
     write_atomic(run.out / "settings.json", json.dumps(used, indent=1).encode())
 
 
 def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> Report:
     """One step on this process's part of the batch; figures of the whole batch."""
-    stage, way = run.stage, pick(run.ways, run.settings.seed, run.step)
+    stage = run.stage
     seed_step(run.settings.seed, run.step)
 
     def forward() -> tuple[Tensor, Tensor]:
-        mixed = torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16)
-        with mixed, way.told(run.codec.stride):
-            terms = Terms(stage.rounding, run.settings.objective, run.settings.fidelity, _views(run, way.task, x))
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=stage.bf16):
+            terms = Terms(stage.rounding, run.settings.objective, run.settings.fidelity, _views(run, x))
             watches = run.slope, list(run.part_slopes.values())
-            return task_cost(run.codec, way.task, way.balance, x, quality, terms, *watches)
+            return task_cost(run.codec, run.task, run.balance, x, quality, terms, *watches)
 
     rate = run.rate
     figures, norm = run.advance(forward, len(x) / crops_of(stage, run.settings))
@@ -263,25 +249,22 @@ def _advance(run: Pretraining, x: Tensor, quality: Tensor) -> Report:
     return {**dict(zip(("cost", "loss", "bpp"), figures.unbind(), strict=True)), "norm": norm, "lr": rate}
 
 
-def _views(run: Pretraining, task: Task, x: Tensor) -> list[RandomView]:
-    """What this task is shown of each crop (B, 3, S, S) at this step: of the views that are wanted, those it bears."""
-    kinds = views_of(task).intersection(run.settings.seen_views)
+def _views(run: Pretraining, x: Tensor) -> list[RandomView]:
+    """What the task is shown of each crop (B, 3, S, S) at this step: of the views that are wanted, those it bears."""
+    kinds = views_of(run.task).intersection(run.settings.seen_views)
     size = (x.shape[2], x.shape[3])
     seeds = np.random.SeedSequence((run.settings.seed, run.step, rank(), 1)).generate_state(len(x)).tolist()
-    return [random_view(kinds, seed, size, task.sees(*size)) for seed in seeds] if kinds else []
+    return [random_view(kinds, seed, size, run.task.sees(*size)) for seed in seeds] if kinds else []
 
 
 def _validate_average(run: Pretraining, pictures: Sequence[Tensor]) -> Figures:
-    """Validate and judge the averaged weights, then put the trained ones back; means over the ways of showing them."""
+    """Validate and judge the averaged weights, then put the trained ones back."""
     now = run.model.state()
     run.model.load_state_dict(run.ema)
-    figures = []
-    for way in run.ways:
-        with way.told(run.codec.stride):
-            figures.append(validate(run.codec, way.task, way.balance, pictures))
+    figures = validate(run.codec, run.task, run.balance, pictures)
     run.model.load_state_dict(now)
     run.judge(figures)
-    return mean_figures(figures)
+    return figures
 
 
 def _middle(x: Tensor, size: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from torch.nn.functional import avg_pool2d
 
 from taskodec.contracts import Adapter, Annealed, Latents, Rounding
 from taskodec.errors import UsageError
-from taskodec.isolation.pieces import piece_of
 from taskodec.tuning.averages import Averages
 from taskodec.tuning.promise import Pull
 
@@ -209,8 +207,7 @@ def encoded(variables: Sequence[Variables], area: Area | None = None) -> list[La
     assert first.adapter is not None
     first.adapter.set_values({name: torch.stack([v.encoder[name] for v in variables]) for name in first.encoder})
     xs = [v.x if area is None else area.of(v.x) for v in variables]
-    with nullcontext() if area is None else piece_of(*area.full):
-        made = first.networks.analysis(torch.cat(xs), first.quality)
+    made = first.networks.analysis(torch.cat(xs), first.quality)
     zs = [None] * len(variables) if made.z is None else torch.split(made.z, 1)
     return [Latents(y, z) for y, z in zip(torch.split(made.y, 1), zs, strict=True)]
 

@@ -5,7 +5,6 @@ from taskodec.adapters.files import load_adapter, save_adapter
 from taskodec.adapters.lora import build_lora, build_svd_lora, merged
 from taskodec.adapters.modulation import REACH, Modulation, build_modulation
 from taskodec.errors import UsageError, WeightsError
-from taskodec.isolation.pieces import piece_of
 
 
 @pytest.fixture
@@ -37,45 +36,6 @@ def test_it_sees_as_far_as_it_says():
 def test_y_may_be_wider_than_the_network():
     y = torch.randn(1, 4, 3, 3, dtype=torch.float64) + 1e-12
     assert torch.equal(Modulation(4, 6)(y), y)
-
-
-def sized():
-    torch.manual_seed(0)
-    network = Modulation(4, 6)
-    torch.nn.init.normal_(network.last.weight)
-    network.see_sizes(16)
-    torch.nn.init.normal_(network.size[-1].weight)
-    return network
-
-
-def test_sizes_matter_to_one_that_sees_them():
-    y = torch.ones(1, 4, 2 * REACH + 1, 40)  # the same around the middle, whatever the size
-    small, large = sized(), sized()  # 13 positions in 26
-    here = (0, slice(None), REACH, 20)
-    assert not torch.allclose(small(y)[here], small(y.repeat(1, 1, 2, 2))[here], rtol=1e-3)
-    with piece_of(16 * (4 * REACH + 2), 16 * 80):
-        told = large(y)
-    assert torch.allclose(told[here], small(y.repeat(1, 1, 2, 2))[here], rtol=1e-5)
-    assert torch.equal(large(y), small(y))
-
-
-@pytest.mark.parametrize("side", [640, 704, 6400])
-def test_all_large_sizes_are_one(side):
-    network, y = sized(), torch.ones(1, 4, 3, 3)
-    with piece_of(640, 640), torch.no_grad():
-        expected = network(y)
-    with piece_of(side, side), torch.no_grad():
-        assert torch.equal(network(y), expected)
-
-
-def test_to_see_sizes_changes_nothing_at_first_and_only_once(adapter):
-    y = torch.randn(1, adapter.modulation.channels, 9, 5)
-    before = adapter.modulation(y)
-    adapter.modulation.see_sizes(16)
-    kept = adapter.modulation.size
-    adapter.modulation.see_sizes(16)
-    assert adapter.modulation.size is kept
-    assert torch.equal(adapter.modulation(y), before)
 
 
 def test_latents_and_what_is_made_of_them_are_modulated(tiny_codec, adapter, photo):
@@ -122,11 +82,7 @@ def test_the_seed_makes_it_and_no_numbers_of_others_are_drawn(tiny_codec):
     assert not torch.equal(one["first.weight"], other["first.weight"])
 
 
-@pytest.mark.parametrize("sizes", [False, True])
-def test_files(tiny_codec, adapter, tmp_path, photo, sizes):
-    if sizes:
-        adapter.modulation.see_sizes(16)
-        torch.nn.init.normal_(adapter.modulation.size[-1].weight)
+def test_files(tiny_codec, adapter, tmp_path, photo):
     save_adapter(tmp_path / "a.safetensors", adapter, {})
     loaded = load_adapter(tmp_path / "a.safetensors", tiny_codec)
     assert loaded.state_dict().keys() == adapter.state_dict().keys()
@@ -141,7 +97,6 @@ def test_alone_without_any_layer(tiny_codec, tmp_path):
 
 
 UNFIT = [["coded", 8], ["coded", 8, 0], ["coded", 8, True], ["coded", 8, 10**9], "coded", [1, 8, 6], {}]
-UNFIT += [["coded", 8, 6, False], ["coded", 8, 6, True, True]]
 
 
 @pytest.mark.parametrize("said", UNFIT)

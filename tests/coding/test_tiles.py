@@ -118,22 +118,6 @@ def test_lite_in_tiles_is_nearly_the_whole_with_a_modulation(lite):
     assert (whole.round() != plain.round()).float().mean() > 0.001
 
 
-def test_a_modulation_sees_the_size_of_the_picture_and_not_of_tiles(tiled_codec):
-    adapter = build_svd_lora(tiled_codec, rank=2, modulation=4)
-    adapter.modulation.see_sizes(16)
-    with torch.no_grad():
-        for layer in (adapter.modulation.last, adapter.modulation.size[-1]):
-            layer.weight.normal_(generator=torch.Generator().manual_seed(0))
-        for block in adapter.modulation.blocks:
-            block.around.weight.zero_()  # it looks further than the margins, which is not what this is about
-    x = torch.rand(1, 3, 480, 320, generator=torch.Generator().manual_seed(0))
-    with adapter.applied(tiled_codec):
-        whole, tiled = (tiles.analysis(tiled_codec, x, 2.0).y for tiles in (Tiles(None), Tiles(160 * 160)))
-        apart = tiled_codec.analysis(x[..., :160, :160], 2.0).y
-    torch.testing.assert_close(tiled, whole, rtol=1e-5, atol=1e-5)
-    assert (apart[..., :6, :6] - whole[..., :6, :6]).abs().max() > 1e-2
-
-
 def test_margins_of_lite_are_needed(lite, monkeypatch):
     x = KODIM23[..., :256, :]
     for margins in ((128, 128), (256, 0)):

@@ -78,24 +78,19 @@ def test_the_manifest(exported, small_lite, small_adapter):
     }
 
 
-@pytest.mark.parametrize("sized", [False, True])
-def test_an_encoder_has_the_modulation_in_its_graph(small_lite, tmp_path, sized):
-    adapter = build_svd_lora(small_lite, rank=2, modulation=4)
-    if sized:
-        adapter.modulation.see_sizes(16)
-        adapter.modulation.size[-1].weight.data.normal_(generator=torch.Generator().manual_seed(1))
-    adapter.requires_grad_(False).modulation.last.weight.normal_(generator=torch.Generator().manual_seed(0))
+def test_an_encoder_has_the_modulation_in_its_graph(small_lite, tmp_path):
+    adapter = build_svd_lora(small_lite, rank=2, modulation=4).requires_grad_(False)
+    adapter.modulation.last.weight.normal_(generator=torch.Generator().manual_seed(0))
     export_codec(small_lite, adapter, tmp_path, Form(encoder=True))
-    analysis = OnnxFunction((tmp_path / "analysis.onnx").read_bytes())
-    gain = small_lite.at(small_lite.gain, 2.0).exp().flatten().detach()
-    for size in ((128, 192), (512, 320)):
-        x = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad(), adapter.applied(small_lite):
-            expected = small_lite.analysis(x, 2.0).y
-        with torch.no_grad():
-            plain = small_lite.analysis(x, 2.0).y
-        torch.testing.assert_close(analysis(x, gain), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-        assert (expected - plain).abs().max() > 0.1 * plain.abs().max()
+    x = torch.rand(1, 3, 128, 192, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), adapter.applied(small_lite):
+        expected = small_lite.analysis(x, 2.0).y
+    with torch.no_grad():
+        plain = small_lite.analysis(x, 2.0).y
+        gain = small_lite.at(small_lite.gain, 2.0).exp().flatten()
+    found = OnnxFunction((tmp_path / "analysis.onnx").read_bytes())(x, gain)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert (expected - plain).abs().max() > 0.1 * plain.abs().max()
 
 
 @pytest.mark.parametrize("size", [(4, 4), (8, 12), (20, 28), (48, 32), (12, 4)])

@@ -151,14 +151,12 @@ def test_what_a_run_writes(tiny_codec, adapter, images, tmp_path, settings):
     assert float(card["relative_cost"]) == pytest.approx(run.best_cost, abs=1e-4)
     stored = json.loads((tmp_path / "settings.json").read_text())
     assert stored["a"] == 1
-    (way,) = stored["ways"]
-    assert way["short"] is None
-    assert way["balance"]["qualities"] == list(tiny_codec.qualities)
+    assert stored["balance"]["qualities"] == list(tiny_codec.qualities)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     points = [line["validation"] for line in lines if "validation" in line]
     assert len(points) == 4
     assert [p["quality"] for p in points[0]] == list(tiny_codec.qualities)
-    for point, lmbda in zip(points[0], way["balance"]["lmbdas"], strict=True):
+    for point, lmbda in zip(points[0], stored["balance"]["lmbdas"], strict=True):
         assert point["cost"] == pytest.approx(lmbda * point["loss"] + point["bpp"])
 
 
@@ -226,7 +224,7 @@ def test_an_adapter_for_several_tasks(tiny_codec, images, tmp_path, settings):
     stopped = pretrain(
         tiny_codec, build_svd_lora(tiny_codec, rank=2), task, images, tmp_path / "b", settings, validation=images
     )
-    assert stopped.ways[0].untuned[0]["loss"] > 0
+    assert stopped.untuned[0]["loss"] > 0
     again = pretrain(
         tiny_codec,
         build_svd_lora(tiny_codec, rank=2),
