@@ -6,6 +6,7 @@ as before: onnxruntime computes what depends on weights alone once, at loading.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -25,11 +26,18 @@ LEVELS = 127
 FEWEST = 64
 """Weights that share a scale of 32 bits, or the scales would take what the weights save."""
 
+LAST = 0.08
+"""The share of all weights, those nearest to the output, that keep 16 bits where the others have 8.
+
+What the last filters lose goes into the picture as it is: in `lite`, these made nine tenths of the error.
+"""
+
 
 def with_precision(model: bytes, precision: Precision) -> bytes:
     """The graph with its weights in this precision.
 
-    int8 is symmetric and has a scale for each row of a weight, along the axis that loses least.
+    int8 is symmetric and has a scale for each row of a weight, along the axis that loses least; the last weights
+    before the output have 16 bits there.
     """
     if precision == "float32":
         return model
@@ -38,13 +46,16 @@ def with_precision(model: bytes, precision: Precision) -> bytes:
 
     loaded = onnx.load_model_from_string(model)
     graph = loaded.graph
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = {n: array for n, array in arrays.items() if array.dtype == np.float32 and array.size >= SMALLEST}
+    fine = set(weights) if precision == "float16" else _last([node.input for node in graph.node], weights)
     kept, nodes = [], []
     for tensor in graph.initializer:
-        weight = numpy_helper.to_array(tensor)
-        if weight.dtype != np.float32 or weight.size < SMALLEST:
+        weight = weights.get(tensor.name)
+        if weight is None:
             kept.append(tensor)
             continue
-        stored, made = _halves(tensor.name, weight) if precision == "float16" else _bytes(tensor.name, weight)
+        stored, made = (_halves if tensor.name in fine else _bytes)(tensor.name, weight)
         kept += [numpy_helper.from_array(value, name) for name, value in stored.items()]
         nodes += made
     others = list(graph.node)
@@ -54,6 +65,18 @@ def with_precision(model: bytes, precision: Precision) -> bytes:
     onnx.checker.check_model(loaded, full_check=True)
     data: bytes = loaded.SerializeToString()
     return data
+
+
+def _last(inputs: Sequence[Iterable[str]], weights: Mapping[str, Floats]) -> set[str]:
+    """The names of the weights that are used last, in the order of the nodes' `inputs`, as many as fit into `LAST`."""
+    used = {name: place for place, names in enumerate(inputs) for name in names if name in weights}
+    room = LAST * sum(weight.size for weight in weights.values())
+    found = set()
+    for name in sorted(used, key=used.__getitem__, reverse=True):
+        if weights[name].size <= room:
+            room -= weights[name].size
+            found.add(name)
+    return found
 
 
 def _halves(name: str, weight: Floats) -> tuple[dict[str, IntArray], list[Any]]:

@@ -45,3 +45,16 @@ def test_every_column_has_its_own_scale(model):
 
 def test_float32_is_left_alone(model):
     assert with_precision(model, "float32") is model
+
+
+def test_the_last_weights_keep_more_bits(model):
+    rng = np.random.default_rng(1)
+    last = numpy_helper.from_array(rng.standard_normal((96, 16)).astype(np.float32), "last")
+    longer = onnx.load_model_from_string(model)
+    longer.graph.initializer.append(last)
+    longer.graph.node.append(helper.make_node("MatMul", ["y", "last"], ["z"]))
+    longer.graph.output[0].CopyFrom(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 16]))
+    graph = onnx.load_model_from_string(with_precision(longer.SerializeToString(), "int8")).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    assert {"weight_int8", "last_float16"} <= stored
+    assert "weight_float16" not in stored  # alone it is all that there is: too much
