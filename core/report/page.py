@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskodec.console.terminal import escaped
 from taskodec.extras import require
+from taskodec.report.labels import tags
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,6 +48,7 @@ def _environment() -> Environment:
     made.filters["figure"] = _figure
     made.globals["script_hash"] = _script_hash
     made.globals["inlined"] = _inlined
+    made.globals["tags"] = tags
     return made
 
 

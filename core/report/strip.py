@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from taskodec.contracts import Findings
+from taskodec.contracts import Findings, Found
 from taskodec.images.tensors import to_pil
+from taskodec.report.labels import Label, apart
 from taskodec.report.maps import HUES, class_picture, coloured, mask_picture, scale_of
 from taskodec.report.sights import BACKGROUND, Hues, heat_of
 from taskodec.report.study import PLAIN, TUNED, Study, Take
@@ -20,6 +21,8 @@ CAPTION, TEXT, GAP = 38, 26, 6
 
 DRAWN = 8
 """Boxes and outlines in one picture, at most."""
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 TITLES = {PLAIN: "plain", TUNED: "tuned"}
 
@@ -80,21 +83,30 @@ def _with_findings(shown: Image.Image, found: Findings, zoom: float, hues: Hues)
         over.alpha_composite(fitted)
     shown = over.convert("RGB")
     draw, font = ImageDraw.Draw(shown), ImageFont.load_default(TEXT - 6)
-    for one in reversed(things):  # so that the surest lies on top
-        if not one.outline and one.box is None:
-            continue
-        corners = [(float(x) * zoom, float(y) * zoom) for x, y in one.outline or _corners(one.box or ())]
+    placed = [one for one in things if one.outline or one.box is not None]
+    names = apart([_label(one, zoom, shown.width, draw, font) for one in placed], shown.height)
+    for one in reversed(placed):  # so that the surest lies on top
+        draw.polygon(_corners(one, zoom), outline=HUES[hues.of(one.label)], width=3)
+    for one, name in reversed(list(zip(placed, names, strict=True))):
         hue = HUES[hues.of(one.label)]
-        draw.polygon(corners, outline=hue, width=3)
-        left, top = min(x for x, _ in corners), max(0.0, min(y for _, y in corners))
-        said = one.label if one.score is None else f"{one.label} {one.score:.0%}"
-        left = max(0.0, min(left, shown.width - draw.textlength(said, font=font) - 6))
-        box = draw.textbbox((left + 3, top + 2), said, font=font)
-        draw.rectangle((box[0] - 3, box[1] - 2, box[2] + 3, box[3] + 2), fill=hue)
-        draw.text((left + 3, top + 2), said, "black", font=font)
+        draw.rectangle((name.left, name.top, name.left + name.width, name.top + name.height), fill=hue)
+        draw.text((name.left + 3, name.top + 2), name.text, "black", font=font)
     return shown
 
 
-def _corners(box: Sequence[float]) -> Sequence[Sequence[float]]:
-    x1, y1, x2, y2 = box
-    return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+def _label(one: Found, zoom: float, width: int, draw: ImageDraw.ImageDraw, font: Font) -> Label:
+    """Its name and score in its left upper corner, within a picture of this width."""
+    corners = _corners(one, zoom)
+    said = one.label if one.score is None else f"{one.label} {one.score:.0%}"
+    box = draw.textbbox((3, 2), said, font=font)
+    left = max(0.0, min(*(x for x, _ in corners), width - box[2] - 3))
+    return Label(said, left, max(0.0, min(y for _, y in corners)), box[2] + 3, box[3] + 2)
+
+
+def _corners(one: Found, zoom: float) -> list[tuple[float, float]]:
+    """Of its outline or its box, in a picture that is `zoom` times as large."""
+    corners: Sequence[Sequence[float]] = one.outline or ()
+    if not corners and one.box is not None:
+        x1, y1, x2, y2 = one.box
+        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+    return [(float(x) * zoom, float(y) * zoom) for x, y in corners]
