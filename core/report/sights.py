@@ -13,7 +13,7 @@ from taskodec.contracts import Findings, Found
 from taskodec.report.maps import HUES, Floats, Scale, class_picture, coloured, mask_picture
 from taskodec.report.pictures import one_embedded
 
-__all__ = ["Hues", "Item", "Share", "Sight", "heat_of", "sight_of"]
+__all__ = ["Hues", "Item", "Share", "Sight", "corners_of", "heat_of", "sight_of"]
 
 DRAWN, LISTED = 24, 12
 """Things that are drawn, and labels that are listed, at most."""
@@ -97,11 +97,16 @@ def heat_of(heat: Tensor) -> Floats:
     return found
 
 
+def corners_of(one: Found) -> list[tuple[float, float]]:
+    """Of its outline, else of its box; none of what has neither."""
+    if one.outline or one.box is None:
+        return [(float(x), float(y)) for x, y in one.outline or ()]
+    x1, y1, x2, y2 = (float(v) for v in one.box)
+    return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+
+
 def _item(one: Found, hues: Hues) -> Item:
-    corners = [(float(x), float(y)) for x, y in one.outline or ()]
-    if not corners and one.box is not None:
-        x1, y1, x2, y2 = (float(v) for v in one.box)
-        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+    corners = corners_of(one)
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
     at = (min(x for x, _ in corners), min(y for _, y in corners)) if corners else (0.0, 0.0)
     return Item(one.label, one.score, hues.of(one.label), points, at)

@@ -11,7 +11,7 @@ from taskodec.contracts import Findings, Found
 from taskodec.images.tensors import to_pil
 from taskodec.report.labels import Label, apart
 from taskodec.report.maps import HUES, class_picture, coloured, mask_picture, scale_of
-from taskodec.report.sights import BACKGROUND, Hues, heat_of
+from taskodec.report.sights import BACKGROUND, Hues, corners_of, heat_of
 from taskodec.report.study import PLAIN, TUNED, Study, Take
 
 __all__ = ["strip_of", "words_of"]
@@ -84,9 +84,11 @@ def _with_findings(shown: Image.Image, found: Findings, zoom: float, hues: Hues)
     shown = over.convert("RGB")
     draw, font = ImageDraw.Draw(shown), ImageFont.load_default(TEXT - 6)
     placed = [one for one in things if one.outline or one.box is not None]
-    names = apart([_label(one, zoom, shown.width, draw, font) for one in placed], shown.height)
-    for one in reversed(placed):  # so that the surest lies on top
-        draw.polygon(_corners(one, zoom), outline=HUES[hues.of(one.label)], width=3)
+    corners = [[(x * zoom, y * zoom) for x, y in corners_of(one)] for one in placed]
+    drawn = list(zip(placed, corners, strict=True))
+    names = apart([_label(one, own, shown.width, draw, font) for one, own in drawn], shown.height)
+    for one, own in reversed(drawn):  # so that the surest lies on top
+        draw.polygon(own, outline=HUES[hues.of(one.label)], width=3)
     for one, name in reversed(list(zip(placed, names, strict=True))):
         hue = HUES[hues.of(one.label)]
         draw.rectangle((name.left, name.top, name.left + name.width, name.top + name.height), fill=hue)
@@ -94,19 +96,11 @@ def _with_findings(shown: Image.Image, found: Findings, zoom: float, hues: Hues)
     return shown
 
 
-def _label(one: Found, zoom: float, width: int, draw: ImageDraw.ImageDraw, font: Font) -> Label:
+def _label(
+    one: Found, corners: Sequence[tuple[float, float]], width: int, draw: ImageDraw.ImageDraw, font: Font
+) -> Label:
     """Its name and score in its left upper corner, within a picture of this width."""
-    corners = _corners(one, zoom)
     said = one.label if one.score is None else f"{one.label} {one.score:.0%}"
     box = draw.textbbox((3, 2), said, font=font)
     left = max(0.0, min(*(x for x, _ in corners), width - box[2] - 3))
     return Label(said, left, max(0.0, min(y for _, y in corners)), box[2] + 3, box[3] + 2)
-
-
-def _corners(one: Found, zoom: float) -> list[tuple[float, float]]:
-    """Of its outline or its box, in a picture that is `zoom` times as large."""
-    corners: Sequence[Sequence[float]] = one.outline or ()
-    if not corners and one.box is not None:
-        x1, y1, x2, y2 = one.box
-        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-    return [(float(x) * zoom, float(y) * zoom) for x, y in corners]
