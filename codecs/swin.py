@@ -152,6 +152,7 @@ class RSTB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H, W)."""
+        x = x.contiguous(memory_format=torch.channels_last)  # else every norm of every block makes a copy in rows
         out: Tensor = x + self.blocks(x)
         return out
 

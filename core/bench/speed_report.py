@@ -15,7 +15,7 @@ STAGES = {"encode": (PICTURE, "analysis", "entropy", REST), "decode": ("entropy"
 NOTES = (
     "minimum and median are over rounds, then the mean over images; codecs took turns on every image",
     "stages are those of the median's round and add up to it: picture is conversion and padding or cropping, entropy "
-    "the hyper-synthesis and the entropy coding, rest the header, the weights' fingerprint, and what lies between",
+    "the hyper-synthesis and the entropy coding, rest the header, checksums and what lies between",
     "multiplications are those of convolutions and matrix products, for each pixel of the image before padding",
 )
 

@@ -149,3 +149,17 @@ def test_impossible_arguments_are_refused() -> None:
         SwinBlock(10, 3)
     with pytest.raises(ValueError, match="shift 8"):
         SwinBlock(8, 2, window=8, shift=8)
+
+
+@torch.no_grad()
+def test_norms_are_given_rows_whatever_the_layout_is() -> None:
+    """A norm copies what does not lie in rows, and what is added to that does not either: half of a block's copies."""
+    torch.manual_seed(0)
+    group, seen = RSTB(8, 2, 2, 4), []
+    for module in group.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous()))
+    x = torch.randn(2, 8, 8, 12)
+    out = group(x)
+    assert seen == [True] * 4
+    assert torch.equal(group(x.contiguous(memory_format=torch.channels_last)), out)

@@ -1,8 +1,11 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from taskodec.adapters.lora import build_svd_lora
+from taskodec.coding import streams
 from taskodec.coding.singular_values import Delta
 from taskodec.coding.streams import StreamWriter, codec_fingerprint, quantize_quality, read_latents
 from taskodec.contracts import EarlierWeights
@@ -50,6 +53,46 @@ def test_a_delta_of_zeros_is_not_sent(tiny_codec, latents):
     writer = StreamWriter(tiny_codec, adapter, 2.0, (60, 90))
     zero = Delta(np.zeros(sum(adapter.delta_groups), dtype=np.int32), 4)
     assert writer.write(latents, zero).stream == writer.write(latents, None).stream
+
+
+def in_place(codec):
+    codec.g_s[0].bias.add_(1e-3)
+
+
+def by_data(codec):
+    codec.g_s[0].bias.data.mul_(1.001)
+
+
+def other_data(codec):
+    codec.g_s[0].bias.data = codec.g_s[0].bias.data + 1e-3
+
+
+def loaded(codec):
+    codec.load_state_dict({name: value + 1e-3 for name, value in codec.state_dict().items()})
+
+
+def named(codec):
+    codec.name = "another"
+
+
+def replaced(codec):
+    codec.g_s[0] = copy.deepcopy(codec.g_s[0]).half()
+
+
+@pytest.mark.parametrize("change", [in_place, by_data, other_data, loaded, named, replaced])
+@torch.no_grad()
+def test_the_fingerprint_is_made_once_and_anew_after_any_change(tiny_codec, monkeypatch, change):
+    hashed = []
+    monkeypatch.setattr(streams, "_hashed", lambda *of, right=streams._hashed: hashed.append(of) or right(*of))
+    torch.nn.init.normal_(tiny_codec.g_s[0].bias)
+    before = codec_fingerprint(tiny_codec)
+    assert codec_fingerprint(tiny_codec) == before
+    assert len(hashed) == 1
+    change(tiny_codec)
+    after = codec_fingerprint(tiny_codec)
+    assert len(hashed) == 2
+    assert after != before
+    assert after == codec_fingerprint(copy.deepcopy(tiny_codec))
 
 
 def test_other_weights_are_refused(tiny_codec, latents):
