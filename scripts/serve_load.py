@@ -141,15 +141,17 @@ async def one(client: Client, goods: list[Good], hostile: float, tally: Tally) -
     """One request of whatever kind, until it has an answer that counts."""
     pictures = [good for good in goods if good.kind.startswith("compress")]
     streams = [good for good in goods if good.kind == "decompress"]
+    kind, good = None, goods[0]
     if client.rng.random() < hostile:
         kind = client.rng.choices(list(HOSTILE), list(HOSTILE.values()))[0]
-        ask = lambda: kind(client, client.rng.choice(pictures), client.rng.choice(streams))  # noqa: E731
     else:
         good = client.rng.choice(goods)
-        ask = lambda: client.good(good)  # noqa: E731
     while True:
         try:
-            seen = await ask()
+            if kind is None:
+                seen = await client.good(good)
+            else:
+                seen = await kind(client, client.rng.choice(pictures), client.rng.choice(streams))
         except Exception as error:
             tally.lost.append(f"{type(error).__name__}: {error}")
             return
