@@ -92,10 +92,7 @@ def quantize_quality(quality: float) -> float:
 
 
 class StreamWriter:
-    """Writes streams of images of one size with one codec, adapter and quality.
-
-    `fingerprint` is that of the codec, if it is known already.
-    """
+    """Writes streams of images of one size with one codec, adapter and quality."""
 
     def __init__(
         self,
@@ -104,12 +101,11 @@ class StreamWriter:
         quality: float,
         size: tuple[int, int],
         metadata: Mapping[str, Any] | None = None,
-        fingerprint: bytes | None = None,
     ) -> None:
         self.codec, self.adapter, self.quality = codec, adapter, quality
         self.height, self.width = size
         self.metadata = metadata or {}
-        self.fingerprint = fingerprint or codec_fingerprint(codec)
+        self.fingerprint = codec_fingerprint(codec)
 
     @torch.no_grad()
     def write(self, latents: Latents, delta: Travelling | None) -> Coded:

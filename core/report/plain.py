@@ -51,21 +51,16 @@ def plain_near(
     padded, size = pad_to(x, codec.stride), (x.shape[2], x.shape[3])
     tiles = Tiles(tile)
     with inactive(), shared(codec):
-        fingerprint: bytes | None = None
         sizes: dict[float, int] = {}
 
         def bytes_at(quality: float) -> int:
-            nonlocal fingerprint
-            writer = StreamWriter(codec, None, quality, size, fingerprint=fingerprint)
-            fingerprint = writer.fingerprint
+            writer = StreamWriter(codec, None, quality, size)
             return len(writer.write(tiles.analysis(codec, padded, quality), None).stream)
 
         quality = closest(_levels(codec), wanted, bytes_at, sizes)
         reference = prepared(task, x) if reference is None else reference
         subject = Subject(codec, None, task, quality, size, reference, lmbda)
-        candidates = Candidates(
-            subject, switches=TTFTSettings(), budget=Budget(None), tiles=tiles, fingerprint=fingerprint
-        )
+        candidates = Candidates(subject, switches=TTFTSettings(), budget=Budget(None), tiles=tiles)
         candidate = candidates.one("plain", tiles.analysis(codec, padded, quality))
     return Plain(quality, candidate, bounded(sizes, quality, wanted))
 

@@ -68,13 +68,12 @@ class Candidates:
         budget: Budget,
         metadata: Mapping[str, Any] | None = None,
         tiles: Tiles,
-        fingerprint: bytes | None = None,
     ) -> None:
         self.subject, self.switches, self.budget, self.tiles = subject, switches, budget, tiles
         self.patches = patches or (subject,)
         self.travel = Travel.by(switches, subject.adapter)
         codec, adapter = subject.codec, subject.adapter
-        self.writer = StreamWriter(codec, adapter, subject.quality, subject.size, metadata, fingerprint)
+        self.writer = StreamWriter(codec, adapter, subject.quality, subject.size, metadata)
 
     def one(self, name: str, latents: Latents, delta: Travelling | None = None) -> Candidate:
         """Write the stream, decode its picture, and say what it costs."""

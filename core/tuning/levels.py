@@ -130,7 +130,6 @@ class Levels:
                 budget=self.budget,
                 metadata=tuner.metadata if adapter else None,
                 tiles=tuner.tiles,
-                fingerprint=tuner.fingerprint,
             )
         return self._candidates[key]
 

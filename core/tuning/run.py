@@ -114,8 +114,7 @@ class Run:
         objective = partial(Objective, travel=travel, networks=self.networks, views=views, fidelity=fidelity)
         self.objective, self.objectives = objective(subject), [objective(patch) for patch in patches]
         self.history = History(travel)
-        known = tuner.fingerprint
-        write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles, fingerprint=known)
+        write = partial(Candidates, switches=self.switches, budget=self.budget, tiles=self.tiles)
         self.candidates = write(subject, patches, metadata=tuner.metadata)
         levels = [replace(subject, quality=quality) for quality in qualities if quality != self.quality]
         self.lower = [write(level, metadata=tuner.metadata) for level in levels]

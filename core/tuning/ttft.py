@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from taskodec.coding.streams import codec_fingerprint
 from taskodec.coding.tiles import WHOLE, Tiles
 from taskodec.console.progress import Progress
 from taskodec.contracts import Adapter, Codec, Task
@@ -77,14 +76,9 @@ class Tuner:
     def at(self, quality: float, lmbda: float | None) -> Tuner:
         """The same for another quality of the codec, with the weight there."""
         other = copy(self)
-        other.quality, other.lmbda, other.fingerprint = quality, lmbda, self.fingerprint
+        other.quality, other.lmbda = quality, lmbda
         other._making, other._networks = Lock(), self.networks
         return other
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """The codec's, whose weights do not change while this tuner is used."""
-        return codec_fingerprint(self.codec)
 
     @cached_property
     def _networks(self) -> TuningNetworks:
